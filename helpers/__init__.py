@@ -1,0 +1,1 @@
+"""Batch monitoring for Moody's Intelligent Risk Platform; stage notebooks import from here."""

@@ -1,0 +1,79 @@
+"""What can go wrong, by whose side it lies on.
+
+::
+
+    BatchMonitoringError
+    ├── SettingsError                  ours: a setting is missing or wrong
+    ├── JobError                       ours: a job cannot be read, polled or submitted
+    ├── BatchError                     ours: a batch cannot be read, reconciled or submitted
+    ├── DatabaseError                  the database refused a statement
+    │   ├── DatabaseUnavailableError   it cannot be reached, or the connection broke
+    │   └── SchemaOutdatedError        its migrations are behind this package
+    ├── MoodysError                    one answer of Moody's was no job status
+    │   └── MoodysCredentialsError     Moody's refuses who we are: no answer will come
+    ├── NotebookError                  a notebook cannot be found, read or started
+    └── NotificationError              Teams did not take a card
+
+Facts are attributes, the message is for people and says what to do. No message holds a secret.
+"""
+
+from __future__ import annotations
+
+
+class BatchMonitoringError(Exception):
+    """Anything that this package raises on purpose."""
+
+
+class SettingsError(BatchMonitoringError):
+    """A setting is missing or wrong; the message names it and says what to do."""
+
+
+class JobError(BatchMonitoringError):
+    """A job cannot be read, polled or submitted."""
+
+    def __init__(self, message: str, *, job_id: object = None) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+class BatchError(BatchMonitoringError):
+    """A batch cannot be read, reconciled or submitted."""
+
+    def __init__(self, message: str, *, batch_id: object = None) -> None:
+        super().__init__(message)
+        self.batch_id = batch_id
+
+
+class DatabaseError(BatchMonitoringError):
+    """The database refused a statement."""
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """The database cannot be reached, or the connection broke."""
+
+
+class SchemaOutdatedError(DatabaseError):
+    """The database lacks migrations of this package; nothing was written."""
+
+
+class MoodysError(BatchMonitoringError):
+    """Moody's did not answer with what was asked for.
+
+    ``http_status`` is None where no HTTP answer arrived at all.
+    """
+
+    def __init__(self, message: str, *, http_status: int | None = None) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+
+
+class MoodysCredentialsError(MoodysError):
+    """Moody's refuses the credentials, so that every further question is pointless."""
+
+
+class NotebookError(BatchMonitoringError):
+    """A notebook cannot be found, read or started."""
+
+
+class NotificationError(BatchMonitoringError):
+    """Teams did not take a card."""
