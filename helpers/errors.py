@@ -23,6 +23,10 @@ from __future__ import annotations
 class BatchMonitoringError(Exception):
     """Anything that this package raises on purpose."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows of it: the message, which says what to do, and no traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class SettingsError(BatchMonitoringError):
     """A setting is missing or wrong; the message names it and says what to do."""

@@ -1,0 +1,26 @@
+"""The metastore: connections, transactions, named queries, locks and migrations.
+
+The only reader of ``sql/``, and the only place that knows psycopg and yoyo. It knows nothing
+of batches and jobs.
+"""
+
+from helpers.database.connection import (
+    Connection,
+    close_pools,
+    connect,
+    transaction,
+    translated_errors,
+)
+from helpers.database.locks import AdvisoryLocks, LockSpace
+from helpers.database.named import queries
+
+__all__ = [
+    "AdvisoryLocks",
+    "Connection",
+    "LockSpace",
+    "close_pools",
+    "connect",
+    "queries",
+    "transaction",
+    "translated_errors",
+]

@@ -1,0 +1,46 @@
+"""``python -m helpers.database migrate`` applies the migrations and says what it did."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from helpers.database.migrations import migrate, migration_ids, missing_migrations
+from helpers.errors import BatchMonitoringError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return 0, or 1 where it failed or, for ``status``, something is missing."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.database", description=__doc__)
+    parser.add_argument("command", choices=["migrate", "status"])
+    command = parser.parse_args(arguments).command
+    try:
+        return _migrate() if command == "migrate" else _status()
+    except BatchMonitoringError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+
+
+def _migrate() -> int:
+    done = migrate(
+        on_progress=lambda rows: print(f"brought over {rows:,} rows of the tracking log")
+    )
+    for name in done.applied:
+        print(f"applied {name}")
+    if done.remark:
+        print(done.remark)
+    total = len(migration_ids())
+    print(f"{len(done.applied)} of {total} migrations applied; the database is up to date.")
+    return 0
+
+
+def _status() -> int:
+    missing = missing_migrations()
+    for name in missing:
+        print(f"missing {name}")
+    print(f"{len(missing)} of {len(migration_ids())} migrations are missing.")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

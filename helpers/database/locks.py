@@ -1,0 +1,65 @@
+"""Session advisory locks: who works on what, for as long as that process lives.
+
+A lock is bound to a connection of its own, so that the server frees it when the process
+dies, however it dies. They keep passes out of each other's way and do not make anything
+correct: that is the work of row locks and unique keys. A pooler in transaction mode
+(pgbouncer) breaks them; connect directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import IntEnum
+from types import TracebackType
+from typing import Self
+
+from helpers.database.connection import connect, translated_errors
+from helpers.database.named import queries
+
+
+class LockSpace(IntEnum):
+    """What a lock is about. The numbers are the first key of PostgreSQL's two-key locks."""
+
+    POLL_BATCH = 0x4D4F_4E01  # the jobs of one batch are being polled
+    SUBMIT_BATCH = 0x4D4F_4E02  # the jobs of one batch are being submitted
+    SEND_CARDS = 0x4D4F_4E03  # the outbox is being sent; the second key is 0
+
+
+class AdvisoryLocks:
+    """The locks of one owner, on one connection; a context manager that frees them all."""
+
+    def __init__(self, *, owner: str) -> None:
+        """Open the connection.
+
+        Args:
+            owner: who holds the locks, as others are told: shown in ``pg_stat_activity``.
+        """
+        self._connection = connect(application_name=owner)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def try_acquire(self, space: LockSpace, keys: Collection[int]) -> set[int]:
+        """Take what is free and return those keys; never waits."""
+        with translated_errors():
+            rows = queries("locks").try_locks(self._connection, space=space, keys=list(keys))
+            return {row["key"] for row in rows if row["acquired"]}
+
+    def holders(self, space: LockSpace, keys: Collection[int]) -> dict[int, str]:
+        """Return who holds each of the keys; a key that is free by now is left out."""
+        with translated_errors():
+            rows = queries("locks").holders(self._connection, space=space, keys=list(keys))
+            return {row["key"]: row["owner"] for row in rows}
+
+    def check(self) -> None:
+        """Raise ``DatabaseUnavailableError`` where the connection, with the locks, is gone."""
+        with translated_errors():
+            self._connection.execute("SELECT 1")

@@ -1,0 +1,121 @@
+"""The schema's migrations: numbered plain SQL, applied by yoyo, by an explicit command only.
+
+Nothing here runs on import or in a pass; a pass only asks whether the schema is up to date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+import psycopg
+import yoyo
+from psycopg.conninfo import conninfo_to_dict
+
+from helpers.database.connection import conninfo, transaction, translated_errors
+from helpers.database.named import queries, sql_dir
+from helpers.errors import DatabaseError, SchemaOutdatedError
+
+_PIECE = 20_000  # rows of a tracking log per transaction: about a second
+
+
+def migration_ids() -> list[str]:
+    """Return the ids of all migrations of this package, in order."""
+    return sorted(path.stem for path in (sql_dir() / "migrations").glob("*.sql"))
+
+
+def missing_migrations() -> list[str]:
+    """Return the ids of the migrations that the database lacks, in order."""
+    with transaction() as connection:
+        if not queries("migrations").was_ever_migrated(connection):
+            return migration_ids()
+        applied = {row["migration_id"] for row in queries("migrations").applied(connection)}
+    return [name for name in migration_ids() if name not in applied]
+
+
+def require_migrated() -> None:
+    """Make sure that the database has every migration.
+
+    Raises:
+        SchemaOutdatedError: it lacks some; the message says how to apply them.
+    """
+    missing = missing_migrations()
+    if missing:
+        raise SchemaOutdatedError(
+            f"The database lacks {len(missing)} of {len(migration_ids())} migrations "
+            f"({', '.join(missing)}). Apply them with `python -m helpers.database migrate`; "
+            "nothing was written."
+        )
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """What ``migrate`` did."""
+
+    applied: list[str]  # ids, in order
+    polls_brought_over: int = 0  # rows of a tracking log from before
+    remark: str | None = None
+
+
+def migrate(*, on_progress: Callable[[int], object] = lambda rows: None) -> Migrated:
+    """Apply what is missing and say what was done.
+
+    Each migration is one transaction. Two of these at the same time wait for each other. The
+    tracking log of an adopted database is then brought over piece by piece, while monitors may
+    work; cut off, it goes on the next time.
+
+    Args:
+        on_progress: is told how many rows of the tracking log have been brought over so far.
+
+    Raises:
+        DatabaseError: the database cannot be reached, or a migration failed and was rolled back.
+    """
+    with translated_errors(), _backend() as backend, backend.lock():
+        pending = backend.to_apply(yoyo.read_migrations(str(sql_dir() / "migrations")))
+        backend.apply_migrations(pending)
+        rows, remark = _bring_over_tracking_log(on_progress)
+        return Migrated([migration.id for migration in pending], rows, remark)
+
+
+def _bring_over_tracking_log(on_progress: Callable[[int], object]) -> tuple[int, str | None]:
+    """Return how many rows were brought over, and why the old table stays, where it does."""
+    with transaction() as connection:
+        if not queries("migrations").has_adopted_log(connection):
+            return 0, None
+    rows = last_id = 0
+    while True:
+        with transaction() as connection:
+            piece = queries("migrations").bring_over(connection, after_id=last_id, most=_PIECE)
+        if not piece["rows"]:
+            return rows, _drop_adopted_log()
+        rows, last_id = rows + piece["rows"], piece["last_id"]
+        on_progress(rows)
+
+
+def _drop_adopted_log() -> str | None:
+    try:
+        with transaction() as connection:
+            queries("migrations").drop_adopted_log(connection)
+    except DatabaseError as exc:
+        return f"irp_job_tracking_log_adopted is empty and was left in place: {exc}."
+    return None
+
+
+@contextmanager
+def _backend() -> Iterator[yoyo.backends.DatabaseBackend]:
+    with psycopg.connect(conninfo()):
+        pass  # yoyo's own message for an unreachable server shows the URL
+    backend = yoyo.get_backend(_yoyo_url())
+    try:
+        yield backend
+    finally:
+        backend.connection.close()
+
+
+def _yoyo_url() -> str:
+    """Return the connection as yoyo wants it: a URL whose query holds what has no place in it."""
+    parameters = conninfo_to_dict(conninfo())
+    database = quote(str(parameters.pop("dbname", "")), safe="")
+    return f"postgresql+psycopg:///{database}?{urlencode(parameters)}"

@@ -1,0 +1,27 @@
+"""The named queries of ``sql/queries``, one file per module that owns them.
+
+SQL stands in those files and nowhere else; ``queries("batch").read_batch(connection, …)``
+runs one. Parameters are named, and rows are dicts.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import aiosql
+
+from helpers.settings import PROJECT_DIR
+
+
+def sql_dir() -> Path:
+    """Return where the SQL lies: inside an installed wheel, else beside the package."""
+    packaged = Path(__file__).resolve().parent.parent / "_sql"
+    return packaged if packaged.is_dir() else PROJECT_DIR / "sql"
+
+
+@cache
+def queries(owner: str) -> Any:  # the methods are made from the SQL files
+    """Return the queries of ``sql/queries/<owner>.sql`` as callables, by name."""
+    return aiosql.from_path(sql_dir() / "queries" / f"{owner}.sql", "psycopg")

@@ -1,0 +1,47 @@
+"""Foreign text, made fit to be stored and shown.
+
+What Moody's, a notebook or a person wrote may hold anything. These functions keep every
+character that can be seen and stored, and drop those that steer terminals or that
+PostgreSQL cannot hold. Escaping for HTML or Markdown is the business of who displays it.
+"""
+
+from __future__ import annotations
+
+import re
+
+# CSI and OSC sequences of terminals: ECMA-48, sections 5.4 and 8.3.89.
+_TERMINAL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: str) -> str:
+    """Return the text without terminal sequences, control characters and lone surrogates.
+
+    Tabs and newlines stay; direction overrides, which make text read as what it is not, go.
+    """
+    return _UNPRINTABLE.sub("", _TERMINAL_SEQUENCE.sub("", text.replace("\r\n", "\n")))
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return the text in at most ``limit`` characters, cut in its middle.
+
+    The cause of a long error tends to stand at its end, and what it is about at its beginning.
+    """
+    if len(text) <= limit:
+        return text
+    mark = " […] "
+    kept = max(limit - len(mark), 0)
+    head = kept // 2
+    return (text[:head] + mark + text[len(text) - (kept - head) :])[:limit]
+
+
+def listed(items: list[str], *, most: int) -> str:
+    """Return ``a, b, c and 4 more``."""
+    shown = ", ".join(items[:most])
+    more = len(items) - most
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return ``1 job`` or ``3 jobs``; ``plural`` is for nouns that do not just take an s."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -1,0 +1,132 @@
+-- name: active_batches()
+-- The batches that a pass watches: ACTIVE ones in ACTIVE cycles, oldest first.
+SELECT batch.id AS batch_id, batch.batch_type, batch.submitted_ts, batch.activation_num,
+       cycle.id AS cycle_id, cycle.cycle_name, stage.stage_num, stage.stage_name,
+       step.id AS step_id, step.step_num, step.step_name
+FROM irp_batch AS batch
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE'
+ORDER BY batch.id;
+
+-- name: read_batch(batch_id)^
+-- One batch with its place in the workflow.
+SELECT batch.id AS batch_id, batch.batch_type, coalesce(batch.status, 'INITIATED')::text AS status,
+       batch.activation_num, batch.configuration_id, batch.submitted_ts, batch.completed_ts,
+       batch.created_ts, batch.updated_ts,
+       cycle.id AS cycle_id, cycle.cycle_name, coalesce(cycle.status, 'ACTIVE')::text AS cycle_status,
+       stage.stage_num, stage.stage_name, step.id AS step_id, step.step_num, step.step_name,
+       step.notebook_path
+FROM irp_batch AS batch
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+WHERE batch.id = :batch_id::int;
+
+-- name: lock_batch(batch_id)^
+-- Hold the batch against everyone who would decide about it, until the transaction ends.
+SELECT id FROM irp_batch WHERE id = :batch_id::int FOR UPDATE;
+
+-- name: batch_jobs(batch_id, skipped, status)
+-- The jobs of one batch; a filter that is NULL lets everything through.
+SELECT id, batch_id, job_configuration_id, moodys_workflow_id,
+       coalesce(status, 'INITIATED')::text AS status, coalesce(skipped, false) AS skipped,
+       last_error, parent_job_id, submitted_ts, completed_ts, last_tracked_ts, created_ts, updated_ts,
+       submission_request, submission_response
+FROM irp_job
+WHERE batch_id = :batch_id::int
+  AND (:skipped::boolean IS NULL OR coalesce(skipped, false) = :skipped::boolean)
+  AND (:status::text IS NULL OR coalesce(status, 'INITIATED')::text = :status::text)
+ORDER BY id;
+
+-- name: batch_job_configurations(batch_id, skipped)
+-- The configurations of one batch; NULL lets skipped ones through.
+SELECT id, batch_id, configuration_id, job_configuration_data, coalesce(skipped, false) AS skipped,
+       coalesce(overridden, false) AS overridden, override_reason_txt, parent_job_configuration_id,
+       skipped_reason_txt, override_job_configuration_id, created_ts, updated_ts
+FROM irp_job_configuration
+WHERE batch_id = :batch_id::int
+  AND (:skipped::boolean IS NULL OR coalesce(skipped, false) = :skipped::boolean)
+ORDER BY id;
+
+-- name: facts(batch_id)^
+-- Everything that decides what a batch is, counted in one snapshot.
+WITH job AS (
+    SELECT id, job_configuration_id, coalesce(status, 'INITIATED')::text AS status,
+           coalesce(skipped, false) AS skipped
+    FROM irp_job
+    WHERE batch_id = :batch_id::int
+), job_count AS (
+    SELECT CASE WHEN skipped THEN 'SKIPPED' ELSE status END AS label, count(*) AS jobs
+    FROM job
+    GROUP BY label
+), configuration AS (
+    SELECT id,
+           id IN (SELECT job_configuration_id FROM job
+                  WHERE status = 'FINISHED' AND NOT skipped AND job_configuration_id IS NOT NULL)
+               AS fulfilled
+    FROM irp_job_configuration
+    WHERE batch_id = :batch_id::int AND NOT coalesce(skipped, false)
+)
+SELECT (SELECT count(*) FROM job) AS total_jobs,
+       (SELECT count(*) FROM job WHERE NOT skipped) AS non_skipped_jobs,
+       coalesce((SELECT jsonb_object_agg(label, jobs) FROM job_count), '{}') AS job_status_counts,
+       ARRAY(SELECT id FROM job WHERE status = 'FAILED' AND NOT skipped ORDER BY id) AS failed_job_ids,
+       ARRAY(SELECT id FROM job WHERE status = 'CANCELLED' AND NOT skipped ORDER BY id)
+           AS cancelled_job_ids,
+       ARRAY(SELECT id FROM job WHERE status = 'ERROR' AND NOT skipped ORDER BY id) AS error_job_ids,
+       (SELECT count(*) FROM irp_job_configuration WHERE batch_id = :batch_id::int) AS total_configs,
+       (SELECT count(*) FROM configuration) AS non_skipped_configs,
+       (SELECT count(*) FROM configuration WHERE fulfilled) AS fulfilled_configs,
+       ARRAY(SELECT id FROM configuration WHERE NOT fulfilled ORDER BY id) AS unfulfilled_config_ids;
+
+-- name: jobs_in_doubt(batch_id, terminal, known, stale_after, most)
+-- Jobs of one batch that will not move by themselves, with what Moody's last said of them.
+SELECT job.id AS job_id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
+       job.updated_ts, said.job_status AS said_status, said.error_message, said.http_status,
+       count(*) OVER () AS total
+FROM irp_job AS job
+LEFT JOIN LATERAL (
+    SELECT log.job_status, log.error_message, log.http_status
+    FROM irp_job_tracking_log AS log
+    WHERE log.job_id = job.id AND log.tracked_ts = job.last_tracked_ts  -- in the partition of one day
+    ORDER BY log.id DESC
+    LIMIT 1
+) AS said ON true
+WHERE job.batch_id = :batch_id::int
+  AND NOT coalesce(job.skipped, false)
+  AND NOT coalesce(job.status, 'INITIATED')::text = ANY (:terminal::text[])
+  AND (job.moodys_workflow_id IS NULL
+       OR said.error_message IS NOT NULL
+       OR NOT said.job_status = ANY (:known::text[])
+       OR job.updated_ts < now() - :stale_after::interval)
+ORDER BY job.id
+LIMIT :most::int;
+
+-- name: jobs_that_ended_badly(batch_id, most)
+-- The jobs that a card names, failures before cancellations.
+SELECT id AS job_id, moodys_workflow_id, status::text AS status, last_error AS reason,
+       count(*) OVER () AS total
+FROM irp_job
+WHERE batch_id = :batch_id::int AND NOT coalesce(skipped, false)
+  AND status IN ('FAILED', 'ERROR', 'CANCELLED')
+ORDER BY status = 'CANCELLED', id
+LIMIT :most::int;
+
+-- name: settle(batch_id, status)!
+-- End an ACTIVE batch.
+UPDATE irp_batch
+SET status = :status::batch_status_enum, completed_ts = now(), updated_ts = now()
+WHERE id = :batch_id::int AND status = 'ACTIVE';
+
+-- name: activate(batch_id)!
+-- Start to watch a prepared batch.
+UPDATE irp_batch
+SET status = 'ACTIVE', submitted_ts = now(), completed_ts = NULL, updated_ts = now()
+WHERE id = :batch_id::int AND coalesce(status, 'INITIATED') = 'INITIATED';
+
+-- name: log_reconciliation(batch_id, status, summary)!
+-- Put one decision on record.
+INSERT INTO irp_batch_recon_log (batch_id, recon_ts, recon_result, recon_summary)
+VALUES (:batch_id::int, now(), :status::batch_status_enum, :summary::jsonb);

@@ -1,0 +1,29 @@
+-- name: start(host, pid, package_version, started_by)$
+-- A pass has begun.
+INSERT INTO irp_monitor_run (host, pid, package_version, started_by)
+VALUES (:host::text, :pid::int, :package_version::text, :started_by::text)
+RETURNING id;
+
+-- name: finish(id, batches_found, batches_settled, jobs_polled, polls_failed, status_changes, chains_run, cards_sent, errors)!
+-- A pass has ended.
+UPDATE irp_monitor_run
+SET finished_ts = now(), batches_found = :batches_found::int, batches_settled = :batches_settled::int,
+    jobs_polled = :jobs_polled::int, polls_failed = :polls_failed::int,
+    status_changes = :status_changes::int, chains_run = :chains_run::int,
+    cards_sent = :cards_sent::int, errors = :errors::jsonb
+WHERE id = :id::int;
+
+-- name: open_work()^
+-- What is left to do: decides when the next pass is worth its while.
+SELECT (SELECT count(*) FROM irp_batch AS batch
+        JOIN irp_step AS step ON step.id = batch.step_id
+        JOIN irp_stage AS stage ON stage.id = step.stage_id
+        JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+        WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE') AS active_batches,
+       (SELECT count(*) FROM irp_chain_run AS run
+        JOIN irp_batch AS batch ON batch.id = run.batch_id
+        JOIN irp_step AS step ON step.id = batch.step_id
+        JOIN irp_stage AS stage ON stage.id = step.stage_id
+        JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+        WHERE run.status IN ('PENDING', 'RUNNING') AND cycle.status = 'ACTIVE') AS open_chain_runs,
+       (SELECT count(*) FROM irp_notification WHERE status = 'PENDING') AS pending_cards;

@@ -1,0 +1,48 @@
+-- name: enqueue(kind, batch_id, activation_num, chain_run_id, payload)$
+-- Put one event into the outbox, once; NULL where it is there already.
+INSERT INTO irp_notification (kind, batch_id, activation_num, chain_run_id, payload)
+VALUES (:kind::notification_kind_enum, :batch_id::int, :activation_num::int, :chain_run_id::int,
+        :payload::jsonb)
+ON CONFLICT (kind, batch_id, activation_num, COALESCE(chain_run_id, 0)) DO NOTHING
+RETURNING id;
+
+-- name: last_announced(batch_id)$
+-- The latest thing that people were told, or will be, about how this batch ended.
+SELECT kind::text FROM irp_notification
+WHERE batch_id = :batch_id::int AND kind IN ('BATCH_FAILED', 'BATCH_RECOVERED')
+  AND status IN ('PENDING', 'SENT')
+ORDER BY id DESC
+LIMIT 1;
+
+-- name: pending()
+-- The outbox, in the order in which things happened.
+SELECT id, kind::text AS kind, batch_id, activation_num, payload, attempts, next_attempt_ts,
+       last_error, created_ts, next_attempt_ts <= now() AS is_due
+FROM irp_notification
+WHERE status = 'PENDING'
+ORDER BY id;
+
+-- name: suppress(ids, reason)!
+-- Close events of which nobody wants to be told.
+UPDATE irp_notification SET status = 'SUPPRESSED', last_error = :reason::text
+WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
+
+-- name: note_attempt(ids)!
+-- Count a try before it is made, so that a crash in between is seen.
+UPDATE irp_notification SET attempts = attempts + 1
+WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
+
+-- name: mark_sent(ids)!
+-- Teams has taken the card.
+UPDATE irp_notification SET status = 'SENT', sent_ts = now(), last_error = NULL
+WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
+
+-- name: mark_failed(ids, reason)
+-- Try again later, each time after twice as long, for a day.
+UPDATE irp_notification
+SET last_error = :reason::text,
+    status = CASE WHEN created_ts < now() - interval '1 day' THEN 'ABANDONED'
+                  ELSE 'PENDING' END::notification_status_enum,
+    next_attempt_ts = now() + least(interval '1 minute' * 2 ^ least(attempts - 1, 10), interval '15 minutes')
+WHERE id = ANY (:ids::int[]) AND status = 'PENDING'
+RETURNING id, status::text AS status;

@@ -1,0 +1,64 @@
+-- name: jobs_to_poll(batch_ids, terminal)
+-- What a pass asks Moody's about: the longest unasked first. No workflow id: never submitted.
+SELECT job.id AS job_id, job.batch_id, batch.batch_type, job.moodys_workflow_id AS workflow_id,
+       coalesce(job.status, 'INITIATED')::text AS status
+FROM irp_job AS job
+JOIN irp_batch AS batch ON batch.id = job.batch_id
+WHERE job.batch_id = ANY (:batch_ids::int[])
+  AND NOT coalesce(job.skipped, false)
+  AND NOT coalesce(job.status, 'INITIATED')::text = ANY (:terminal::text[])
+ORDER BY job.last_tracked_ts NULLS FIRST, job.id;
+
+-- name: log_polls(job_ids, asked, workflow_ids, statuses, bodies, errors, http_statuses, kept)!
+-- Put polls on record, failed ones too; first polls and status changes are kept for good.
+INSERT INTO irp_job_tracking_log
+    (job_id, tracked_ts, moodys_workflow_id, job_status, tracking_data, error_message, http_status,
+     kept)
+SELECT poll.job_id, poll.asked_ts, poll.workflow_id, poll.status, poll.body::jsonb, poll.error,
+       poll.http_status, poll.kept
+FROM unnest(:job_ids::int[], :asked::timestamptz[], :workflow_ids::text[], :statuses::text[],
+            :bodies::text[], :errors::text[], :http_statuses::int[], :kept::boolean[])
+    WITH ORDINALITY
+    AS poll (job_id, asked_ts, workflow_id, status, body, error, http_status, kept, position)
+ORDER BY poll.position;
+
+-- name: apply_answers(job_ids, asked, workflow_ids, statuses, reasons, moves_from, moves_to, terminal)
+-- Move jobs to what Moody's said, where that is a legal move, the question is the latest, and the
+-- job is still the one that was asked about. A status of NULL only notes that it was asked.
+WITH answer AS (
+    SELECT *
+    FROM unnest(:job_ids::int[], :asked::timestamptz[], :workflow_ids::text[], :statuses::text[],
+                :reasons::text[]) AS answer (job_id, asked_ts, workflow_id, status, reason)
+), held AS (
+    SELECT job.id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
+           job.last_tracked_ts
+    FROM irp_job AS job
+    WHERE job.id = ANY (:job_ids::int[])
+    ORDER BY job.id
+    FOR UPDATE
+), verdict AS (
+    SELECT answer.*, held.status AS old_status, move.to_status AS new_status,
+           held.last_tracked_ts IS NULL AS is_first_poll
+    FROM answer
+    JOIN held ON held.id = answer.job_id
+    LEFT JOIN unnest(:moves_from::text[], :moves_to::text[]) AS move (from_status, to_status)
+        ON move.from_status = held.status AND move.to_status = answer.status
+    WHERE held.moodys_workflow_id = answer.workflow_id
+      AND (held.last_tracked_ts IS NULL OR held.last_tracked_ts <= answer.asked_ts)
+)
+UPDATE irp_job AS job
+SET status = coalesce(verdict.new_status, verdict.old_status)::job_status_enum,
+    last_tracked_ts = verdict.asked_ts,
+    last_error = CASE WHEN verdict.new_status IS NULL THEN job.last_error
+                      ELSE coalesce(verdict.reason, job.last_error) END,
+    completed_ts = CASE WHEN verdict.new_status = ANY (:terminal::text[]) THEN verdict.asked_ts
+                        ELSE job.completed_ts END,
+    updated_ts = CASE WHEN verdict.new_status IS NULL THEN job.updated_ts ELSE now() END
+FROM verdict
+WHERE job.id = verdict.job_id
+RETURNING job.id AS job_id, job.batch_id, verdict.old_status, job.status::text AS new_status,
+          verdict.is_first_poll;
+
+-- name: server_time()$
+-- The database's clock, which every host that runs the monitor shares.
+SELECT clock_timestamp();
