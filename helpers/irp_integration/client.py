@@ -1,0 +1,148 @@
+"""``IRPClient``: the only code that speaks to Moody's.
+
+It stands on the published ``irp-integration`` package, whose authentication, session and
+submission calls it uses; ours are the names under which stage notebooks poll, and the
+polling itself.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from helpers.errors import MoodysCredentialsError, MoodysError, SettingsError
+from helpers.irp_integration import endpoints
+from helpers.irp_integration.answers import Body, job_body
+from helpers.irp_integration.endpoints import Family
+from helpers.irp_integration.transport import Raw, Transport
+from helpers.settings import Settings, get_settings, redact
+
+if TYPE_CHECKING:
+    from irp_integration import IRPClient as PublishedIRPClient
+
+
+class _Reads:
+    """Reads the jobs of one family by id."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def _read(self, family: Family, job_id: int | str) -> Body:
+        workflow_id = str(job_id)
+        if not (workflow_id.isascii() and workflow_id.isdecimal()):
+            raise MoodysError(f"{workflow_id!r} is no id of a Moody's job: those are numbers.")
+        raw = self._transport.get(family.job_path(workflow_id))
+        return job_body(raw.content, http_status=raw.http_status, workflow_id=workflow_id)
+
+
+class _RiskDataJobs(_Reads):
+    def get_risk_data_job(self, job_id: int | str) -> Body:
+        """Return an EDM creation or upgrade; raises ``MoodysError``."""
+        return self._read(endpoints.RISK_DATA, job_id)
+
+
+class _MriImportJobs(_Reads):
+    def get_import_job(self, job_id: int | str) -> Body:
+        """Return an MRI import; raises ``MoodysError``."""
+        return self._read(endpoints.IMPORT, job_id)
+
+
+class _GeohazJobs(_Reads):
+    def get_geohaz_job(self, job_id: int | str) -> Body:
+        """Return a GeoHaz job; raises ``MoodysError``."""
+        return self._read(endpoints.GEOHAZ, job_id)
+
+
+class _AnalysisJobs(_Reads):
+    def get_analysis_job(self, job_id: int | str) -> Body:
+        """Return an analysis; raises ``MoodysError``."""
+        return self._read(endpoints.MODEL, job_id)
+
+    def get_analysis_grouping_job(self, job_id: int | str) -> Body:
+        """Return a grouping; raises ``MoodysError``."""
+        return self._read(endpoints.GROUPING, job_id)
+
+
+class _RdmJobs(_Reads):
+    def get_rdm_export_job(self, job_id: int | str) -> Body:
+        """Return an export to an RDM; raises ``MoodysError``."""
+        return self._read(endpoints.EXPORT, job_id)
+
+
+class IRPClient:
+    """Moody's Intelligent Risk Platform, as the batches need it; closes as a context manager.
+
+    Attributes:
+        job, mri_import, geohaz, analysis, rdm: read one job by id.
+        published: the published client, unmodified in what it offers, for everything else.
+        transport: one connection pool, which threads may share.
+    """
+
+    def __init__(self, *, connections: int | None = None) -> None:
+        """Authenticate with what the settings hold.
+
+        Args:
+            connections: concurrent requests; None takes ``MONITOR_POLL_WORKERS``.
+
+        Raises:
+            SettingsError: the settings lack something; the message says what.
+            MoodysCredentialsError: Moody's refuses the login.
+        """
+        settings = get_settings()
+        _require_settings(settings)
+        self.published = _published_client()
+        pool = connections or settings.monitor_poll_workers
+        self.transport = Transport(self.published.client, connections=pool)
+        self.job = _RiskDataJobs(self.transport)
+        self.mri_import = _MriImportJobs(self.transport)
+        self.geohaz = _GeohazJobs(self.transport)
+        self.analysis = _AnalysisJobs(self.transport)
+        self.rdm = _RdmJobs(self.transport)
+
+    def submit(self, method: str, path: str, *, body: Any, request_id: str) -> Raw:
+        """Send a prepared request; see ``Transport.send``."""
+        return self.transport.send(method, path, body=body, request_id=request_id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.transport.close()
+
+
+def _published_client() -> PublishedIRPClient:
+    # Imported where it is needed: it brings boto3, which a pass with nothing to poll can spare.
+    from irp_integration import IRPClient as PublishedIRPClient  # noqa: PLC0415
+    from irp_integration.exceptions import IRPIntegrationError  # noqa: PLC0415
+
+    try:
+        return PublishedIRPClient()
+    except IRPIntegrationError as exc:
+        raise MoodysCredentialsError(
+            f"Moody's refuses the login: {redact(str(exc))}. Check RISK_MODELER_TENANT_NAME, "
+            "RISK_MODELER_USERNAME and RISK_MODELER_PASSWORD.",
+            http_status=exc.status_code,
+        ) from None  # the cause holds what was sent
+
+
+def _require_settings(settings: Settings) -> None:
+    """Raise where the published client would only name the first thing that is missing."""
+    missing = [
+        name
+        for name in ("risk_modeler_base_url", "risk_modeler_resource_group_id")
+        if not getattr(settings, name)
+    ]
+    login = ("risk_modeler_tenant_name", "risk_modeler_username", "risk_modeler_password")
+    if not settings.risk_modeler_api_key and not all(getattr(settings, name) for name in login):
+        missing.append("risk_modeler_api_key")
+    if missing:
+        raise SettingsError(
+            f"Moody's cannot be asked: {', '.join(name.upper() for name in missing)} not set. "
+            "Set it in the environment or in .env (in place of the key, RISK_MODELER_TENANT_NAME, "
+            "RISK_MODELER_USERNAME and RISK_MODELER_PASSWORD will do)."
+        )

@@ -1,0 +1,250 @@
+"""Ask Moody's about many jobs at once, within one budget of time.
+
+HTTP only, in threads; what becomes of the answers is the caller's business. Families whose
+search is proven are asked in chunks, and a job whose status changed or that did not come
+back is read by id, so that its full body is on record. When a family stops answering,
+the rest of its jobs are not asked: they come first in the next pass.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from helpers.constants import JobStatus
+from helpers.errors import MoodysCredentialsError, MoodysError
+from helpers.irp_integration.answers import Body, is_down, job_body, search_rows, status_of
+from helpers.irp_integration.endpoints import SEARCH_CHUNK, Family, ids_filter
+from helpers.irp_integration.transport import Transport
+
+_FAILURES_UNTIL_DOWN = 5
+_GRACE_SECONDS = 2.0  # for threads to come back from the last read of a pass
+
+
+@dataclass(frozen=True)
+class Question:
+    """One job to ask about."""
+
+    job_id: int
+    workflow_id: str
+    family: Family
+    known_status: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one question; where the poll failed, ``error`` says why."""
+
+    question: Question
+    asked_ts: datetime
+    status: str | None = None  # Moody's word, which may be one that nobody knows
+    body: Body | None = None
+    http_status: int | None = None
+    error: str | None = None
+
+
+@dataclass
+class Outage:
+    """A family that stopped answering, and how many of its jobs were not asked for that reason."""
+
+    family: Family
+    reason: str
+    unasked: int = 0
+
+
+@dataclass
+class _Health:
+    """What a pass has learnt about one family. Threads write it under the poller's lock."""
+
+    failures_in_a_row: int = 0
+    outage: Outage | None = None
+    search_refused: bool = False
+
+
+@dataclass
+class Poller:
+    """Asks about many jobs; after ``ask`` has ended, says what was not asked and why."""
+
+    transport: Transport
+    workers: int
+    budget_seconds: float
+    clock: Callable[[], datetime]  # for ``asked_ts``
+    outages: list[Outage] = field(default_factory=list, init=False)
+    out_of_time: int = field(default=0, init=False)  # jobs that the budget did not reach
+    credentials_error: MoodysCredentialsError | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._deadline = time.monotonic() + self.budget_seconds
+        self._health: dict[Family, _Health] = defaultdict(_Health)
+        self._lock = threading.Lock()
+        self._results: queue.SimpleQueue[tuple[list[Answer], list[_Task]]] = queue.SimpleQueue()
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        """Yield answers as they arrive, in no order; at most one per question."""
+        tasks = list(_tasks(questions))
+        if not tasks:
+            return
+        open_questions = {question.job_id: question for question in questions}
+        pool = ThreadPoolExecutor(min(self.workers, len(questions)), thread_name_prefix="poll")
+        try:
+            for answer in self._answers(pool, tasks):
+                open_questions.pop(answer.question.job_id)
+                yield answer
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        self._account_for(open_questions.values())
+
+    def _answers(self, pool: ThreadPoolExecutor, tasks: list[_Task]) -> Iterator[Answer]:
+        running = 0
+        while True:
+            for task in tasks:
+                pool.submit(self._run, task)
+            running += len(tasks)
+            if not running:
+                return
+            try:
+                answers, tasks = self._results.get(
+                    timeout=max(0.0, self._deadline - time.monotonic()) + _GRACE_SECONDS
+                )
+            except queue.Empty:
+                return  # a thread hangs in a read that drips; its job is accounted for as unasked
+            running -= 1
+            yield from answers
+
+    def _account_for(self, unanswered: Iterable[Question]) -> None:
+        for question in unanswered:
+            outage = self._health[question.family].outage
+            if outage is not None:
+                outage.unasked += 1
+            elif self.credentials_error is None:
+                self.out_of_time += 1
+
+    def _run(self, task: _Task) -> None:
+        """Carry out one task in a thread; whatever happens, report back."""
+        result: tuple[list[Answer], list[_Task]] = ([], [])
+        try:
+            if self._may_ask(task.family):
+                result = self._searched(task) if len(task.questions) > 1 else self._read(task)
+        finally:
+            self._results.put(result)
+
+    def _may_ask(self, family: Family) -> bool:
+        with self._lock:
+            stopped = self._health[family].outage or self.credentials_error
+        return not stopped and time.monotonic() < self._deadline
+
+    def _read(self, task: _Task) -> tuple[list[Answer], list[_Task]]:
+        question = task.questions[0]
+        asked_ts = self.clock()
+        try:
+            if not (question.workflow_id.isascii() and question.workflow_id.isdecimal()):
+                return [_not_a_number(question, asked_ts)], []
+            path = task.family.job_path(question.workflow_id)
+            raw = self.transport.get(path, deadline=self._deadline)
+            body = job_body(
+                raw.content, http_status=raw.http_status, workflow_id=question.workflow_id
+            )
+        except MoodysError as exc:
+            self._note_failure(task.family, exc)
+            return [_failed(question, asked_ts, exc)], []
+        self._note_success(task.family)
+        status = status_of(body, workflow_id=question.workflow_id)
+        return [Answer(question, asked_ts, status, body, raw.http_status)], []
+
+    def _searched(self, task: _Task) -> tuple[list[Answer], list[_Task]]:
+        """Search a chunk; what changed or is missing is to be read by id."""
+        if self._health[task.family].search_refused:
+            return [], task.by_id()
+        asked_ts = self.clock()
+        ids = [question.workflow_id for question in task.questions]
+        params = {"filter": ids_filter(ids), "limit": str(SEARCH_CHUNK)}
+        try:
+            raw = self.transport.get(task.family.jobs_path, params=params, deadline=self._deadline)
+            rows = search_rows(raw.content, http_status=raw.http_status)
+        except MoodysError as exc:
+            return self._search_failed(task, exc, asked_ts)
+        self._note_success(task.family)
+        return _sorted_out(task, rows, asked_ts)
+
+    def _search_failed(
+        self, task: _Task, exc: MoodysError, asked_ts: datetime
+    ) -> tuple[list[Answer], list[_Task]]:
+        self._note_failure(task.family, exc)
+        if is_down(exc.http_status) or isinstance(exc, MoodysCredentialsError):
+            return [_failed(question, asked_ts, exc) for question in task.questions], []
+        with self._lock:
+            self._health[task.family].search_refused = True
+        return [], task.by_id()
+
+    def _note_success(self, family: Family) -> None:
+        with self._lock:
+            self._health[family].failures_in_a_row = 0
+
+    def _note_failure(self, family: Family, exc: MoodysError) -> None:
+        with self._lock:
+            if isinstance(exc, MoodysCredentialsError):
+                self.credentials_error = self.credentials_error or exc
+            health = self._health[family]
+            health.failures_in_a_row += is_down(exc.http_status)
+            if health.failures_in_a_row >= _FAILURES_UNTIL_DOWN and health.outage is None:
+                health.outage = Outage(family, str(exc))
+                self.outages.append(health.outage)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What one thread does in one go: read one job, or search for several of one family."""
+
+    family: Family
+    questions: tuple[Question, ...]
+
+    def by_id(self) -> list[_Task]:
+        return [_Task(self.family, (question,)) for question in self.questions]
+
+
+def _tasks(questions: Sequence[Question]) -> Iterator[_Task]:
+    """Yield tasks in the order of the questions, those of one search where its first stands."""
+    chunks: dict[Family, list[Question]] = defaultdict(list)
+    for question in questions:
+        if question.family.search_is_proven and question.workflow_id.isdecimal():
+            chunk = chunks[question.family]
+            chunk.append(question)
+            if len(chunk) == SEARCH_CHUNK:
+                yield _Task(question.family, tuple(chunks.pop(question.family)))
+        else:
+            yield _Task(question.family, (question,))
+    for family, chunk in chunks.items():
+        yield _Task(family, tuple(chunk))
+
+
+def _sorted_out(
+    task: _Task, rows: dict[str, Body], asked_ts: datetime
+) -> tuple[list[Answer], list[_Task]]:
+    answers, to_read = [], []
+    for question in task.questions:
+        row = rows.get(question.workflow_id)
+        if row is not None and row["status"] == question.known_status:
+            answers.append(Answer(question, asked_ts, row["status"], row, 200))
+        else:
+            to_read.append(_Task(task.family, (question,)))
+    return answers, to_read
+
+
+def _failed(question: Question, asked_ts: datetime, exc: MoodysError) -> Answer:
+    return Answer(question, asked_ts, http_status=exc.http_status, error=str(exc))
+
+
+def _not_a_number(question: Question, asked_ts: datetime) -> Answer:
+    error = f"{question.workflow_id!r} is no id of a Moody's job: those are numbers."
+    return Answer(question, asked_ts, error=error)
+
+
+def is_known(status: str) -> bool:
+    """Tell whether Moody's word is one of the statuses that it is known to send."""
+    return status in JobStatus.of_moodys()

@@ -1,0 +1,203 @@
+"""One connection pool to Moody's: asking with our own patience.
+
+The published client makes up to six tries of 200 seconds each, so that one dead host blocks a
+call for twenty minutes. Here a question gets at most two tries, its own timeouts, and a
+deadline that covers the whole answer, however slowly it drips in.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError as Urllib3Error
+
+from helpers.errors import MoodysCredentialsError, MoodysError
+from helpers.irp_integration.answers import MAX_BODY_BYTES, is_down
+from helpers.settings import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 20.0
+_TRIES = 2
+_PAUSE_SECONDS = 0.5  # before the second try, unless Retry-After says otherwise
+_LONGEST_PAUSE_SECONDS = 5.0  # whoever wants us to wait longer is asked in the next pass
+_PIECE_BYTES = 64 * 1024
+
+
+class PublishedClient(Protocol):
+    """What we use of ``irp_integration.client.Client``."""
+
+    auth_mode: str
+    base_url: str
+    session: requests.Session
+    timeout: int
+
+    def request(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+        """Send a request, logging in anew where a bearer token has run out."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An HTTP answer, read to its end or to the limit of what a job can be."""
+
+    http_status: int
+    content: bytes
+    headers: Mapping[str, str]
+
+
+class Transport:
+    """Asks Moody's; shared by all threads of a pass."""
+
+    def __init__(self, client: PublishedClient, *, connections: int) -> None:
+        """Take over the client's session with a pool for that many concurrent requests."""
+        self._client = client
+        self._login = threading.Lock()
+        client.timeout = int(READ_SECONDS)
+        for scheme in ("https://", "http://"):
+            adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
+            client.session.mount(scheme, adapter)
+
+    def close(self) -> None:
+        """Close the pool."""
+        self._client.session.close()
+
+    def get(
+        self, path: str, *, params: Mapping[str, str] | None = None, deadline: float | None = None
+    ) -> Raw:
+        """Ask once, and once more where a second try may help.
+
+        Args:
+            path: below the base URL.
+            params: the query.
+            deadline: in ``time.monotonic`` seconds; nothing is sent or awaited past it.
+
+        Raises:
+            MoodysError: no answer arrived.
+        """
+        return self._asked("GET", path, deadline=deadline, params=params)
+
+    def send(self, method: str, path: str, *, body: Any, request_id: str) -> Raw:
+        """Send something that changes Moody's; the key makes a repeat harmless.
+
+        Raises:
+            MoodysError: no answer arrived; the request may have been carried out all the same.
+        """
+        headers = {"x-rms-requestid": request_id}
+        return self._asked(method, path, deadline=None, json=body, headers=headers)
+
+    def _asked(self, method: str, path: str, *, deadline: float | None, **request: Any) -> Raw:
+        for remaining_tries in reversed(range(_TRIES)):
+            try:
+                raw = self._authorised(method, path, deadline=deadline, **request)
+            except _BrokenOffError as exc:
+                if not (exc.again and remaining_tries and _pause(_PAUSE_SECONDS, deadline)):
+                    raise
+                continue
+            if not (is_down(raw.http_status) and remaining_tries and _wait(raw, deadline)):
+                return raw
+        raise AssertionError  # the last try returns or raises
+
+    def _authorised(self, method: str, path: str, *, deadline: float | None, **request: Any) -> Raw:
+        """Ask; where a bearer token has run out, log in anew, once for all threads."""
+        token = self._client.session.headers.get("Authorization")
+        raw = self._once(method, path, deadline=deadline, **request)
+        if raw.http_status != requests.codes.unauthorized or self._client.auth_mode != "bearer":
+            return raw
+        with self._login:
+            if self._client.session.headers.get("Authorization") == token:
+                self._renew_login(path)
+        return self._once(method, path, deadline=deadline, **request)
+
+    def _renew_login(self, path: str) -> None:
+        """Let the published client do it: a read that meets a 401 makes it log in."""
+        from irp_integration.exceptions import (  # noqa: PLC0415 - see client.py: boto3
+            IRPAuthenticationError,
+            IRPIntegrationError,
+        )
+
+        try:
+            self._client.request("GET", path)
+        except IRPAuthenticationError as exc:
+            raise MoodysCredentialsError(redact(str(exc)), http_status=exc.status_code) from None
+        except IRPIntegrationError:
+            return  # logged in or not, the question itself will tell
+
+    def _once(self, method: str, path: str, *, deadline: float | None, **request: Any) -> Raw:
+        left = READ_SECONDS if deadline is None else deadline - time.monotonic()
+        if left <= 0:
+            raise _BrokenOffError("There was no time left to ask Moody's.")
+        try:
+            with self._client.session.request(
+                method,
+                f"{self._client.base_url.rstrip('/')}/{path.lstrip('/')}",
+                timeout=(min(CONNECT_SECONDS, left), min(READ_SECONDS, left)),
+                stream=True,
+                allow_redirects=False,  # the credentials go to Moody's and nowhere else
+                **request,
+            ) as response:
+                content = _content(response, time.monotonic() + min(READ_SECONDS, left))
+                return Raw(response.status_code, content, response.headers)
+        except (requests.RequestException, Urllib3Error, OSError) as exc:
+            raise _broken(exc) from None  # requests repeats the URL and its query
+        except ValueError as exc:  # a base URL or a header that cannot be sent
+            raise MoodysError(f"Moody's cannot be asked: {redact(str(exc))}.") from None
+
+
+class _BrokenOffError(MoodysError):
+    """No answer arrived. ``again``: asking at once a second time may help."""
+
+    def __init__(self, message: str, *, again: bool = False) -> None:
+        super().__init__(message)
+        self.again = again
+
+
+def _broken(exc: Exception) -> _BrokenOffError:
+    if isinstance(exc, requests.ConnectTimeout):
+        return _BrokenOffError(
+            f"Moody's cannot be reached: no connection within {CONNECT_SECONDS:.0f} s."
+        )
+    if isinstance(exc, requests.Timeout) or "timed out" in str(exc).lower():
+        return _BrokenOffError("Moody's did not answer in time.")
+    if "refused" in str(exc).lower():
+        return _BrokenOffError("Moody's cannot be reached: the connection was refused.")
+    if "resolve" in str(exc).lower():
+        return _BrokenOffError(
+            "Moody's cannot be reached: the host name of RISK_MODELER_BASE_URL is unknown."
+        )
+    return _BrokenOffError("Moody's broke the connection off.", again=True)
+
+
+def _content(response: requests.Response, deadline: float) -> bytes:
+    """Read the body, but no more than a job can be and no longer than the deadline."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := response.raw.read1(_PIECE_BYTES, decode_content=True):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_BODY_BYTES:
+            break
+        if time.monotonic() > deadline:
+            raise _BrokenOffError("Moody's did not finish its answer in time.")
+    return b"".join(pieces)
+
+
+def _wait(raw: Raw, deadline: float | None) -> bool:
+    """Wait as long as a throttled or overloaded host asks for; False: not in this pass."""
+    asked_for = raw.headers.get("Retry-After", "")
+    return _pause(float(asked_for) if asked_for.isdecimal() else _PAUSE_SECONDS, deadline)
+
+
+def _pause(seconds: float, deadline: float | None) -> bool:
+    if seconds > _LONGEST_PAUSE_SECONDS:
+        return False
+    if deadline is not None and time.monotonic() + seconds >= deadline:
+        return False
+    time.sleep(seconds)
+    return True
