@@ -12,6 +12,7 @@
     ├── MoodysError                    one answer of Moody's was no job status
     │   └── MoodysCredentialsError     Moody's refuses who we are: no answer will come
     ├── NotebookError                  a notebook cannot be found, read or started
+    ├── ScheduleError                  the schedule in JupyterLab cannot be read or changed
     └── NotificationError              Teams did not take a card
 
 Facts are attributes, the message is for people and says what to do. No message holds a secret.
@@ -77,6 +78,10 @@ class MoodysCredentialsError(MoodysError):
 
 class NotebookError(BatchMonitoringError):
     """A notebook cannot be found, read or started."""
+
+
+class ScheduleError(BatchMonitoringError):
+    """The schedule in JupyterLab cannot be read or changed; the message says what to do next."""
 
 
 class NotificationError(BatchMonitoringError):

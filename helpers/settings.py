@@ -7,12 +7,17 @@ repeats what it was sent.
 
 from __future__ import annotations
 
+import json
 import os
+import re
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from dotenv import find_dotenv, load_dotenv
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -20,6 +25,8 @@ from helpers.errors import SettingsError
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 _SHORTEST_SECRET = 6  # a shorter value would blank out ordinary words
+_DAY_SECONDS = 86_400
+_PASSWORD_AS_WRITTEN = re.compile(r"password\s*=\s*(?:'((?:\\.|[^'\\])*)'|'?([^\s&']+))")
 
 
 class Settings(BaseSettings):
@@ -40,10 +47,10 @@ class Settings(BaseSettings):
     teams_default_dashboard_url: str | None = None
     teams_default_jupyterlab_url: str | None = None
     monitor_poll_workers: int = Field(default=32, ge=1, le=256)
-    monitor_poll_budget_seconds: float = Field(default=45, gt=0)
-    monitor_step_timeout_seconds: float = Field(default=3600, gt=0)
+    monitor_poll_budget_seconds: float = Field(default=45, gt=0, le=_DAY_SECONDS)
+    monitor_step_timeout_seconds: float = Field(default=3600, gt=0, le=7 * _DAY_SECONDS)
     monitor_step_workers: int = Field(default=4, ge=1, le=64)
-    monitor_interval_seconds: float = Field(default=60, gt=0)
+    monitor_interval_seconds: float = Field(default=60, gt=0, le=7 * _DAY_SECONDS)
 
     def secrets(self) -> tuple[str, ...]:
         """Return every secret value in use, longest first, for ``redact``."""
@@ -54,23 +61,41 @@ class Settings(BaseSettings):
             self.database_url,
         )
         values = {secret.get_secret_value() for secret in given if secret is not None}
-        values |= set(_parts_of_urls(values)) | {os.environ.get("PGPASSWORD", "")}
-        return tuple(sorted((v for v in values if len(v) >= _SHORTEST_SECRET), key=len)[::-1])
+        return _spellings(frozenset(values | {os.environ.get("PGPASSWORD", "")}))
 
 
-def _parts_of_urls(values: set[str]) -> list[str]:
+@cache
+def _spellings(values: frozenset[str]) -> tuple[str, ...]:
+    """Return these secrets and what is secret inside them, in each way they may be written."""
+    spellings = values | _parts_of_urls(values)
+    spellings |= {json.dumps(value)[1:-1] for value in spellings}  # as it stands inside JSON
+    return tuple(sorted((v for v in spellings if len(v) >= _SHORTEST_SECRET), key=len)[::-1])
+
+
+def _parts_of_urls(values: frozenset[str]) -> set[str]:
     """Return what is secret in a URL by itself: its password, and its path with query."""
-    parts = []
+    parts: set[str] = set()
     for value in values:
         try:
             url = urlsplit(value)
         except ValueError:
             continue
         if url.scheme in {"http", "https"}:
-            parts += [value.split(url.netloc, 1)[-1], url.path, url.query]
-        elif url.password:
-            parts += [url.password, unquote(url.password)]
+            parts |= {value.partition(url.netloc)[2] if url.netloc else "", url.path, url.query}
+        parts |= _passwords(value, url.password or "")
     return parts
+
+
+def _passwords(value: str, in_user_info: str) -> set[str]:
+    """Return the passwords in a URL or a libpq string, as they are written and as they are meant.
+
+    What cannot be parsed is still searched: a message about it may repeat it.
+    """
+    written = {in_user_info} | {a or b for a, b in _PASSWORD_AS_WRITTEN.findall(value)}
+    meant = {unquote(password) for password in written}
+    with suppress(ProgrammingError):
+        meant.add(str(conninfo_to_dict(value).get("password") or ""))
+    return written | meant | {quote(password, safe="") for password in meant}
 
 
 @cache
@@ -83,7 +108,12 @@ def get_settings() -> Settings:
     Raises:
         SettingsError: a value cannot be used; the message names it without showing it.
     """
-    load_dotenv(find_dotenv(usecwd=True) or PROJECT_DIR / ".env")
+    try:
+        load_dotenv(find_dotenv(usecwd=True) or PROJECT_DIR / ".env")
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(
+            "The file .env cannot be read: is it text, and yours to read?"
+        ) from None
     try:
         return Settings()
     except ValidationError as exc:

@@ -7,7 +7,9 @@ PostgreSQL cannot hold. Escaping for HTML or Markdown is the business of who dis
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 # CSI and OSC sequences of terminals: ECMA-48, sections 5.4 and 8.3.89.
 _TERMINAL_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
@@ -20,6 +22,20 @@ def clean(text: str) -> str:
     Tabs and newlines stay; direction overrides, which make text read as what it is not, go.
     """
     return _UNPRINTABLE.sub("", _TERMINAL_SEQUENCE.sub("", text.replace("\r\n", "\n")))
+
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_ESCAPED_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an escaped backslash starts no escape
+
+
+def storable_json(value: Any) -> str:
+    """Return the value as JSON that jsonb holds: no NUL, no lone surrogate, no NaN.
+
+    What JSON does not know becomes its text. Raises ValueError for a value inside itself.
+    """
+    plain = json.loads(json.dumps(value, default=str), parse_constant=str)
+    text = _SURROGATE.sub("", json.dumps(plain, ensure_ascii=False))
+    return _ESCAPED_NUL.sub(r"\1", text)
 
 
 def shorten(text: str, limit: int) -> str:

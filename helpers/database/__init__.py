@@ -8,6 +8,7 @@ from helpers.database.connection import (
     Connection,
     close_pools,
     connect,
+    in_transaction,
     transaction,
     translated_errors,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "LockSpace",
     "close_pools",
     "connect",
+    "in_transaction",
     "queries",
     "transaction",
     "translated_errors",

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeAlias
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -31,17 +33,19 @@ _POOL_SIZE = 8
 
 _current: ContextVar[Connection | None] = ContextVar("current_connection", default=None)
 _pools: dict[str, ConnectionPool[Connection]] = {}
+_pools_lock = threading.Lock()
 
 
 def conninfo() -> str:
     """Return the connection string; an empty one leaves everything to libpq's variables.
 
     Raises:
-        SettingsError: neither ``DATABASE_URL`` nor one of libpq's variables is set.
+        SettingsError: neither ``DATABASE_URL`` nor one of libpq's variables is set, or
+            ``DATABASE_URL`` cannot be read.
     """
     url = get_settings().database_url
     if url is not None:
-        return url.get_secret_value()
+        return _readable(url.get_secret_value())
     if any(os.environ.get(name) for name in _LIBPQ_VARIABLES):
         return ""
     raise SettingsError(
@@ -49,6 +53,17 @@ def conninfo() -> str:
         "or PGHOST and PGDATABASE, in the environment or in .env; or try everything out on a "
         "database of its own with `make demo`."
     )
+
+
+def _readable(url: str) -> str:
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise SettingsError(
+            "DATABASE_URL cannot be read. Its form is "
+            "postgresql://user:password@host:port/database, special characters %-encoded."
+        ) from None  # psycopg repeats what it cannot parse
+    return url
 
 
 @contextmanager
@@ -62,28 +77,22 @@ def translated_errors() -> Iterator[None]:
     try:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as exc:
-        if isinstance(exc, psycopg.OperationalError) and _refused_one_statement(exc):
+        if isinstance(exc, psycopg.OperationalError) and not _ends_the_connection(exc):
             raise DatabaseError(_in_words(exc)) from exc
         raise DatabaseUnavailableError(
             f"The database cannot be reached: {_in_words(exc)}. Check DATABASE_URL (or PGHOST, "
             "PGDATABASE, …), the password, and that the server is up."
-        ) from None  # psycopg repeats a connection string that it cannot parse
-    except psycopg.ProgrammingError as exc:
-        if exc.sqlstate is None:  # raised by the client: the connection string is malformed
-            raise SettingsError(
-                "DATABASE_URL cannot be read. Its form is "
-                "postgresql://user:password@host:port/database, special characters %-encoded."
-            ) from None
-        raise DatabaseError(_in_words(exc)) from exc
+        ) from None  # the cause may repeat what was sent
     except psycopg.Error as exc:
         raise DatabaseError(_in_words(exc)) from exc
 
 
-def _refused_one_statement(exc: psycopg.OperationalError) -> bool:
-    """Tell a statement that could not be carried out from a connection that is gone."""
-    resources_or_locks = ("53", "55", "40", "58")  # but 53300: no connection to be had
-    state = exc.sqlstate or ""
-    return state.startswith(resources_or_locks) and state != "53300"
+_CONNECTION_LOST = ("08", "28", "3D", "57P", "53300")  # PostgreSQL's appendix A
+
+
+def _ends_the_connection(exc: psycopg.OperationalError) -> bool:
+    """Tell a connection that is gone, or never was, from a statement that was not carried out."""
+    return exc.sqlstate is None or exc.sqlstate.startswith(_CONNECTION_LOST)
 
 
 def _in_words(exc: Exception) -> str:
@@ -105,6 +114,11 @@ def connect(*, application_name: str, autocommit: bool = True) -> Connection:
 def _configure(connection: Connection) -> None:
     connection.execute("SELECT set_config('lock_timeout', %s, false)", [_LOCK_TIMEOUT])
     connection.commit()
+
+
+def _pool(info: str) -> ConnectionPool[Connection]:
+    with _pools_lock:  # threads that come first together share one
+        return _pools.get(info) or _open_pool(info)
 
 
 def _open_pool(info: str) -> ConnectionPool[Connection]:
@@ -147,11 +161,25 @@ def transaction() -> Iterator[Connection]:
         yield joined
         return
     info = conninfo()
-    with translated_errors():
-        pool = _pools.get(info) or _open_pool(info)
-        with pool.connection() as connection:
-            token = _current.set(connection)
-            try:
-                yield connection
-            finally:
-                _current.reset(token)
+    with translated_errors(), _pool(info).connection() as connection:
+        token = _current.set(connection)
+        try:
+            yield connection
+        finally:
+            _current.reset(token)
+        _require_intact(connection)
+
+
+def _require_intact(connection: Connection) -> None:
+    """Raise where a statement failed and its error was swallowed: COMMIT would roll back silently.
+
+    Raises:
+        DatabaseError: the transaction is rolled back.
+    """
+    if connection.info.transaction_status == TransactionStatus.INERROR:
+        raise DatabaseError("A statement of this transaction failed: all of it was rolled back.")
+
+
+def in_transaction() -> bool:
+    """Tell whether the caller stands inside a transaction, where no HTTP request belongs."""
+    return _current.get() is not None

@@ -23,6 +23,7 @@ class LockSpace(IntEnum):
     POLL_BATCH = 0x4D4F_4E01  # the jobs of one batch are being polled
     SUBMIT_BATCH = 0x4D4F_4E02  # the jobs of one batch are being submitted
     SEND_CARDS = 0x4D4F_4E03  # the outbox is being sent; the second key is 0
+    MIGRATE = 0x4D4F_4E04  # the schema is being changed; the second key is 0
 
 
 class AdvisoryLocks:
@@ -52,6 +53,11 @@ class AdvisoryLocks:
         with translated_errors():
             rows = queries("locks").try_locks(self._connection, space=space, keys=list(keys))
             return {row["key"] for row in rows if row["acquired"]}
+
+    def acquire(self, space: LockSpace, key: int) -> None:
+        """Take one lock, waiting for whoever holds it."""
+        with translated_errors():
+            list(queries("locks").wait_for_lock(self._connection, space=space, key=key))
 
     def holders(self, space: LockSpace, keys: Collection[int]) -> dict[int, str]:
         """Return who holds each of the keys; a key that is free by now is left out."""

@@ -10,15 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
-import psycopg
 import yoyo
 from psycopg.conninfo import conninfo_to_dict
 
-from helpers.database.connection import conninfo, transaction, translated_errors
+from helpers.database.connection import connect, conninfo, transaction, translated_errors
+from helpers.database.locks import AdvisoryLocks, LockSpace
 from helpers.database.named import queries, sql_dir
 from helpers.errors import DatabaseError, SchemaOutdatedError
+from helpers.identity import process_name
 
 _PIECE = 20_000  # rows of a tracking log per transaction: about a second
+_BEFORE_ANY_ID = -(2**31)
 
 
 def migration_ids() -> list[str]:
@@ -59,12 +61,12 @@ class Migrated:
     remark: str | None = None
 
 
-def migrate(*, on_progress: Callable[[int], object] = lambda rows: None) -> Migrated:
+def migrate(*, on_progress: Callable[[int], object] = lambda _: None) -> Migrated:
     """Apply what is missing and say what was done.
 
-    Each migration is one transaction. Two of these at the same time wait for each other. The
-    tracking log of an adopted database is then brought over piece by piece, while monitors may
-    work; cut off, it goes on the next time.
+    Each migration is one transaction, its note of having been applied included. Two of these at
+    the same time wait for each other. The tracking log of an adopted database is then brought
+    over piece by piece, while monitors may work; cut off, it goes on the next time.
 
     Args:
         on_progress: is told how many rows of the tracking log have been brought over so far.
@@ -72,11 +74,21 @@ def migrate(*, on_progress: Callable[[int], object] = lambda rows: None) -> Migr
     Raises:
         DatabaseError: the database cannot be reached, or a migration failed and was rolled back.
     """
-    with translated_errors(), _backend() as backend, backend.lock():
-        pending = backend.to_apply(yoyo.read_migrations(str(sql_dir() / "migrations")))
-        backend.apply_migrations(pending)
+    with AdvisoryLocks(owner=f"migrate, {process_name()}") as locks:
+        locks.acquire(LockSpace.MIGRATE, 0)
+        with translated_errors(), _backend() as backend:
+            pending = backend.to_apply(yoyo.read_migrations(str(sql_dir() / "migrations")))
+            for migration in pending:
+                _apply(migration, backend)
         rows, remark = _bring_over_tracking_log(on_progress)
         return Migrated([migration.id for migration in pending], rows, remark)
+
+
+def _apply(migration: yoyo.migrations.Migration, backend: yoyo.backends.DatabaseBackend) -> None:
+    """Apply one migration and note it in the same transaction, which yoyo itself does not."""
+    with backend.transaction():
+        migration.process_steps(backend, "apply")
+        backend.mark_one(migration, log=False)
 
 
 def _bring_over_tracking_log(on_progress: Callable[[int], object]) -> tuple[int, str | None]:
@@ -84,7 +96,7 @@ def _bring_over_tracking_log(on_progress: Callable[[int], object]) -> tuple[int,
     with transaction() as connection:
         if not queries("migrations").has_adopted_log(connection):
             return 0, None
-    rows = last_id = 0
+    rows, last_id = 0, _BEFORE_ANY_ID
     while True:
         with transaction() as connection:
             piece = queries("migrations").bring_over(connection, after_id=last_id, most=_PIECE)
@@ -105,10 +117,10 @@ def _drop_adopted_log() -> str | None:
 
 @contextmanager
 def _backend() -> Iterator[yoyo.backends.DatabaseBackend]:
-    with psycopg.connect(conninfo()):
-        pass  # yoyo's own message for an unreachable server shows the URL
+    connect(application_name="migrate").close()  # yoyo's message for a dead server shows the URL
     backend = yoyo.get_backend(_yoyo_url())
     try:
+        backend.break_lock()  # left by a run that was killed: our own lock tells the living
         yield backend
     finally:
         backend.connection.close()

@@ -17,6 +17,7 @@ Body: TypeAlias = dict[str, Any]
 MAX_BODY_BYTES = 4 * 1024 * 1024  # the largest real body seen is a few hundred KB
 _MAX_MESSAGE = 300
 _MAX_STATUS = 100
+_DEEPEST = 200
 _DOWN = frozenset({429, 500, 502, 503, 504})
 
 
@@ -33,7 +34,7 @@ def job_body(content: bytes, *, http_status: int, workflow_id: str) -> Body:
         MoodysError: the answer is no job, or another job, or cannot be kept.
     """
     _require_ok(content, http_status=http_status, about=f"job {workflow_id}")
-    body = _parsed(content, http_status)
+    body = storable_body(content, http_status=http_status)
     if not isinstance(body, dict):
         raise MoodysError("Moody's answered with JSON that is no job.", http_status=http_status)
     status_of(body, workflow_id=workflow_id)
@@ -48,7 +49,7 @@ def search_rows(content: bytes, *, http_status: int) -> dict[str, Body]:
         MoodysError: the answer is no list of rows, or cannot be kept.
     """
     _require_ok(content, http_status=http_status, about="a search")
-    rows = _parsed(content, http_status)
+    rows = storable_body(content, http_status=http_status)
     if not isinstance(rows, list):
         raise MoodysError("Moody's answered a search with no list.", http_status=http_status)
     return {
@@ -147,23 +148,51 @@ def _said(content: bytes) -> str:
     return f': "{shorten(clean(message).strip(), _MAX_MESSAGE)}"'
 
 
-def _parsed(content: bytes, http_status: int) -> Any:
-    """Return the JSON value, or say why it cannot be kept."""
+def storable_body(content: bytes, *, http_status: int) -> Any:
+    """Return the JSON value of an answer.
+
+    Raises:
+        MoodysError: it is no JSON, or cannot be kept in the database.
+    """
     if len(content) > MAX_BODY_BYTES:
         limit = MAX_BODY_BYTES // 1024**2
-        problem = f"Moody's answered with more than {limit} MB, which is no job."
-        raise MoodysError(problem, http_status=http_status)
+        raise MoodysError(
+            f"Moody's answered with more than {limit} MB, which is no job.", http_status=http_status
+        )
     try:
         value = json.loads(content)
         # jsonb holds neither NUL nor a lone surrogate, and encoding shows the latter.
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()
     except UnicodeEncodeError:
-        problem = "Moody's answered with text that is no Unicode (a lone surrogate)."
+        problem: str | None = "Moody's answered with text that is no Unicode (a lone surrogate)."
     except (ValueError, RecursionError):
         problem = "Moody's answered with something that is not JSON."
     else:
-        if "\\u0000" not in text.replace("\\\\", ""):  # an escaped backslash starts no escape
-            return value
-        problem = "Moody's answered with a NUL character, which the database cannot hold."
-    raise MoodysError(problem, http_status=http_status)
+        problem = _why_not_kept(value, text)
+    if problem is not None:
+        raise MoodysError(problem, http_status=http_status)
+    return value
+
+
+def _why_not_kept(value: Any, text: str) -> str | None:
+    if "\\u0000" in text.replace("\\\\", ""):  # an escaped backslash starts no escape
+        return "Moody's answered with a NUL character, which the database cannot hold."
+    if _is_deeper_than(_DEEPEST, value):
+        return f"Moody's answered with more than {_DEEPEST} levels of nesting, which is no job."
+    return None
+
+
+def _is_deeper_than(levels: int, value: Any) -> bool:
+    """Tell whether a value is nested so deep that writing it later might exhaust the stack."""
+    level = [value]
+    for _ in range(levels):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return False
+    return True

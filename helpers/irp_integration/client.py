@@ -7,6 +7,8 @@ polling itself.
 
 from __future__ import annotations
 
+import queue
+import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +21,8 @@ from helpers.settings import Settings, get_settings, redact
 
 if TYPE_CHECKING:
     from irp_integration import IRPClient as PublishedIRPClient
+
+_LOGIN_SECONDS = 30.0
 
 
 class _Reads:
@@ -116,6 +120,26 @@ class IRPClient:
 
 
 def _published_client() -> PublishedIRPClient:
+    """Return the published client, logged in.
+
+    Its login would be tried for twenty minutes on a dead host, and cannot be hurried from outside:
+    it runs in a thread that is left to itself when our patience ends.
+    """
+    made: queue.SimpleQueue[PublishedIRPClient | MoodysCredentialsError] = queue.SimpleQueue()
+    threading.Thread(target=lambda: made.put(_logged_in()), name="login", daemon=True).start()
+    try:
+        client = made.get(timeout=_LOGIN_SECONDS)
+    except queue.Empty:
+        raise MoodysCredentialsError(
+            f"Moody's did not answer the login within {_LOGIN_SECONDS:.0f} s. Check "
+            "RISK_MODELER_BASE_URL, and whether Moody's is up."
+        ) from None
+    if isinstance(client, MoodysCredentialsError):
+        raise client
+    return client
+
+
+def _logged_in() -> PublishedIRPClient | MoodysCredentialsError:
     # Imported where it is needed: it brings boto3, which a pass with nothing to poll can spare.
     from irp_integration import IRPClient as PublishedIRPClient  # noqa: PLC0415
     from irp_integration.exceptions import IRPIntegrationError  # noqa: PLC0415
@@ -123,11 +147,14 @@ def _published_client() -> PublishedIRPClient:
     try:
         return PublishedIRPClient()
     except IRPIntegrationError as exc:
-        raise MoodysCredentialsError(
-            f"Moody's refuses the login: {redact(str(exc))}. Check RISK_MODELER_TENANT_NAME, "
-            "RISK_MODELER_USERNAME and RISK_MODELER_PASSWORD.",
-            http_status=exc.status_code,
-        ) from None  # the cause holds what was sent
+        said, http_status = redact(str(exc)), exc.status_code
+    except (AttributeError, ValueError, OSError):  # a login answer, or an address, that is none
+        said, http_status = "the answer, or the address, makes no sense", None
+    return MoodysCredentialsError(
+        f"Moody's took no login: {said}. Check RISK_MODELER_BASE_URL, RISK_MODELER_TENANT_NAME, "
+        "RISK_MODELER_USERNAME and RISK_MODELER_PASSWORD.",
+        http_status=http_status,
+    )
 
 
 def _require_settings(settings: Settings) -> None:

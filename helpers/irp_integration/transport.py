@@ -125,7 +125,10 @@ class Transport:
         try:
             self._client.request("GET", path)
         except IRPAuthenticationError as exc:
-            raise MoodysCredentialsError(redact(str(exc)), http_status=exc.status_code) from None
+            problem = f"Moody's took no login: {redact(str(exc))}."
+            if is_down(exc.status_code):
+                raise _BrokenOffError(problem) from None
+            raise MoodysCredentialsError(problem, http_status=exc.status_code) from None
         except IRPIntegrationError:
             return  # logged in or not, the question itself will tell
 

@@ -7,7 +7,7 @@ FROM irp_batch AS batch
 JOIN irp_step AS step ON step.id = batch.step_id
 JOIN irp_stage AS stage ON stage.id = step.stage_id
 JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE'
+WHERE batch.status = 'ACTIVE' AND coalesce(cycle.status, 'ACTIVE') = 'ACTIVE'
 ORDER BY batch.id;
 
 -- name: read_batch(batch_id)^
@@ -85,6 +85,7 @@ SELECT (SELECT count(*) FROM job) AS total_jobs,
 -- Jobs of one batch that will not move by themselves, with what Moody's last said of them.
 SELECT job.id AS job_id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
        job.updated_ts, said.job_status AS said_status, said.error_message, said.http_status,
+       job.submission_request_id IS NOT NULL AS was_sent, job.last_error,
        count(*) OVER () AS total
 FROM irp_job AS job
 LEFT JOIN LATERAL (
@@ -100,7 +101,8 @@ WHERE job.batch_id = :batch_id::int
   AND (job.moodys_workflow_id IS NULL
        OR said.error_message IS NOT NULL
        OR NOT said.job_status = ANY (:known::text[])
-       OR job.updated_ts < now() - :stale_after::interval)
+       OR coalesce(job.updated_ts, job.submitted_ts, job.created_ts)
+          < now() - :stale_after::interval)
 ORDER BY job.id
 LIMIT :most::int;
 

@@ -50,7 +50,7 @@ FROM (
     JOIN irp_step AS step ON step.id = batch.step_id
     JOIN irp_stage AS stage ON stage.id = step.stage_id
     JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-    WHERE cycle.status = 'ACTIVE'
+    WHERE coalesce(cycle.status, 'ACTIVE') = 'ACTIVE'
       AND due.attempt < :most_attempts::int
       AND (due.status = 'PENDING'
            OR (due.status = 'RUNNING' AND due.heartbeat_ts < now() - interval '90 s'))
@@ -93,7 +93,7 @@ WHERE id = :id::int AND owner = :owner::text AND status = 'RUNNING';
 -- Hand-overs that are due or running, oldest first.
 SELECT run.id, run.batch_id, run.stage_num, run.from_step_num, run.next_step_num,
        run.status::text AS status, run.attempt, run.owner, run.heartbeat_ts, run.started_ts,
-       cycle.cycle_name, cycle.status::text AS cycle_status
+       cycle.cycle_name, coalesce(cycle.status, 'ACTIVE')::text AS cycle_status
 FROM irp_chain_run AS run
 JOIN irp_batch AS batch ON batch.id = run.batch_id
 JOIN irp_step AS step ON step.id = batch.step_id

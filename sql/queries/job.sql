@@ -41,11 +41,21 @@ SET status = :status::job_status_enum,
 WHERE id = :job_id::int AND coalesce(status, 'INITIATED') = 'INITIATED';
 
 -- name: record_failure(job_id, status, reason, response)!
--- A job that ends here with a reason, without having run at Moody's.
+-- A job that ends here with a reason, without having run at Moody's. Its idempotency key goes: a
+-- refused request needs a new one, and whoever resubmits this job gets it.
 UPDATE irp_job
 SET status = :status::job_status_enum,
     last_error = :reason::text,
     submission_response = coalesce(:response::jsonb, submission_response),
+    submission_request_id = NULL,
     completed_ts = now(),
+    updated_ts = now()
+WHERE id = :job_id::int AND coalesce(status, 'INITIATED') = 'INITIATED';
+
+-- name: record_doubt(job_id, reason, response)!
+-- A submission that Moody's may have taken: the job stays due, with its idempotency key.
+UPDATE irp_job
+SET last_error = :reason::text,
+    submission_response = coalesce(:response::jsonb, submission_response),
     updated_ts = now()
 WHERE id = :job_id::int AND coalesce(status, 'INITIATED') = 'INITIATED';

@@ -3,9 +3,14 @@
 SELECT wanted.key, pg_try_advisory_lock(:space::int, wanted.key) AS acquired
 FROM unnest(:keys::int[]) AS wanted (key);
 
+-- name: wait_for_lock(space, key)
+-- Take a session lock, waiting until it is free.
+SELECT pg_advisory_lock(:space::int, :key::int)::text AS acquired;
+
 -- name: holders(space, keys)
 -- Who holds a lock on each key, in this database.
-SELECT held.objid::int AS key, coalesce(nullif(session.application_name, ''), 'pid ' || held.pid) AS owner
+SELECT held.objid::int AS key,
+       coalesce(nullif(session.application_name, ''), 'pid ' || held.pid) AS owner
 FROM pg_locks AS held
 JOIN pg_stat_activity AS session USING (pid)
 WHERE held.locktype = 'advisory'

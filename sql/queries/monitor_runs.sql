@@ -19,11 +19,20 @@ SELECT (SELECT count(*) FROM irp_batch AS batch
         JOIN irp_step AS step ON step.id = batch.step_id
         JOIN irp_stage AS stage ON stage.id = step.stage_id
         JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-        WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE') AS active_batches,
+        WHERE batch.status = 'ACTIVE' AND coalesce(cycle.status, 'ACTIVE') = 'ACTIVE') AS active_batches,
        (SELECT count(*) FROM irp_chain_run AS run
         JOIN irp_batch AS batch ON batch.id = run.batch_id
         JOIN irp_step AS step ON step.id = batch.step_id
         JOIN irp_stage AS stage ON stage.id = step.stage_id
         JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-        WHERE run.status IN ('PENDING', 'RUNNING') AND cycle.status = 'ACTIVE') AS open_chain_runs,
+        WHERE run.status IN ('PENDING', 'RUNNING') AND coalesce(cycle.status, 'ACTIVE') = 'ACTIVE') AS open_chain_runs,
        (SELECT count(*) FROM irp_notification WHERE status = 'PENDING') AS pending_cards;
+
+-- name: last()^
+-- The latest pass that ended.
+SELECT id, started_ts, finished_ts, batches_found, batches_settled, jobs_polled, status_changes,
+       chains_run, cards_sent, errors
+FROM irp_monitor_run
+WHERE finished_ts IS NOT NULL
+ORDER BY id DESC
+LIMIT 1;

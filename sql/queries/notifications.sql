@@ -22,10 +22,37 @@ FROM irp_notification
 WHERE status = 'PENDING'
 ORDER BY id;
 
--- name: suppress(ids, reason)!
--- Close events of which nobody wants to be told.
+-- name: abandoned_lately()$
+-- Events of the last week that a day of tries did not bring to Teams.
+SELECT count(*) FROM irp_notification
+WHERE status = 'ABANDONED' AND created_ts > now() - interval '7 days';
+
+-- name: messages_sent()^
+-- Messages of late: the events of one message are marked at one instant.
+SELECT count(DISTINCT sent_ts) AS last_hour,
+       count(DISTINCT sent_ts) FILTER (WHERE sent_ts > now() - interval '1 second') AS last_second
+FROM irp_notification
+WHERE sent_ts > now() - interval '1 hour';
+
+-- name: suppress(reason, older_than)!
+-- Close events of which nobody is to be told, or nobody could be for so long.
 UPDATE irp_notification SET status = 'SUPPRESSED', last_error = :reason::text
-WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
+WHERE status = 'PENDING' AND created_ts <= now() - :older_than::interval;
+
+-- name: close_lone_recoveries()!
+-- Close recoveries from failures of which nobody was told, or will be.
+UPDATE irp_notification AS recovery
+SET status = 'SUPPRESSED', last_error = 'Nobody was told of the failure.'
+WHERE recovery.status = 'PENDING' AND recovery.kind = 'BATCH_RECOVERED'
+  AND NOT EXISTS (
+      SELECT 1 FROM irp_notification AS failure
+      WHERE failure.batch_id = recovery.batch_id AND failure.kind = 'BATCH_FAILED'
+        AND failure.id < recovery.id AND failure.status IN ('PENDING', 'SENT')
+        AND NOT EXISTS (
+            SELECT 1 FROM irp_notification AS between_them
+            WHERE between_them.batch_id = recovery.batch_id
+              AND between_them.kind = 'BATCH_RECOVERED'
+              AND between_them.id > failure.id AND between_them.id < recovery.id));
 
 -- name: note_attempt(ids)!
 -- Count a try before it is made, so that a crash in between is seen.
@@ -37,12 +64,12 @@ WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
 UPDATE irp_notification SET status = 'SENT', sent_ts = now(), last_error = NULL
 WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
 
--- name: mark_failed(ids, reason)
--- Try again later, each time after twice as long, for a day.
+-- name: mark_failed(ids, reason, patience)!
+-- Try again later, each time after twice as long, until patience ends.
 UPDATE irp_notification
 SET last_error = :reason::text,
-    status = CASE WHEN created_ts < now() - interval '1 day' THEN 'ABANDONED'
+    status = CASE WHEN created_ts < now() - :patience::interval THEN 'ABANDONED'
                   ELSE 'PENDING' END::notification_status_enum,
-    next_attempt_ts = now() + least(interval '1 minute' * 2 ^ least(attempts - 1, 10), interval '15 minutes')
-WHERE id = ANY (:ids::int[]) AND status = 'PENDING'
-RETURNING id, status::text AS status;
+    next_attempt_ts = now()
+        + least(interval '1 minute' * 2 ^ least(attempts - 1, 10), interval '15 minutes')
+WHERE id = ANY (:ids::int[]) AND status = 'PENDING';

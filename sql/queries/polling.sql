@@ -59,6 +59,10 @@ WHERE job.id = verdict.job_id
 RETURNING job.id AS job_id, job.batch_id, verdict.old_status, job.status::text AS new_status,
           verdict.is_first_poll;
 
+-- name: add_log_days(days_ahead)$
+-- Make the tracking log's partitions of today and the days ahead, where they are missing.
+SELECT irp_tracking_log_add_days(:days_ahead::int);
+
 -- name: server_time()$
 -- The database's clock, which every host that runs the monitor shares.
 SELECT clock_timestamp();

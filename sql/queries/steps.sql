@@ -25,17 +25,20 @@ SELECT step.id AS step_id, step.notebook_path, cycle.cycle_name
 FROM irp_step AS step
 JOIN irp_stage AS stage ON stage.id = step.stage_id
 JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE cycle.status = 'ACTIVE' AND step.notebook_path IS NOT NULL
+WHERE coalesce(cycle.status, 'ACTIVE') = 'ACTIVE' AND step.notebook_path IS NOT NULL
 ORDER BY step.id;
 
+-- name: lock_step(step_id)^
+-- Hold a step, so that no two of its runs take the same number, until the transaction ends.
+SELECT id FROM irp_step WHERE id = :step_id::int FOR NO KEY UPDATE;
+
 -- name: start_step_run(step_id, started_by)^
--- Log that a step's notebook starts; the step's lock keeps two from taking the same number.
-WITH step AS (SELECT id FROM irp_step WHERE id = :step_id::int FOR NO KEY UPDATE)
+-- Log that a step's notebook starts. Lock the step first, by a statement of its own: this one counts
+-- what was committed before it began.
 INSERT INTO irp_step_run (step_id, run_num, status, started_ts, started_by)
-SELECT step.id,
-       (SELECT coalesce(max(run_num), 0) + 1 FROM irp_step_run WHERE step_id = :step_id::int),
-       'ACTIVE', now(), :started_by::text
-FROM step
+SELECT :step_id::int, coalesce(max(run_num), 0) + 1, 'ACTIVE', now(), :started_by::text
+FROM irp_step_run
+WHERE step_id = :step_id::int
 RETURNING id, run_num;
 
 -- name: finish_step_run(step_run_id, status, error, output)!

@@ -1,0 +1,34 @@
+-- name: ended_badly(most)
+-- Batches of active cycles that ended badly and have not been taken up again, latest first. Those
+-- that ended before the monitor was installed are history.
+SELECT batch.id AS batch_id, batch.batch_type, batch.status::text AS status, batch.completed_ts,
+       stage.stage_num, step.step_num, cycle.cycle_name, count(*) OVER () AS total,
+       (SELECT log.recon_summary ->> 'reason'
+        FROM irp_batch_recon_log AS log
+        WHERE log.batch_id = batch.id
+        ORDER BY log.id DESC
+        LIMIT 1) AS reason
+FROM irp_batch AS batch
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+WHERE coalesce(cycle.status, 'ACTIVE') = 'ACTIVE' AND batch.status IN ('FAILED', 'ERROR', 'CANCELLED')
+  AND batch.activation_num > 0
+ORDER BY batch.completed_ts DESC NULLS LAST, batch.id DESC
+LIMIT :most::int;
+
+-- name: failed_chain_runs(most)
+-- Next steps that failed and have not run to their end since, latest first.
+SELECT run.batch_id, run.stage_num, run.next_step_num, run.error_message, run.completed_ts,
+       cycle.cycle_name, count(*) OVER () AS total
+FROM irp_chain_run AS run
+JOIN irp_batch AS batch ON batch.id = run.batch_id AND batch.activation_num = run.activation_num
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+WHERE coalesce(cycle.status, 'ACTIVE') = 'ACTIVE' AND run.status = 'FAILED'
+  AND NOT EXISTS (SELECT FROM irp_step_run AS later
+                  WHERE later.step_id = run.next_step_id AND later.status = 'COMPLETED'
+                    AND later.started_ts > run.started_ts)
+ORDER BY run.completed_ts DESC, run.id DESC
+LIMIT :most::int;
