@@ -1,0 +1,81 @@
+"""Which step follows which batch. Pure.
+
+Rules are rows. They look at a batch as it is, never at what happened before: that a rule
+fires once per activation is the business of the unique row in ``irp_chain_run``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from helpers.constants import BatchStatus, BatchType
+
+_COMPLETED = frozenset({BatchStatus.COMPLETED})
+# Partial results are worth a look: the analyst decides what to do about the failures.
+_COMPLETED_OR_FAILED = frozenset({BatchStatus.COMPLETED, BatchStatus.FAILED})
+
+
+@dataclass(frozen=True)
+class ChainRule:
+    """When the batch of one step ends in one of these statuses, the next step is due."""
+
+    stage_num: int
+    step_num: int
+    batch_type: BatchType
+    fires_on: frozenset[BatchStatus]
+    next_step_num: int
+
+
+CHAIN_RULES: tuple[ChainRule, ...] = (
+    ChainRule(2, 1, BatchType.DATA_EXTRACTION, _COMPLETED, 2),
+    ChainRule(3, 1, BatchType.EDM_CREATION, _COMPLETED, 2),
+    ChainRule(3, 2, BatchType.PORTFOLIO_CREATION, _COMPLETED, 3),
+    ChainRule(3, 3, BatchType.MRI_IMPORT, _COMPLETED, 4),
+    ChainRule(3, 4, BatchType.REINSURANCE_TREATIES, _COMPLETED, 5),
+    ChainRule(3, 5, BatchType.EDM_DB_UPGRADE, _COMPLETED, 6),
+    ChainRule(3, 6, BatchType.GEOHAZ, _COMPLETED, 7),
+    ChainRule(3, 7, BatchType.PORTFOLIO_MAPPING, _COMPLETED, 8),
+    ChainRule(4, 1, BatchType.ANALYSIS, _COMPLETED_OR_FAILED, 2),
+    ChainRule(5, 1, BatchType.GROUPING, _COMPLETED, 2),
+    ChainRule(5, 2, BatchType.GROUPING_ROLLUP, _COMPLETED_OR_FAILED, 3),
+    ChainRule(6, 1, BatchType.EXPORT_TO_RDM, _COMPLETED_OR_FAILED, 2),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The rule that fires, or None and the reason why none does."""
+
+    rule: ChainRule | None
+    reason: str
+
+
+def stage_rules(stage_num: int) -> tuple[ChainRule, ...]:
+    """Return the rules of one stage, in the order of its steps; empty where it has none."""
+    return tuple(rule for rule in CHAIN_RULES if rule.stage_num == stage_num)
+
+
+def fired_rule(*, stage_num: int, step_num: int, batch_type: str, status: str) -> Verdict:
+    """Return the rule that fires for a batch in this place, of this type, in this status."""
+    rules = [rule for rule in stage_rules(stage_num) if rule.step_num == step_num]
+    if not rules:
+        return Verdict(None, f"No chain rule leads on from stage {stage_num}, step {step_num}.")
+    rule = rules[0]
+    if rule.batch_type != batch_type:
+        return Verdict(
+            None,
+            f"Stage {stage_num}, step {step_num} chains after {rule.batch_type}, "
+            f"and this batch is {batch_type}.",
+        )
+    if status not in rule.fires_on:
+        return Verdict(
+            None,
+            f"Step {rule.next_step_num} starts when this batch is {_either(rule.fires_on)}; "
+            f"it is {status}.",
+        )
+    return Verdict(rule, f"{status}: step {rule.next_step_num} of stage {stage_num} is due.")
+
+
+def _either(statuses: Collection[BatchStatus]) -> str:
+    return " or ".join(sorted(statuses))

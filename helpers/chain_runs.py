@@ -1,0 +1,235 @@
+"""Hand-overs from a finished batch to the next step: one row each, claimed by one owner.
+
+That a step is started exactly once rests on two unique keys and one guarded UPDATE here, and
+on nothing that any pass remembers. An owner renews its heartbeat; one that has fallen silent
+loses the claim, and after three attempts people look first.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypedDict
+
+import psycopg.errors
+
+from helpers.chain_rules import ChainRule
+from helpers.constants import ChainRunStatus
+from helpers.database import connect, queries, transaction, translated_errors
+from helpers.errors import DatabaseError
+from helpers.identity import owner_id
+from helpers.text import clean
+
+MOST_ATTEMPTS = 3
+HEARTBEAT_SECONDS = 10.0
+_SILENCE_SECONDS = 60.0  # an owner stops its notebooks well before 90 s, when others may claim
+
+
+@dataclass(frozen=True)
+class ChainRun:
+    """A hand-over that this process has claimed."""
+
+    id: int
+    batch_id: int
+    activation_num: int
+    stage_num: int
+    from_step_num: int
+    next_step_num: int
+    next_step_id: int | None  # None: the cycle has no such step
+    attempt: int
+    lost_step_run_id: int | None  # the step run of an attempt whose owner died
+
+
+class OpenChainRun(TypedDict):
+    """A hand-over that is due or running."""
+
+    id: int
+    batch_id: int
+    stage_num: int
+    from_step_num: int
+    next_step_num: int
+    status: str
+    attempt: int
+    owner: str | None
+    heartbeat_ts: datetime | None
+    started_ts: datetime | None
+    cycle_name: str
+    cycle_status: str
+
+
+class AbandonedChainRun(TypedDict):
+    """A hand-over that was given up."""
+
+    id: int
+    batch_id: int
+    activation_num: int
+    stage_num: int
+    from_step_num: int
+    next_step_num: int
+    next_step_id: int | None
+    notebook_path: str | None
+    step_run_id: int | None
+    error_message: str
+
+
+def make_due(batch_id: int, activation_num: int, rule: ChainRule) -> None:
+    """Make the next step due, once per activation, in the transaction that ends the batch."""
+    with transaction() as connection:
+        queries("chain_runs").due(
+            connection,
+            batch_id=batch_id,
+            activation_num=activation_num,
+            stage_num=rule.stage_num,
+            from_step_num=rule.step_num,
+            next_step_num=rule.next_step_num,
+        )
+
+
+def open_runs() -> list[OpenChainRun]:
+    """Return the hand-overs that are due or running, oldest first."""
+    with transaction() as connection:
+        return list(queries("chain_runs").open_runs(connection))
+
+
+def claim(*, next_step_id: int | None = None) -> ChainRun | None:
+    """Take the oldest hand-over that is due, or whose owner is dead; None where there is none.
+
+    Args:
+        next_step_id: only a hand-over to this step.
+    """
+    try:
+        with transaction() as connection:
+            row = queries("chain_runs").claim(
+                connection,
+                owner=owner_id(),
+                most_attempts=MOST_ATTEMPTS,
+                next_step_id=next_step_id,
+            )
+    except DatabaseError as exc:
+        if isinstance(exc.__cause__, psycopg.errors.UniqueViolation):
+            return None  # another hand-over to the same step was claimed at this very moment
+        raise
+    return None if row is None else ChainRun(**row)
+
+
+def owner_at_work(next_step_id: int) -> str | None:
+    """Return who runs a step's notebook at this moment; None where nobody does."""
+    with transaction() as connection:
+        row = queries("chain_runs").running_now(connection, next_step_id=next_step_id)
+    return None if row is None else str(row["owner"])
+
+
+def tidy_up() -> list[AbandonedChainRun]:
+    """Cancel what was overtaken and fail what no attempt brought to an end; return the latter."""
+    with transaction() as connection:
+        list(
+            queries("chain_runs").cancel_overtaken(
+                connection, reason="The batch became active again before this step was started."
+            )
+        )
+        return list(
+            queries("chain_runs").give_up(
+                connection,
+                most_attempts=MOST_ATTEMPTS,
+                reason=f"Each of {MOST_ATTEMPTS} attempts ended with the monitor that ran it. "
+                "Look at the step's notebook, and run it by hand.",
+            )
+        )
+
+
+def note_start(run: ChainRun, *, step_run_id: int, notebook_path: str) -> None:
+    """Say which notebook is about to run, and where its step run is logged."""
+    with transaction() as connection:
+        queries("chain_runs").note_start(
+            connection,
+            id=run.id,
+            owner=owner_id(),
+            step_run_id=step_run_id,
+            notebook_path=notebook_path,
+        )
+
+
+def finish(run: ChainRun, *, error: str | None) -> bool:
+    """Record how a hand-over ended; False where this process no longer owns it."""
+    status = ChainRunStatus.COMPLETED if error is None else ChainRunStatus.FAILED
+    with transaction() as connection:
+        changed = queries("chain_runs").finish(
+            connection, id=run.id, owner=owner_id(), status=status, error=error and clean(error)
+        )
+    return bool(changed)
+
+
+def release(run: ChainRun, *, reason: str) -> None:
+    """Give a hand-over back that was stopped on the way; the next pass claims it again."""
+    with transaction() as connection:
+        queries("chain_runs").release(connection, id=run.id, owner=owner_id(), reason=reason)
+
+
+class Heartbeat:
+    """Renews this process's claims in a thread, on a connection of its own.
+
+    Calls ``on_loss(run_id)`` for a claim that was lost, or that could not be renewed for so long
+    that another monitor may soon take it.
+    """
+
+    def __init__(self, on_loss: Callable[[int], None]) -> None:
+        self._on_loss = on_loss
+        self._renewed: dict[int, float] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def add(self, run: ChainRun) -> None:
+        """Keep this claim alive from now on."""
+        with self._lock:
+            self._renewed[run.id] = time.monotonic()
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def remove(self, run: ChainRun) -> None:
+        """Let go of a claim whose notebook has ended."""
+        with self._lock:
+            self._renewed.pop(run.id, None)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            self.beat()
+
+    def beat(self) -> None:
+        """Renew every claim once."""
+        with self._lock:
+            ids = list(self._renewed)
+        if not ids:
+            return
+        try:
+            kept = self._renew(ids)
+        except DatabaseError:
+            kept = {run_id for run_id in ids if not self._silent_for_too_long(run_id)}
+        else:
+            with self._lock:
+                self._renewed.update((i, time.monotonic()) for i in kept if i in self._renewed)
+        for run_id in set(ids) - kept:
+            with self._lock:
+                still_running = self._renewed.pop(run_id, None) is not None
+            if still_running:
+                self._on_loss(run_id)
+
+    def _silent_for_too_long(self, run_id: int) -> bool:
+        with self._lock:
+            renewed = self._renewed.get(run_id, time.monotonic())
+        return time.monotonic() - renewed > _SILENCE_SECONDS
+
+    def _renew(self, ids: list[int]) -> set[int]:
+        # A new connection each time costs a few milliseconds in ten seconds, and survives restarts.
+        with connect(application_name="monitor heartbeat") as connection, translated_errors():
+            rows = queries("chain_runs").heartbeat(connection, owner=owner_id(), ids=ids)
+            return {row["id"] for row in rows}

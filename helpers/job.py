@@ -1,0 +1,309 @@
+"""One job: read it, poll it, submit it.
+
+Stage notebooks and the monitor work on jobs through these functions; polling many at once is
+the business of ``helpers.polling``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, assert_never, cast
+
+from helpers.constants import BatchType, JobStatus
+from helpers.database import in_transaction, queries, transaction
+from helpers.errors import JobError, MoodysError
+from helpers.irp_integration import IRPClient
+from helpers.irp_integration.answers import Body, status_of
+from helpers.irp_integration.polling import Answer, Question
+from helpers.irp_integration.submissions import Outcome, Submission, deciphered
+from helpers.polling import family_of, polled_types, record, server_clock
+from helpers.records import JobConfiguration, JobDetails
+from helpers.settings import redact
+from helpers.text import clean, shorten, storable_json
+
+__all__ = [
+    "JobError",
+    "complete_job",
+    "fail_job",
+    "get_job_config",
+    "read_job",
+    "submit_job",
+    "track_job_status",
+]
+
+_LARGEST_ID = 2**31 - 1
+_MAX_REASON = 8_000
+_METHODS = frozenset({"POST", "PATCH", "PUT"})
+
+
+def read_job(job_id: int) -> JobDetails:
+    """Return one job.
+
+    Raises:
+        JobError: there is no such job, or the id is no id.
+    """
+    with transaction() as connection:
+        row = queries("job").read_job(connection, job_id=_checked(job_id))
+    if row is None:
+        raise JobError(f"There is no job {job_id} in the metastore.", job_id=job_id)
+    return cast("JobDetails", row)
+
+
+def get_job_config(job_id: int) -> JobConfiguration:
+    """Return the configuration that a job was made from; its data is in ``job_configuration_data``.
+
+    Raises:
+        JobError: there is no such job, or it has no configuration.
+    """
+    read_job(job_id)
+    with transaction() as connection:
+        row = queries("job").job_configuration(connection, job_id=job_id)
+    if row is None:
+        raise JobError(f"Job {job_id} was made without a configuration.", job_id=job_id)
+    return cast("JobConfiguration", row)
+
+
+def track_job_status(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
+    """Ask Moody's where a job stands, record the answer, and return the job's status.
+
+    The poll is recorded whether it succeeds or not. A job that has already ended is not asked
+    about. A status that nobody knows is recorded word for word, and leaves the job as it is.
+
+    Args:
+        job_id: the job's id in the metastore.
+        batch_type: decides which call of the client reads the job.
+        irp_client: offers the calls of ``BatchType.api_call``.
+
+    Returns:
+        The job's status after the answer, one of ``JobStatus``.
+
+    Raises:
+        JobError: the job is unknown or was never submitted, its batch type is not polled, or
+            Moody's gave no status; the job is left as it was.
+    """
+    _require_no_transaction(job_id)
+    job = read_job(job_id)
+    family = family_of(batch_type)
+    if family is None:
+        raise JobError(
+            f"Job {job_id} cannot be polled: {batch_type!r} is no polled batch type. "
+            f"Polled are: {polled_types()}.",
+            job_id=job_id,
+        )
+    if job["status"] in JobStatus.terminal():
+        return job["status"]
+    workflow_id = job["moodys_workflow_id"]
+    if workflow_id is None:
+        raise JobError(
+            f"Job {job_id} was never submitted: it has no workflow id. Submit it first.",
+            job_id=job_id,
+        )
+    question = Question(job_id, workflow_id, family, job["status"])
+    [recorded] = record([_asked(question, BatchType(batch_type), irp_client)])
+    if recorded.answer.error is not None:
+        raise JobError(redact(f"Job {job_id}: {recorded.answer.error}"), job_id=job_id)
+    return recorded.new_status or read_job(job_id)["status"]
+
+
+def _asked(question: Question, batch_type: BatchType, irp_client: IRPClient) -> Answer:
+    asked_ts = server_clock()()
+    try:
+        body = _read(question.workflow_id, batch_type, irp_client)
+        status = status_of(body, workflow_id=question.workflow_id)
+    except MoodysError as exc:
+        return Answer(question, asked_ts, http_status=exc.http_status, error=str(exc))
+    return Answer(question, asked_ts, status, body, 200)
+
+
+def _read(workflow_id: str, batch_type: BatchType, irp_client: IRPClient) -> Body:
+    if not (workflow_id.isascii() and workflow_id.isdecimal()):
+        raise MoodysError(f"{workflow_id!r} is no id of a Moody's job: those are numbers.")
+    part, method = batch_type.api_call or ("", "")
+    body: Body = getattr(getattr(irp_client, part), method)(int(workflow_id))
+    return body
+
+
+def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
+    """Send a job's prepared request to Moody's, once, and return the job's status.
+
+    The request stands in ``submission_request`` as ``{"method", "path", "json"}``. It carries an
+    idempotency key that is stored before the first try and reused on every repeat, so that a
+    repeat after a crash finds the job that is already there. A job that was submitted is left
+    alone.
+
+    Returns:
+        SUBMITTED, FINISHED for a synchronous batch type, ERROR where Moody's refused it (the
+        reason is in ``last_error``), or the status of a job that was submitted before.
+
+    Raises:
+        JobError: the job is unknown, skipped or has no prepared request; or Moody's did not say
+            whether it has taken the job, which then stays due: submit it again.
+    """
+    _require_no_transaction(job_id)
+    job = read_job(job_id)
+    if job["status"] != JobStatus.INITIATED or job["moodys_workflow_id"] is not None:
+        return job["status"]
+    if job["skipped"]:
+        raise JobError(f"Job {job_id} is skipped and is not submitted.", job_id=job_id)
+    method, path, body = _prepared(job)
+    request_id = _claimed_request_id(job_id)
+    if request_id is None:
+        return read_job(job_id)["status"]
+    is_polled = family_of(batch_type) is not None
+    try:
+        raw = irp_client.submit(method, path, body=body, request_id=request_id)
+    except MoodysError as exc:
+        return _in_doubt(job_id, str(exc), None)
+    return _record_submission(job_id, deciphered(raw, needs_id=is_polled), is_polled=is_polled)
+
+
+def _require_no_transaction(job_id: int) -> None:
+    """Raise inside a transaction: what must be on record before a request would not be."""
+    if in_transaction():
+        raise JobError(
+            f"Job {job_id}: Moody's is not asked inside a transaction. End it first.",
+            job_id=job_id,
+        )
+
+
+def _prepared(job: JobDetails) -> tuple[str, str, Any]:
+    request = job["submission_request"]
+    if not isinstance(request, Mapping):
+        raise JobError(
+            f"Job {job['id']} has no prepared request in submission_request.", job_id=job["id"]
+        )
+    method, path = str(request.get("method", "")).upper(), str(request.get("path", ""))
+    if method not in _METHODS or not path.startswith("/"):
+        raise JobError(
+            f"The prepared request of job {job['id']} cannot be sent: it needs a method "
+            f"({', '.join(sorted(_METHODS))}) and a path that starts with a slash.",
+            job_id=job["id"],
+        )
+    return method, path, request.get("json")
+
+
+def _claimed_request_id(job_id: int) -> str | None:
+    """Store a key, or return the one that is there; None where the job has moved on meanwhile."""
+    with transaction() as connection:
+        key: str | None = queries("job").claim_request_id(
+            connection, job_id=job_id, request_id=str(uuid.uuid4())
+        )
+    return key
+
+
+def _record_submission(job_id: int, said: Submission, *, is_polled: bool) -> str:
+    match said.outcome:
+        case Outcome.IN_DOUBT:
+            return _in_doubt(job_id, said.problem, said.response)
+        case Outcome.REFUSED:
+            return _refused(job_id, said.problem, said.response)
+        case Outcome.TAKEN:
+            return _taken(job_id, said, is_polled=is_polled)
+        case _:
+            assert_never(said.outcome)
+
+
+def _taken(job_id: int, said: Submission, *, is_polled: bool) -> str:
+    with transaction() as connection:
+        queries("job").record_submission(
+            connection,
+            job_id=job_id,
+            status=JobStatus.SUBMITTED if is_polled else JobStatus.FINISHED,
+            workflow_id=said.workflow_id,
+            response=said.response,
+        )
+    return read_job(job_id)["status"]
+
+
+def _in_doubt(job_id: int, problem: str, response: str | None) -> str:
+    """Leave a job due that Moody's may have taken, and say so; return its status if it has moved.
+
+    It does not become ERROR: an ended job is replaced by a new one when a person resubmits it, the
+    new one carries a new key, and Moody's would run both. A job that is still INITIATED keeps its
+    key, so that whoever submits its batch again finds the first one, or starts it, but never twice.
+    """
+    reason = redact(
+        f"{problem} It is not known whether the job was taken. Submit it again: with the same "
+        "request id, Moody's runs it once."
+    )
+    with transaction() as connection:
+        changed = queries("job").record_doubt(
+            connection, job_id=job_id, reason=reason, response=response
+        )
+    if not changed:  # another run has submitted it meanwhile
+        return read_job(job_id)["status"]
+    raise JobError(f"Job {job_id}: {reason}", job_id=job_id)
+
+
+def _refused(job_id: int, reason: str, response: str | None) -> str:
+    with transaction() as connection:
+        queries("job").record_failure(
+            connection,
+            job_id=job_id,
+            status=JobStatus.ERROR,
+            reason=redact(reason),
+            response=response,
+        )
+    return read_job(job_id)["status"]
+
+
+def complete_job(job_id: int, details: Mapping[str, Any] | None = None) -> None:
+    """End a synchronous job whose work the notebook has done; ``details`` go on record.
+
+    Raises:
+        JobError: the job is unknown, runs at Moody's, or has ended before.
+    """
+    _require_synchronous(job_id)
+    response = None if details is None else redact(storable_json(dict(details)))
+    with transaction() as connection:
+        changed = queries("job").record_submission(
+            connection,
+            job_id=_checked(job_id),
+            status=JobStatus.FINISHED,
+            workflow_id=None,
+            response=response,
+        )
+    _require_change(job_id, changed)
+
+
+def _require_synchronous(job_id: int) -> None:
+    batch_type = read_job(job_id)["batch_type"]
+    if family_of(batch_type) is not None:
+        raise JobError(
+            f"Job {job_id} runs at Moody's ({batch_type}): it ends when Moody's says so.",
+            job_id=job_id,
+        )
+
+
+def fail_job(job_id: int, reason: str) -> None:
+    """End a job that was not submitted and will not be, with the reason that people will read.
+
+    Raises:
+        JobError: the job is unknown, or has ended or was submitted before.
+    """
+    with transaction() as connection:
+        changed = queries("job").record_failure(
+            connection,
+            job_id=_checked(job_id),
+            status=JobStatus.FAILED,
+            reason=redact(shorten(clean(reason), _MAX_REASON)),
+            response=None,
+        )
+    _require_change(job_id, changed)
+
+
+def _require_change(job_id: int, changed: int) -> None:
+    if not changed:
+        status = read_job(job_id)["status"]
+        raise JobError(
+            f"Job {job_id} is {status}: only a job that is INITIATED ends here.", job_id=job_id
+        )
+
+
+def _checked(job_id: object) -> int:
+    if isinstance(job_id, bool) or not isinstance(job_id, int) or not 0 < job_id <= _LARGEST_ID:
+        raise JobError(
+            f"{job_id!r} is no job id: those are whole numbers from 1 on.", job_id=job_id
+        )
+    return job_id

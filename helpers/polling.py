@@ -1,0 +1,187 @@
+"""Put answers of Moody's on record, chunk by chunk, and move the jobs they are about.
+
+Each chunk is one transaction of two statements, whatever its size. Every poll is logged,
+failed ones too. A job moves only where the database agrees at that moment: the move is legal,
+no later question was answered before, and the job is still the one that was asked about.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, TypedDict
+
+from helpers.constants import API_CALLS, JOB_MOVES, BatchType, JobStatus
+from helpers.database import queries, transaction
+from helpers.errors import DatabaseError, DatabaseUnavailableError
+from helpers.irp_integration.answers import failure_reason
+from helpers.irp_integration.endpoints import FAMILIES, Family
+from helpers.irp_integration.polling import Answer, Question, is_known
+from helpers.settings import redact
+from helpers.text import clean, shorten
+
+RECORD_CHUNK = 500
+"""Answers per transaction: few round trips, and little to ask again after a crash."""
+
+log = logging.getLogger(__name__)
+
+_LOG_DAYS_AHEAD = 7
+_MAX_REASON = 8_000
+_MAX_WORKFLOW_ID = 50
+
+
+class JobToPoll(TypedDict):
+    """A job that a pass asks about, or would if it had been submitted."""
+
+    job_id: int
+    batch_id: int
+    batch_type: str
+    workflow_id: str | None
+    status: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What one answer did to its job."""
+
+    answer: Answer
+    old_status: str | None  # None where a later answer was there first, or the job has changed
+    new_status: str | None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the job moved."""
+        return self.old_status != self.new_status
+
+    @property
+    def remark(self) -> str | None:
+        """What people should know of this answer; None for an ordinary one."""
+        if self.answer.error is not None:
+            return self.answer.error
+        said = self.answer.status or ""
+        if not is_known(said):
+            return f"Moody's says {shorten(clean(said), 60)!r}, which is no status we know."
+        if self.new_status not in {None, said}:
+            return f"Moody's says {said} after {self.old_status}; the status is left as it is."
+        return None
+
+
+def family_of(batch_type: str) -> Family | None:
+    """Return where Moody's keeps the jobs of this type; None where it is not polled."""
+    calls = {kind.value: call for kind, call in API_CALLS.items()}
+    return FAMILIES[calls[batch_type]] if batch_type in calls else None
+
+
+def polled_types() -> str:
+    """Return the polled batch types, for messages."""
+    return ", ".join(sorted(BatchType.polled()))
+
+
+def jobs_to_poll(batch_ids: Collection[int]) -> list[JobToPoll]:
+    """Return the jobs of these batches that are not skipped or settled, longest unasked first."""
+    with transaction() as connection:
+        rows = queries("polling").jobs_to_poll(
+            connection, batch_ids=list(batch_ids), terminal=list(JobStatus.terminal())
+        )
+        return list(rows)
+
+
+def server_clock() -> Callable[[], datetime]:
+    """Return a clock that follows the database's, which all hosts share; it is asked once."""
+    with transaction() as connection:
+        start: datetime = queries("polling").server_time(connection)
+    started = time.monotonic()
+    return lambda: start + timedelta(seconds=time.monotonic() - started)
+
+
+def record_all(answers: Iterable[Answer]) -> Iterator[Recorded]:
+    """Record answers as they arrive, in chunks; yield what each did once it is on record."""
+    answers = iter(answers)
+    _make_log_days()
+    while chunk := list(islice(answers, RECORD_CHUNK)):
+        yield from record(chunk)
+
+
+def _make_log_days() -> None:
+    """Make the tracking log's partitions of the next days, where they are missing."""
+    try:
+        with transaction() as connection:
+            queries("polling").add_log_days(connection, days_ahead=_LOG_DAYS_AHEAD)
+    except DatabaseUnavailableError:
+        raise
+    except DatabaseError as exc:  # another pass makes them now, or this role may not
+        log.warning("Polls go to the tracking log's default partition: %s", exc)
+
+
+def record(answers: Sequence[Answer]) -> list[Recorded]:
+    """Log these answers and move their jobs, in one transaction; at most one answer per job."""
+    columns = _columns(answers)
+    with transaction() as connection:
+        rows = queries("polling").apply_answers(
+            connection,
+            job_ids=columns["job_ids"],
+            asked=columns["asked"],
+            workflow_ids=columns["workflow_ids"],
+            statuses=[a.status if a.status and is_known(a.status) else None for a in answers],
+            reasons=[_reason(answer) for answer in answers],
+            moves_from=[old for old, moves in JOB_MOVES.items() for _ in moves],
+            moves_to=[new for moves in JOB_MOVES.values() for new in moves],
+            terminal=list(JobStatus.terminal()),
+        )
+        moved = {row["job_id"]: row for row in rows}
+        kept = [_worth_keeping(moved.get(answer.question.job_id)) for answer in answers]
+        queries("polling").log_polls(connection, **columns, kept=kept)
+    return [_recorded(answer, moved.get(answer.question.job_id)) for answer in answers]
+
+
+def _worth_keeping(row: dict[str, Any] | None) -> bool:
+    """Tell whether a poll stays on record for good: a job's first, and those that moved it."""
+    return row is not None and (row["is_first_poll"] or row["old_status"] != row["new_status"])
+
+
+def _recorded(answer: Answer, row: dict[str, Any] | None) -> Recorded:
+    if row is None:
+        return Recorded(answer, None, None)
+    return Recorded(answer, row["old_status"], row["new_status"])
+
+
+def _columns(answers: Sequence[Answer]) -> dict[str, list[Any]]:
+    return {
+        "job_ids": [answer.question.job_id for answer in answers],
+        "asked": [answer.asked_ts for answer in answers],
+        "workflow_ids": [answer.question.workflow_id[:_MAX_WORKFLOW_ID] for answer in answers],
+        "statuses": [answer.status and clean(answer.status) for answer in answers],
+        "bodies": [_body_text(answer) for answer in answers],
+        "errors": [answer.error and redact(clean(answer.error)) for answer in answers],
+        "http_statuses": [answer.http_status for answer in answers],
+    }
+
+
+def _body_text(answer: Answer) -> str | None:
+    return None if answer.body is None else redact(json.dumps(answer.body, ensure_ascii=False))
+
+
+def _reason(answer: Answer) -> str | None:
+    """Return why a job ended badly, in Moody's own words; None for every other answer."""
+    if answer.body is None or answer.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
+        return None
+    reason = failure_reason(answer.body)
+    return reason and redact(shorten(reason, _MAX_REASON))
+
+
+__all__ = [
+    "JobToPoll",
+    "Question",
+    "Recorded",
+    "family_of",
+    "jobs_to_poll",
+    "polled_types",
+    "record",
+    "record_all",
+    "server_clock",
+]

@@ -1,0 +1,174 @@
+"""Decide what a batch is, from counts of its jobs and configurations. Pure.
+
+The priorities decide among settled jobs only: while one job still runs, the batch stays
+ACTIVE. Otherwise it would leave the watch at its first failure, its other jobs would never
+be asked about again, and a chain that fires on FAILED would summarise a half-run analysis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypedDict
+
+from helpers.constants import BatchStatus, BatchType, JobStatus
+from helpers.text import counted, listed
+
+_NAMED_IDS = 8
+
+
+@dataclass(frozen=True)
+class BatchFacts:
+    """What is counted of a batch. "Skipped" rows are left out except where it says total."""
+
+    total_jobs: int
+    non_skipped_jobs: int
+    job_status_counts: dict[str, int]  # by label, skipped jobs under "SKIPPED"
+    failed_job_ids: list[int]
+    cancelled_job_ids: list[int]
+    error_job_ids: list[int]
+    total_configs: int
+    non_skipped_configs: int
+    fulfilled_configs: int  # with a FINISHED job
+    unfulfilled_config_ids: list[int]
+
+    @property
+    def open_counts(self) -> dict[str, int]:
+        """Jobs that are not settled, by label."""
+        settled = {status.value for status in JobStatus.terminal()} | {"SKIPPED"}
+        return {k: n for k, n in sorted(self.job_status_counts.items()) if k not in settled}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the reconciliation log has always held of it."""
+        return {
+            "total_configs": self.total_configs,
+            "non_skipped_configs": self.non_skipped_configs,
+            "fulfilled_configs": self.fulfilled_configs,
+            "unfulfilled_configs": len(self.unfulfilled_config_ids),
+            "unfulfilled_config_ids": self.unfulfilled_config_ids,
+            "total_jobs": self.total_jobs,
+            "non_skipped_jobs": self.non_skipped_jobs,
+            "job_status_counts": self.job_status_counts,
+            "failed_job_ids": self.failed_job_ids,
+            "cancelled_job_ids": self.cancelled_job_ids,
+            "error_job_ids": self.error_job_ids,
+        }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a batch is, why, and whether it will stay so until a person does something."""
+
+    status: BatchStatus
+    reason: str
+    needs_attention: bool = False
+
+
+def decide(facts: BatchFacts) -> Decision:  # noqa: PLR0911 - one return per row of the table
+    """Return what a batch is; the first row of the decision table that applies."""
+    jobs = facts.non_skipped_jobs
+    if jobs == 0 and facts.non_skipped_configs == 0:
+        return Decision(BatchStatus.COMPLETED, "Nothing to do: the batch is empty.")
+    if facts.open_counts:
+        return Decision(BatchStatus.ACTIVE, _progress(facts))
+    if jobs and len(facts.cancelled_job_ids) == jobs:
+        return Decision(BatchStatus.CANCELLED, f"All {counted(jobs, 'job')} cancelled.")
+    if facts.error_job_ids:
+        return Decision(BatchStatus.ERROR, f"Not submitted: {_jobs(facts.error_job_ids)}.")
+    if facts.failed_job_ids:
+        return Decision(BatchStatus.FAILED, f"Failed: {_jobs(facts.failed_job_ids)}.")
+    if not facts.unfulfilled_config_ids:
+        return Decision(BatchStatus.COMPLETED, f"{counted(jobs, 'job')} done.")
+    return Decision(BatchStatus.ACTIVE, _unfulfilled(facts), needs_attention=True)
+
+
+def _jobs(ids: list[int]) -> str:
+    return f"{'job' if len(ids) == 1 else 'jobs'} {listed([str(i) for i in ids], most=_NAMED_IDS)}"
+
+
+def _progress(facts: BatchFacts) -> str:
+    """Say how many jobs run, wait or are not submitted, and how many have already failed."""
+    waiting = ", ".join(f"{n} {label.lower()}" for label, n in facts.open_counts.items())
+    failed = len(facts.failed_job_ids) + len(facts.error_job_ids)
+    done = facts.job_status_counts.get(JobStatus.FINISHED, 0)
+    parts = [waiting, f"{done} of {facts.non_skipped_jobs} finished"]
+    return "; ".join(parts + ([f"{failed} already failed"] if failed else [])) + "."
+
+
+def _unfulfilled(facts: BatchFacts) -> str:
+    ids = facts.unfulfilled_config_ids
+    named = listed([str(i) for i in ids], most=_NAMED_IDS)
+    one = len(ids) == 1
+    if not facts.total_jobs:
+        why = "it has no job" if one else "they have no job"
+    elif not facts.non_skipped_jobs:
+        why = "every job is skipped"
+    else:
+        why = f"no job of {'it' if one else 'theirs'} has finished"
+    return (
+        f"No success for {'configuration' if one else 'configurations'} {named}: {why}. "
+        f"Resubmit {'it' if one else 'them'}, or skip "
+        f"{'the configuration' if one else 'the configurations'}."
+    )
+
+
+class JobInDoubt(TypedDict):
+    """A job that is not settled, with what Moody's last said of it."""
+
+    job_id: int
+    status: str
+    moodys_workflow_id: str | None
+    updated_ts: datetime | None
+    said_status: str | None
+    error_message: str | None
+    http_status: int | None
+    was_sent: bool  # its submission was tried
+    last_error: str | None
+    total: int
+
+
+# Four hours is longer than a production queue was seen to hold a job, thirty times the slowest
+# run is far longer than work takes; times seen: EDM upgrade 19 s to GeoHaz 513 s.
+_PATIENCE_AT_LEAST = timedelta(hours=4)
+_SLOWEST_SEEN_SECONDS = {
+    BatchType.EDM_CREATION: 158,
+    BatchType.MRI_IMPORT: 456,
+    BatchType.EDM_DB_UPGRADE: 19,
+    BatchType.GEOHAZ: 513,
+    BatchType.ANALYSIS: 501,
+    BatchType.GROUPING: 43,
+    BatchType.GROUPING_ROLLUP: 43,
+    BatchType.EXPORT_TO_RDM: 80,
+}
+
+
+def patience(batch_type: str) -> timedelta:
+    """Return how long a job of this type may show no change before people are told."""
+    seen = {kind.value: seconds for kind, seconds in _SLOWEST_SEEN_SECONDS.items()}
+    return max(_PATIENCE_AT_LEAST, timedelta(seconds=30 * seen.get(batch_type, 0)))
+
+
+def doubts(jobs: Sequence[JobInDoubt], *, batch_type: str) -> list[str]:
+    """Return one line per job that will not move by itself: why, and what to do."""
+    return [_doubt(job, batch_type) for job in jobs]
+
+
+def _doubt(job: JobInDoubt, batch_type: str) -> str:
+    name = f"Job {job['job_id']}"
+    if job["moodys_workflow_id"] is None:
+        return f"{name}{_unsubmitted(job)}"
+    if job["error_message"]:
+        return f"{name}: {job['error_message']}"
+    if job["said_status"] not in {None, *JobStatus.of_moodys()}:
+        said = job["said_status"]
+        return f"{name}: Moody's says {said!r}, which is no status we know; left as it is."
+    hours = patience(batch_type).total_seconds() / 3600
+    return f"{name} has been {job['status']} for over {hours:.0f} hours: look at it at Moody's."
+
+
+def _unsubmitted(job: JobInDoubt) -> str:
+    if not job["was_sent"]:
+        return " was never submitted: submit its batch again, or skip it."
+    # Skipping it could leave a job at Moody's that nobody watches.
+    return f": {job['last_error'] or 'its submission was cut off.'} Submit its batch again."

@@ -1,0 +1,99 @@
+"""Which step follows a batch, and with which notebook.
+
+These functions apply the rules to the batch as it is now and do not look at history: that a
+step is started once lives in the unique row of ``irp_chain_run`` and its claim.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from helpers.batch import read_batch
+from helpers.chain_rules import ChainRule, Verdict, fired_rule, stage_rules
+from helpers.constants import CycleStatus
+from helpers.database import queries, transaction
+from helpers.records import Batch, ChainConfig, NextStep
+from helpers.workflow_paths import find_step_notebook
+
+__all__ = ["get_chain_config", "get_next_step_info", "should_execute_next_step", "why_no_chain"]
+
+
+def get_chain_config(stage_num: int) -> list[ChainConfig]:
+    """Return the chain rules of a stage, in the order of its steps; empty where it has none."""
+    return [_config(rule) for rule in stage_rules(stage_num)]
+
+
+def _config(rule: ChainRule) -> ChainConfig:
+    return {
+        "stage_num": rule.stage_num,
+        "step_num": rule.step_num,
+        "batch_type": rule.batch_type.value,
+        "trigger_on": sorted(status.value for status in rule.fires_on),
+        "next_step_num": rule.next_step_num,
+    }
+
+
+def should_execute_next_step(batch_id: int) -> bool:
+    """Tell whether the next step is due, for the batch as it is now.
+
+    A batch that ended before chains were counted (activation 0) never chains, and neither does
+    one of an archived cycle.
+
+    Raises:
+        BatchError: there is no such batch.
+    """
+    return _verdict(read_batch(batch_id)).rule is not None
+
+
+def why_no_chain(batch_id: int) -> str:
+    """Return in words what follows a batch, or why nothing does."""
+    return _verdict(read_batch(batch_id)).reason
+
+
+def get_next_step_info(batch_id: int) -> NextStep | None:
+    """Return the next step of a batch and its notebook; None where no step is due.
+
+    Raises:
+        BatchError: there is no such batch.
+        NotebookError: the step has no notebook, or more than one, or one outside the workflows
+            folder.
+    """
+    batch = read_batch(batch_id)
+    rule = _verdict(batch).rule
+    if rule is None:
+        return None
+    return {
+        "cycle_name": batch["cycle_name"],
+        "stage_num": rule.stage_num,
+        "step_num": rule.next_step_num,
+        "notebook_path": find_step_notebook(
+            cycle_name=batch["cycle_name"],
+            stage_num=rule.stage_num,
+            step_num=rule.next_step_num,
+            notebook_path=_named_path(batch, rule),
+        ),
+    }
+
+
+def _named_path(batch: Batch, rule: ChainRule) -> str | None:
+    with transaction() as connection:
+        step = queries("steps").step_by_numbers(
+            connection,
+            cycle_name=batch["cycle_name"],
+            stage_num=rule.stage_num,
+            step_num=rule.next_step_num,
+        )
+    return cast("str | None", step and step["notebook_path"])
+
+
+def _verdict(batch: Batch) -> Verdict:
+    if batch["cycle_status"] != CycleStatus.ACTIVE:
+        return Verdict(None, f"Cycle {batch['cycle_name']} is {batch['cycle_status']}.")
+    if batch["activation_num"] == 0:
+        return Verdict(None, f"The batch is {batch['status']} and has not been active since.")
+    return fired_rule(
+        stage_num=batch["stage_num"],
+        step_num=batch["step_num"],
+        batch_type=batch["batch_type"],
+        status=batch["status"],
+    )

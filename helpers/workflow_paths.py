@@ -1,0 +1,164 @@
+"""Where notebooks lie below the workflows folder, and where their executed copies go.
+
+Names of cycles and paths in the metastore are foreign text: whatever they hold, what is found
+here resolves to a file below the workflows folder, or is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from helpers.errors import NotebookError
+from helpers.settings import get_settings
+from helpers.text import clean, shorten
+
+ACTIVE_PREFIX = "Active_"
+_STAGE = re.compile(r"Stage_(\d+)(?:_|$)")
+_STEP = re.compile(r"Step_(\d+)(?:_|\.|$)")
+_LONGEST_NAME_BYTES = 200  # a file system takes 255, and the time is added
+
+
+@dataclass(frozen=True)
+class StepPlace:
+    """A step's place in the workflow, as its notebook's path tells it."""
+
+    cycle_name: str
+    stage_num: int
+    step_num: int
+
+
+def workflows_dir() -> Path:
+    """Return the workflows folder, resolved."""
+    return get_settings().irp_workflows_dir.resolve()
+
+
+def inside_workflows(path: Path) -> Path:
+    """Return the path, resolved, where it is a notebook below the workflows folder.
+
+    Raises:
+        NotebookError: it lies elsewhere, does not exist, or is no notebook.
+    """
+    root = workflows_dir()
+    try:
+        resolved = (path if path.is_absolute() else root / path).resolve()
+        is_file = resolved.is_file()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, a loop of links
+        raise NotebookError(f"{_shown(path)} is no path of a notebook.") from None
+    if not resolved.is_relative_to(root):
+        raise NotebookError(f"{_shown(path)} lies outside the workflows folder {root}.")
+    if not is_file or resolved.suffix != ".ipynb":
+        raise NotebookError(f"There is no notebook {_shown(path)}.")
+    return resolved
+
+
+def _shown(path: Path | str) -> str:
+    return shorten(clean(str(path)), 300)
+
+
+def find_step_notebook(
+    *, cycle_name: str, stage_num: int, step_num: int, notebook_path: str | None
+) -> Path:
+    """Return the notebook of a step: the path that the metastore names, else the one that matches.
+
+    Raises:
+        NotebookError: there is none, or more than one, or it lies outside the workflows folder.
+    """
+    if notebook_path:
+        for candidate in _candidates(notebook_path, cycle_name):
+            if _exists(candidate):
+                return inside_workflows(candidate)
+    found = _matching(cycle_name, stage_num, step_num)
+    pattern = (
+        f"{ACTIVE_PREFIX}{cycle_name}/notebooks/Stage_{stage_num:02}_*/Step_{step_num:02}_*.ipynb"
+    )
+    if not found:
+        named = f" (the metastore names {_shown(notebook_path)})" if notebook_path else ""
+        raise NotebookError(
+            f"Stage {stage_num}, step {step_num} has no notebook: nothing matches "
+            f"{_shown(pattern)} below {workflows_dir()}{named}."
+        )
+    if len(found) > 1:
+        names = ", ".join(_shown(path.name) for path in found)
+        raise NotebookError(
+            f"Stage {stage_num}, step {step_num} has {len(found)} notebooks, and only one may be "
+            f"started: {names}. Remove the others, or name one in irp_step.notebook_path."
+        )
+    return inside_workflows(found[0])
+
+
+def _candidates(notebook_path: str, cycle_name: str) -> list[Path]:
+    """Return where a path of the metastore may point: it may be relative, or of another machine."""
+    root = workflows_dir()
+    given = Path(notebook_path)
+    if given.is_absolute() and _exists(given):
+        return [given]
+    windows = "\\" in notebook_path
+    parts = (PureWindowsPath if windows else PurePosixPath)(notebook_path).parts
+    tails = [parts[i:] for i, part in enumerate(parts) if part == ACTIVE_PREFIX + cycle_name]
+    relative = [] if given.is_absolute() or windows else [root / given, root.parent / given]
+    relative += [] if given.is_absolute() else [root / (ACTIVE_PREFIX + cycle_name) / given]
+    return relative + [root.joinpath(*tail) for tail in tails]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _matching(cycle_name: str, stage_num: int, step_num: int) -> list[Path]:
+    notebooks = workflows_dir() / (ACTIVE_PREFIX + cycle_name) / "notebooks"
+    return sorted(
+        path
+        for stage in _children(notebooks)
+        if _number(_STAGE, stage.name) == stage_num
+        for path in _children(stage)
+        if path.suffix == ".ipynb" and _number(_STEP, path.name) == step_num
+    )
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except (OSError, ValueError):
+        return []
+
+
+def _number(pattern: re.Pattern[str], name: str) -> int | None:
+    found = pattern.match(name)
+    return int(found[1]) if found else None
+
+
+def place_of(path: Path) -> StepPlace | None:
+    """Return which step a notebook belongs to by its path; None where it does not tell."""
+    try:
+        parts = path.resolve().relative_to(workflows_dir()).parts
+    except (ValueError, OSError, RuntimeError):
+        return None
+    if len(parts) != 4 or parts[1] != "notebooks" or not parts[0].startswith(ACTIVE_PREFIX):  # noqa: PLR2004 - cycle, notebooks, stage, step
+        return None
+    stage_num, step_num = _number(_STAGE, parts[2]), _number(_STEP, parts[3])
+    if stage_num is None or step_num is None:
+        return None
+    return StepPlace(parts[0].removeprefix(ACTIVE_PREFIX), stage_num, step_num)
+
+
+def relative_to_workflows(path: Path) -> str:
+    """Return a path below the workflows folder as people know it, with forward slashes."""
+    return PurePosixPath("workflows", *path.relative_to(workflows_dir()).parts).as_posix()
+
+
+def executed_copy_path(source: Path) -> Path:
+    """Return where the executed copy of a notebook goes: a new file in its cycle's ``runs``."""
+    parts = source.relative_to(workflows_dir()).parts
+    folder = (
+        workflows_dir().joinpath(*parts[:1], "runs") if len(parts) > 1 else workflows_dir() / "runs"
+    )
+    stage = f"{parts[-2]} " if len(parts) > 1 and _STAGE.match(parts[-2]) else ""
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S-%f")
+    name = f"{stage}{source.stem}".encode(errors="replace")[:_LONGEST_NAME_BYTES]
+    return folder / f"{name.decode(errors='ignore')} {stamp}.ipynb"
