@@ -1,0 +1,161 @@
+"""The events that people hear of, as they are put into the outbox.
+
+An event is written in the transaction that makes it true, so that none is lost, and holds all
+that its card tells, so that a late card still tells what happened then.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from helpers.chain_runs import AbandonedChainRun, ChainRun
+from helpers.constants import BatchStatus, NotificationKind
+from helpers.database import queries, transaction
+from helpers.errors import NotebookError
+from helpers.reconciliation import BatchFacts, Decision
+from helpers.records import Batch
+from helpers.settings import redact
+from helpers.text import clean, shorten
+from helpers.workflow_paths import find_step_notebook, relative_to_workflows
+
+_MOST_JOBS = 50
+_LONGEST_TEXT = 16_000  # about what a card can hold
+
+
+def announce_batch(batch: Batch, *, decision: Decision, facts: BatchFacts, next_step: str) -> None:
+    """Store what people should hear of a batch's end; belongs in the transaction that ends it.
+
+    A batch that failed, and one that completes after people were, or will be, told that it failed.
+    """
+    kind = _batch_event(batch["batch_id"], decision.status)
+    if kind is None:
+        return
+    payload = {
+        **_place(batch),
+        "notebook_path": _notebook_path(batch),
+        "batch_status": decision.status,
+        "reason": decision.reason,
+        "job_status_counts": facts.job_status_counts,
+        **_jobs_that_ended_badly(batch["batch_id"]),
+        "next_step": f"{_advice(decision.status)} {next_step}",
+    }
+    _enqueue(kind, batch["batch_id"], batch["activation_num"], None, payload)
+
+
+def _batch_event(batch_id: int, status: BatchStatus) -> NotificationKind | None:
+    if status in BatchStatus.announced():
+        return NotificationKind.BATCH_FAILED
+    with transaction() as connection:
+        last = queries("notifications").last_announced(connection, batch_id=batch_id)
+    return NotificationKind.BATCH_RECOVERED if last == NotificationKind.BATCH_FAILED else None
+
+
+def _jobs_that_ended_badly(batch_id: int) -> dict[str, Any]:
+    with transaction() as connection:
+        rows = list(
+            queries("batch").jobs_that_ended_badly(connection, batch_id=batch_id, most=_MOST_JOBS)
+        )
+    named = ("job_id", "moodys_workflow_id", "status", "reason")
+    return {
+        "jobs": [{key: row[key] for key in named} for row in rows],
+        "jobs_total": rows[0]["total"] if rows else 0,
+    }
+
+
+def _advice(status: BatchStatus) -> str:
+    match status:
+        case BatchStatus.FAILED:
+            return "Look at the failed jobs, then resubmit or skip them."
+        case BatchStatus.ERROR:
+            return "These jobs never reached Moody's: correct what the reason names, then resubmit."
+        case BatchStatus.CANCELLED:
+            return "Somebody cancelled these jobs at Moody's: resubmit what is still needed."
+        case _:
+            return "Nothing to do: the batch completed after it had failed."
+
+
+def announce_chain_failure(
+    run: ChainRun | AbandonedChainRun,
+    batch: Batch,
+    *,
+    error: str,
+    notebook_path: str | None,
+    executed_path: str | None,
+) -> None:
+    """Store that the next step failed or could not start; belongs with the write that says so."""
+    facts = run if isinstance(run, dict) else vars(run)
+    payload = {
+        **_place(batch),
+        "notebook_path": notebook_path,
+        "executed_path": executed_path,
+        "next_step_num": facts["next_step_num"],
+        "error": error,
+    }
+    _enqueue(
+        NotificationKind.CHAIN_FAILED,
+        batch["batch_id"],
+        facts["activation_num"],
+        facts["id"],
+        payload,
+    )
+
+
+def _place(batch: Batch) -> dict[str, Any]:
+    return {
+        "cycle_name": batch["cycle_name"],
+        "stage_num": batch["stage_num"],
+        "stage_name": batch["stage_name"],
+        "step_num": batch["step_num"],
+        "step_name": batch["step_name"],
+        "batch_id": batch["batch_id"],
+        "batch_type": batch["batch_type"],
+        "occurred_ts": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _notebook_path(batch: Batch) -> str | None:
+    """Return where the notebook of the batch's own step lies, as far as that is known."""
+    try:
+        found = find_step_notebook(
+            cycle_name=batch["cycle_name"],
+            stage_num=batch["stage_num"],
+            step_num=batch["step_num"],
+            notebook_path=batch["notebook_path"],
+        )
+    except NotebookError:
+        return batch["notebook_path"]
+    return relative_to_workflows(found)
+
+
+def _enqueue(
+    kind: NotificationKind,
+    batch_id: int,
+    activation_num: int,
+    chain_run_id: int | None,
+    payload: dict[str, Any],
+) -> None:
+    with transaction() as connection:
+        queries("notifications").enqueue(
+            connection,
+            kind=kind,
+            batch_id=batch_id,
+            activation_num=activation_num,
+            chain_run_id=chain_run_id,
+            payload=json.dumps(_storable(payload)),
+        )
+
+
+def _storable(value: Any) -> Any:
+    """Return a JSON value whose every text may be stored: no secret, nothing endless.
+
+    Secrets go before the text is cut, because half a secret would not be found any more.
+    """
+    if isinstance(value, str):
+        return shorten(redact(clean(value)), _LONGEST_TEXT)
+    if isinstance(value, dict):
+        return {key: _storable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return value

@@ -1,0 +1,89 @@
+"""The links of a card. Pure.
+
+Addresses come from the settings and paths from the metastore; whatever they hold, a link is an
+http or https address, percent-encoded, without a password, or there is none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import SplitResult, quote, urlsplit
+
+from helpers.workflow_paths import ACTIVE_PREFIX
+
+_HOST_AND_PORT = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
+_LONGEST_ADDRESS = 1_000
+_LAB = re.compile(r"/lab(/tree)?$")  # people give the server's address, or the one that they see
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where a card leads; None: nowhere."""
+
+    dashboard: str | None = None
+    notebook: str | None = None
+    executed_notebook: str | None = None
+
+
+def links_for(
+    payload: dict[str, Any], *, dashboard_url: str | None, jupyterlab_url: str | None
+) -> Links:
+    """Return the links that an event's card carries."""
+    return Links(
+        dashboard=dashboard_address(dashboard_url),
+        notebook=notebook_address(jupyterlab_url, payload.get("notebook_path")),
+        executed_notebook=notebook_address(jupyterlab_url, payload.get("executed_path")),
+    )
+
+
+def dashboard_address(url: str | None) -> str | None:
+    """Return a configured address, fit for a card."""
+    parts = _web_parts(url)
+    if parts is None:
+        return None
+    query = f"?{quote(parts.query, safe='=&%+:,;/?')}" if parts.query else ""
+    fragment = f"#{quote(parts.fragment, safe='=&%+:,;/?')}" if parts.fragment else ""
+    return _checked(f"{_server_and_path(parts)}{query}{fragment}")
+
+
+def notebook_address(jupyterlab_url: str | None, path: str | None) -> str | None:
+    """Return where JupyterLab shows a notebook of a cycle.
+
+    Args:
+        jupyterlab_url: the server's address; its root holds the ``workflows`` folder.
+        path: relative to any folder above the cycle's, or absolute, of this machine or another.
+    """
+    parts, tail = _web_parts(jupyterlab_url), _below_workflows(path or "")
+    if parts is None or tail is None:
+        return None
+    base = _LAB.sub("", _server_and_path(parts).rstrip("/"))
+    return _checked(f"{base}/lab/tree/workflows/{quote(tail, errors='replace')}")
+
+
+def _below_workflows(path: str) -> str | None:
+    parts = PurePosixPath(path.replace("\\", "/")).parts
+    cycles = [i for i, part in enumerate(parts) if part.startswith(ACTIVE_PREFIX)]
+    if not cycles or ".." in parts[cycles[0] :]:
+        return None
+    return "/".join(parts[cycles[0] :])
+
+
+def _web_parts(url: str | None) -> SplitResult | None:
+    try:
+        parts = urlsplit((url or "").strip())
+    except ValueError:
+        return None
+    is_web = parts.scheme in {"http", "https"} and _HOST_AND_PORT.fullmatch(parts.netloc)
+    return parts if is_web else None
+
+
+def _server_and_path(parts: SplitResult) -> str:
+    path = quote(parts.path, safe="/%@:+,;=~", errors="replace")
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _checked(address: str) -> str | None:
+    return address if len(address) <= _LONGEST_ADDRESS else None

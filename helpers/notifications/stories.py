@@ -1,0 +1,144 @@
+"""What an event means, in the words of its card. Pure; how it looks is the business of cards.py.
+
+Foreign text stands in ``subject``, ``cycle``, ``place``, ``summary``, ``reasons`` and
+``advice``; ``facts`` and ``in_short`` hold numbers and words of ours, because cards show them
+where Markdown is understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict, assert_never
+
+from helpers.constants import BatchStatus, NotificationKind
+from helpers.text import counted, listed
+
+_NAMED_JOBS = 8
+
+
+class Event(TypedDict):
+    """A row of the outbox, as far as its card needs it."""
+
+    kind: str
+    batch_id: int
+    activation_num: int
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why something failed, and what failed so."""
+
+    about: str
+    text: str
+    jobs: int = 0
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a card tells."""
+
+    outcome: str  # FAILED, ERROR, CANCELLED or RECOVERED
+    subject: str
+    cycle: str
+    place: str
+    facts: tuple[tuple[str, str], ...]
+    summary: str
+    reasons: tuple[Reason, ...]
+    unnamed_jobs: int  # jobs that ended badly and stand in no reason
+    advice: str
+    in_short: str
+
+
+def story_of(event: Event) -> Story:
+    """Return what the card of an event tells."""
+    kind = NotificationKind(event["kind"])
+    match kind:
+        case NotificationKind.BATCH_FAILED:
+            return _batch_story(event, BatchStatus(event["payload"]["batch_status"]).value)
+        case NotificationKind.BATCH_RECOVERED:
+            return _batch_story(event, "RECOVERED")
+        case NotificationKind.CHAIN_FAILED:
+            return _chain_story(event)
+        case _:
+            assert_never(kind)
+
+
+def _batch_story(event: Event, outcome: str) -> Story:
+    facts = event["payload"]
+    return Story(
+        outcome=outcome,
+        subject=facts["batch_type"],
+        cycle=facts["cycle_name"],
+        place=f"Stage {facts['stage_num']} {facts['stage_name']}, "
+        f"step {facts['step_num']} {facts['step_name']}",
+        facts=(
+            ("Batch", _batch(event)),
+            ("Jobs", _counts(facts["job_status_counts"])),
+            ("When", _moment(facts["occurred_ts"])),
+        ),
+        summary=facts["reason"],
+        reasons=_reasons(facts["jobs"]),
+        unnamed_jobs=facts["jobs_total"] - len(facts["jobs"]),
+        advice=facts["next_step"],
+        in_short=f"{outcome}: batch {event['batch_id']}, stage {facts['stage_num']}, "
+        f"step {facts['step_num']}.",
+    )
+
+
+def _chain_story(event: Event) -> Story:
+    facts = event["payload"]
+    step = f"step {facts['next_step_num']} of stage {facts['stage_num']}"
+    copy = facts["executed_path"]
+    return Story(
+        outcome="FAILED",
+        subject=f"{step} ({facts['stage_name']})",
+        cycle=facts["cycle_name"],
+        place=f"After step {facts['step_num']} {facts['step_name']}, {facts['batch_type']}",
+        facts=(("After batch", _batch(event)), ("When", _moment(facts["occurred_ts"]))),
+        summary="The notebook failed." if copy else "The notebook did not run to its end.",
+        reasons=(Reason(facts["notebook_path"] or "Not started", facts["error"]),),
+        unnamed_jobs=0,
+        advice=(f"Look at the executed copy, {copy}. " if copy else "")
+        + "Correct the cause, then run the notebook by hand: it is not started again by itself.",
+        in_short=f"FAILED: {step}, after batch {event['batch_id']}.",
+    )
+
+
+def _batch(event: Event) -> str:
+    again = f", activation {event['activation_num']}" if event["activation_num"] > 1 else ""
+    return f"{event['batch_id']}{again}"
+
+
+def _counts(jobs_by_status: dict[str, int]) -> str:
+    parts = [f"{n} {label.replace('_', ' ').lower()}" for label, n in jobs_by_status.items()]
+    total = counted(sum(jobs_by_status.values()), "job")
+    return f"{total}: {', '.join(sorted(parts))}" if parts else total
+
+
+def _moment(iso: str) -> str:
+    return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M} UTC"
+
+
+def _reasons(jobs: Sequence[dict[str, Any]]) -> tuple[Reason, ...]:
+    """Return each reason once, with the jobs that gave it, in the order of the jobs."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for job in jobs:
+        key = (job["status"], job["reason"] or "No reason was given.")
+        groups.setdefault(key, []).append(_job(job))
+    return tuple(
+        Reason(
+            f"{'Job' if len(names) == 1 else 'Jobs'} {listed(names, most=_NAMED_JOBS)}, "
+            f"{status.lower()}",
+            reason,
+            len(names),
+        )
+        for (status, reason), names in groups.items()
+    )
+
+
+def _job(job: dict[str, Any]) -> str:
+    moodys_id = job["moodys_workflow_id"]
+    return f"{job['job_id']} (Moody's {moodys_id})" if moodys_id else str(job["job_id"])

@@ -1,0 +1,431 @@
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import psycopg
+import pytest
+
+from helpers import chain_runs
+from helpers.batch import recon_batch
+from helpers.constants import BatchStatus as Status
+from helpers.constants import BatchType, JobStatus
+from helpers.database import AdvisoryLocks, LockSpace, transaction
+from helpers.errors import DatabaseError, DatabaseUnavailableError, NotificationError
+from helpers.notifications.cards import MAX_MESSAGE_BYTES, size_of
+from helpers.notifications.outbox import pending, send_due
+from helpers.sandbox.misbehaviour import Fault
+from helpers.sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
+from helpers.sandbox.teams import TeamsStandIn
+from helpers.settings import get_settings
+from helpers.step_execution import fail_unstarted
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def teams(monkeypatch):
+    with TeamsStandIn() as stand_in:
+        monkeypatch.setenv("TEAMS_WEBHOOK_URL", stand_in.webhook_url)
+        get_settings.cache_clear()
+        yield stand_in
+
+
+@pytest.fixture
+def step(metastore):
+    cycle = add_cycle("Q1")
+    return add_step(cycle, stage_num=4, step_num=1, stage_name="Analysis", step_name="Submit")
+
+
+@pytest.fixture
+def fail(step, sql):
+    """Let batches fail, each with the reason of its one job; returns their ids in order."""
+
+    def fail(*reasons):
+        return [fail_one(reason) for reason in reasons]
+
+    def fail_one(reason):
+        jobs = [PreparedJob(JobStatus.FAILED, "900")]
+        seeded = add_batch(step, BatchType.ANALYSIS, jobs, status=Status.ACTIVE)
+        sql.execute("UPDATE irp_job SET last_error = %s WHERE id = %s", [reason, *seeded.job_ids])
+        assert recon_batch(seeded.batch_id) == Status.FAILED
+        return seeded.batch_id
+
+    return fail
+
+
+def recover(sql, batch_id):
+    """Resubmit a failed batch, with success."""
+    sql.execute("UPDATE irp_batch SET status = 'ACTIVE' WHERE id = %s", [batch_id])
+    sql.execute("UPDATE irp_job SET status = 'FINISHED' WHERE batch_id = %s", [batch_id])
+    assert recon_batch(batch_id) == Status.COMPLETED
+
+
+def rows(sql, columns="kind, status"):
+    query = psycopg.sql.SQL("SELECT {} FROM irp_notification ORDER BY id")
+    return sql.execute(query.format(psycopg.sql.SQL(columns))).fetchall()
+
+
+def statuses(sql):
+    return [status for (status,) in rows(sql, "status")]
+
+
+def let_pass(sql, time):
+    """Make everything in the outbox so much older."""
+    sql.execute(
+        "UPDATE irp_notification SET created_ts = created_ts - %(time)s,"
+        " sent_ts = sent_ts - %(time)s, next_attempt_ts = next_attempt_ts - %(time)s",
+        {"time": time},
+    )
+
+
+def configure(monkeypatch, **variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+
+
+def titles(messages):
+    cards = [message["attachments"][0]["content"] for message in messages]
+    return [card["body"][0]["inlines"][0]["text"] for card in cards]
+
+
+def told_reasons(messages):
+    """The words of each failed job, in the order in which Teams got them."""
+    text = json.dumps(messages)
+    starts = sorted((text.find(f'"reason {n}."'), n) for n in range(500))
+    return [n for start, n in starts if start >= 0]
+
+
+def test_a_failed_batch_gets_one_card(fail, teams, sql):
+    fail("The EDM does not exist.")
+
+    first, second = send_due(), send_due()
+
+    assert (first.cards, first.events, first.waiting, first.problem) == (1, 1, 0, None)
+    assert (second.cards, second.waiting, second.problem) == (0, 0, None)
+    assert titles(teams.messages) == ["FAILED: Analysis — cycle Q1"]
+    assert "The EDM does not exist." in json.dumps(teams.messages)
+    assert rows(sql) == [("BATCH_FAILED", "SENT")]
+
+
+def test_a_failed_hand_over_gets_one_card_with_links(step, teams, sql, monkeypatch):
+    configure(
+        monkeypatch,
+        TEAMS_DEFAULT_DASHBOARD_URL="https://dash.example",
+        TEAMS_DEFAULT_JUPYTERLAB_URL="https://lab.example",
+    )
+    jobs = [PreparedJob(JobStatus.FINISHED, "900")]
+    batch = add_batch(step, BatchType.ANALYSIS, jobs, status=Status.ACTIVE)
+    recon_batch(batch.batch_id)
+
+    fail_unstarted(chain_runs.claim(), "Stage 4, step 2 has no notebook.")
+    send_due()
+
+    assert titles(teams.messages) == ["FAILED: step 2 of stage 4 (Analysis) — cycle Q1"]
+    assert "Stage 4, step 2 has no notebook." in json.dumps(teams.messages)
+    assert "https://dash.example" in json.dumps(teams.messages)
+    assert rows(sql) == [("CHAIN_FAILED", "SENT")]
+
+
+def test_a_batchs_card_leads_to_the_notebook_of_its_step(fail, workflows, teams, monkeypatch):
+    configure(monkeypatch, TEAMS_DEFAULT_JUPYTERLAB_URL="https://lab.example")
+    folder = workflows / "Active_Q1" / "notebooks" / "Stage_04_Analysis"
+    folder.mkdir(parents=True)
+    (folder / "Step_01_Submit (new).ipynb").write_text("{}")
+
+    fail("Reason.")
+    send_due()
+
+    [action] = teams.messages[0]["attachments"][0]["content"]["actions"]
+    assert action["url"] == (
+        "https://lab.example/lab/tree/workflows/Active_Q1/notebooks/Stage_04_Analysis/"
+        "Step_01_Submit%20%28new%29.ipynb"
+    )
+
+
+def test_an_event_goes_with_the_transaction_that_made_it(step):
+    jobs = [PreparedJob(JobStatus.FAILED, "900")]
+    batch = add_batch(step, BatchType.ANALYSIS, jobs, status=Status.ACTIVE)
+
+    def settle_and_fail():
+        with transaction():
+            assert recon_batch(batch.batch_id) == Status.FAILED
+            raise DatabaseError("the commit failed")
+
+    with pytest.raises(DatabaseError):
+        settle_and_fail()
+    assert pending() == []
+
+
+def test_failure_and_recovery_are_sent_in_order_also_when_both_are_over(fail, teams, sql):
+    [batch] = fail("Reason.")
+    recover(sql, batch)
+
+    sending = send_due()
+
+    assert sending.cards == 2
+    assert titles(teams.messages) == [
+        "FAILED: Analysis — cycle Q1",
+        "RECOVERED: Analysis — cycle Q1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "is_told"),
+    [
+        ("PENDING", True),  # people will be told of the failure
+        ("SENT", True),
+        ("SUPPRESSED", False),
+        ("ABANDONED", False),
+    ],
+)
+def test_a_recovery_is_told_only_to_who_was_told_of_the_failure(fail, sql, status, is_told):
+    [batch] = fail("Reason.")
+    sql.execute(
+        "UPDATE irp_notification SET status = %(status)s::text::notification_status_enum,"
+        " sent_ts = CASE WHEN %(status)s::text = 'SENT' THEN now() END",
+        {"status": status},
+    )
+
+    recover(sql, batch)
+
+    kinds = [kind for (kind,) in rows(sql, "kind")]
+    assert kinds == ["BATCH_FAILED", *(["BATCH_RECOVERED"] if is_told else [])]
+
+
+def test_a_batch_that_never_failed_is_not_told_of(step, sql):
+    jobs = [PreparedJob(JobStatus.FINISHED, "900")]
+    batch = add_batch(step, BatchType.ANALYSIS, jobs, status=Status.ACTIVE)
+
+    recon_batch(batch.batch_id)
+
+    assert rows(sql) == []
+
+
+def test_three_events_get_a_card_each_and_four_get_one_digest(fail, teams, sql):
+    fail("reason 1.", "reason 2.", "reason 3.")
+    assert send_due().cards == 3
+    let_pass(sql, timedelta(seconds=2))
+
+    fail("reason 4.", "reason 5.", "reason 6.", "reason 7.")
+    sending = send_due()
+
+    assert (sending.cards, sending.events) == (1, 4)
+    assert told_reasons(teams.messages) == [1, 2, 3, 4, 5, 6, 7]
+    assert titles(teams.messages)[-1] == "4 events: 4 failed"
+
+
+def test_a_storm_becomes_digests_that_later_passes_go_on_with(fail, teams, sql):
+    fail(*(f"reason {n}." for n in range(200)))
+    passes = []
+    while pending():
+        passes.append(send_due())
+        let_pass(sql, timedelta(seconds=2))
+
+    assert sum(sending.events for sending in passes) == 200
+    assert all(1 <= sending.cards <= 4 for sending in passes)
+    assert len(teams.messages) <= 15
+    assert max(map(size_of, teams.messages)) <= MAX_MESSAGE_BYTES
+    assert told_reasons(teams.messages) == list(range(200))
+    assert all("will follow" in sending.problem for sending in passes[:-1])
+
+
+def test_no_more_than_four_messages_go_within_one_second(fail, teams, sql):
+    fail("reason 1.", "reason 2.", "reason 3.")
+    send_due()
+    sql.execute("UPDATE irp_notification SET sent_ts = now() + id * interval '1 millisecond'")
+    fail("reason 4.", "reason 5.")
+
+    sending = send_due()
+
+    assert (sending.cards, sending.waiting) == (1, 1)
+
+
+def test_no_more_than_a_hundred_messages_go_within_an_hour(fail, teams, sql):
+    [batch] = fail("reason 1.")
+    sql.execute(
+        "INSERT INTO irp_notification (kind, batch_id, activation_num, payload, status, sent_ts)"
+        " SELECT 'BATCH_FAILED', %s, 100 + n, '{}', 'SENT', now() - n * interval '30 seconds'"
+        " FROM generate_series(1, 100) AS n",
+        [batch],
+    )
+
+    full = send_due()
+    let_pass(sql, timedelta(minutes=11))
+    free = send_due()
+
+    assert (full.cards, full.waiting) == (0, 1)
+    assert "will follow" in full.problem
+    assert (free.cards, free.waiting, free.problem) == (1, 0, None)
+
+
+def test_without_a_webhook_events_wait_for_who_has_one(fail, sql, monkeypatch):
+    fail("Reason.")
+
+    sending = send_due()
+
+    assert (sending.cards, sending.waiting, sending.suppressed) == (0, 1, 0)
+    assert "not configured" in sending.problem
+    assert statuses(sql) == ["PENDING"]
+    with TeamsStandIn() as teams:
+        configure(monkeypatch, TEAMS_WEBHOOK_URL=teams.webhook_url)
+        assert send_due().cards == 1
+
+
+def test_without_a_webhook_events_are_closed_after_a_day(fail, sql):
+    fail("Reason.")
+    let_pass(sql, DAY)
+    fail("Another.")
+
+    sending = send_due()
+
+    assert (sending.suppressed, sending.waiting) == (1, 1)
+    assert rows(sql, "status, last_error")[0] == ("SUPPRESSED", sending.problem)
+    assert statuses(sql) == ["SUPPRESSED", "PENDING"]
+
+
+def test_that_no_webhook_is_configured_is_told_before_it_is_needed(metastore):
+    assert "not configured" in send_due().problem
+
+
+def test_switched_off_events_are_closed_at_once(fail, teams, sql, monkeypatch):
+    configure(monkeypatch, TEAMS_NOTIFICATION_ENABLED="false")
+    assert send_due().problem is None
+    fail("Reason.")
+
+    sending = send_due()
+
+    assert (sending.cards, sending.suppressed, sending.waiting) == (0, 1, 0)
+    assert "switched off" in sending.problem
+    assert statuses(sql) == ["SUPPRESSED"]
+    assert teams.messages == []
+
+
+def test_a_recovery_is_closed_with_the_failure_that_nobody_was_told_of(fail, sql):
+    [batch] = fail("Reason.")
+    let_pass(sql, DAY)
+    recover(sql, batch)
+
+    sending = send_due()
+
+    assert sending.suppressed == 2
+    assert statuses(sql) == ["SUPPRESSED", "SUPPRESSED"]
+
+
+def test_what_teams_does_not_take_is_tried_again_in_order(fail, teams, sql):
+    fail("reason 1.", "reason 2.")
+    teams.misbehave(Fault.HTTP_STATUS, http_status=503, times=1)
+
+    down = send_due()
+    too_early = send_due()
+    let_pass(sql, timedelta(minutes=1))
+    up = send_due()
+
+    assert (down.cards, down.waiting) == (0, 2)
+    assert "HTTP 503" in down.problem
+    assert (too_early.cards, too_early.waiting) == (0, 2)
+    assert "Next try at" in too_early.problem
+    assert (up.cards, up.waiting, up.problem) == (2, 0, None)
+    assert told_reasons(teams.messages) == [1, 2]
+    assert rows(sql, "status, attempts, last_error") == [("SENT", 2, None), ("SENT", 1, None)]
+
+
+def refuse(_message):
+    raise NotificationError("Teams is down.")
+
+
+def test_the_delay_between_tries_grows(fail, sql):
+    fail("Reason.")
+    delays = []
+    for _ in range(7):
+        send_due(send=refuse)
+        [(next_attempt,)] = rows(sql, "next_attempt_ts")
+        delays.append((next_attempt - datetime.now(UTC)).total_seconds() / 60)
+        let_pass(sql, timedelta(minutes=15))
+
+    assert [round(delay) for delay in delays] == [1, 2, 4, 8, 15, 15, 15]
+    assert all(earlier <= later + 0.1 for earlier, later in pairwise(delays))
+
+
+def test_after_a_day_of_tries_an_event_is_given_up_and_that_is_told(fail, sql):
+    [batch] = fail("Reason.")
+    recover(sql, batch)
+    send_due(send=refuse)
+    let_pass(sql, DAY)
+
+    last_try = send_due(send=refuse)
+    afterwards = send_due(send=lambda _: None)
+
+    assert statuses(sql) == ["ABANDONED", "SUPPRESSED"]  # and nobody hears of a recovery from it
+    assert (last_try.cards, last_try.waiting, last_try.abandoned) == (0, 0, 1)
+    assert "Teams is down." in last_try.problem
+    assert (afterwards.cards, afterwards.abandoned) == (0, 1)
+    assert "1 event of the last week never reached Teams" in afterwards.problem
+
+
+def test_a_crash_after_the_send_doubles_that_card_and_no_other(fail, sql):
+    fail("reason 1.", "reason 2.", "reason 3.")
+    delivered = []
+
+    def send_and_crash(message):
+        delivered.append(message)
+        if len(delivered) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        send_due(send=send_and_crash)
+    send_due(send=delivered.append)
+
+    assert [told_reasons([message]) for message in delivered] == [[1], [2], [2], [3]]
+    assert set(statuses(sql)) == {"SENT"}
+
+
+def test_one_pass_sends_at_a_time(fail, teams, sql):
+    fail("Reason.")
+
+    with AdvisoryLocks(owner="monitor elsewhere pid 1") as locks:
+        locks.try_acquire(LockSpace.SEND_CARDS, [0])
+        sending = send_due()
+
+    assert (sending.cards, sending.waiting) == (0, 1)
+    assert sending.problem == "Cards are being sent by monitor elsewhere pid 1."
+    assert teams.messages == []
+    assert send_due().cards == 1
+
+
+def test_a_pass_that_lost_its_lock_sends_nothing_more(fail, sql):
+    fail("reason 1.", "reason 2.")
+    delivered = []
+
+    def send_and_lose_the_lock(message):
+        delivered.append(message)
+        sql.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+
+    with pytest.raises(DatabaseUnavailableError):
+        send_due(send=send_and_lose_the_lock)
+
+    assert told_reasons(delivered) == [1]
+    assert statuses(sql) == ["SENT", "PENDING"]
+
+
+def test_no_secret_is_stored_or_sent(fail, teams, sql, monkeypatch):
+    key = 'Kéy "planted" 0123'  # as JSON it would look different
+    configure(monkeypatch, RISK_MODELER_API_KEY=key)
+    fail(f"Not authorised: \x1b[1m{key}\x1b[0m")
+
+    def repeat_the_address(_message):
+        raise NotificationError(f"no route to {teams.webhook_url}")
+
+    problem = send_due(send=repeat_the_address).problem
+    [(payload, last_error)] = rows(sql, "payload, last_error")
+    let_pass(sql, timedelta(minutes=1))
+    send_due()
+
+    assert "planted" not in json.dumps(payload)
+    assert "Not authorised: ***" in json.dumps(payload)
+    assert teams.webhook_url.rsplit("sig=")[-1] not in f"{problem} {last_error}"
+    assert "planted" not in json.dumps(teams.messages)
+    assert statuses(sql) == ["SENT"]
