@@ -1,0 +1,106 @@
+"""Run notebooks: any one below the workflows folder, or a step's with its log.
+
+The source is never written; the executed copy goes to the ``runs`` folder of its cycle, also
+when the run fails. A notebook's own failure is a result, not an exception.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from helpers import chain_runs
+from helpers.chain_runs import ChainRun, Heartbeat
+from helpers.database import queries, transaction
+from helpers.errors import NotebookError
+from helpers.notebook_run import NotebookOutcome, NotebookRun
+from helpers.records import NotebookResult, Step
+from helpers.settings import get_settings
+from helpers.step_execution import StepExecution, result_of
+from helpers.workflow_paths import executed_copy_path, inside_workflows, place_of
+
+__all__ = ["execute_next_step", "execute_notebook"]
+
+
+def execute_notebook(path: Path | str, timeout: float = 3600) -> NotebookResult:
+    """Run a notebook from its first cell to its last, in its own folder.
+
+    Args:
+        path: absolute, or relative to the workflows folder, below which it must lie.
+        timeout: seconds for the whole run, the kernel's start included.
+
+    Returns:
+        How it went; ``success`` is False and ``error`` says why where the notebook raised, took
+        too long, lost its kernel, is no notebook, or lies where it may not be run.
+    """
+    try:
+        source = inside_workflows(Path(path))
+    except NotebookError as exc:
+        return _not_run(Path(path), str(exc))
+    run = NotebookRun(source, executed_copy_path(source), timeout_seconds=timeout)
+    return result_of(source, run.execute())
+
+
+def execute_next_step(path: Path | str, timeout: float | None = None) -> NotebookResult:
+    """Run the notebook of a step, and log the run in ``irp_step_run``.
+
+    Where a finished batch has handed over to this step, that hand-over is claimed and ended by
+    this run, so that no pass of the monitor starts the step a second time.
+
+    Args:
+        path: the notebook of a step of an active cycle.
+        timeout: seconds; None takes ``MONITOR_STEP_TIMEOUT_SECONDS``.
+
+    Returns:
+        As ``execute_notebook``; also not run where the step runs elsewhere at this moment.
+    """
+    seconds = get_settings().monitor_step_timeout_seconds if timeout is None else timeout
+    try:
+        source = inside_workflows(Path(path))
+        step = _step_at(source)
+        claim = _claim_for(step)
+    except NotebookError as exc:
+        return _not_run(Path(path), str(exc))
+    execution = StepExecution(step, source, timeout_seconds=seconds, claim=claim)
+    return _run_logged(execution)
+
+
+def _run_logged(execution: StepExecution) -> NotebookResult:
+    heartbeat = Heartbeat(lambda _: execution.stop("The hand-over was lost to another monitor."))
+    outcome: NotebookOutcome | None = None
+    execution.begin()
+    if execution.claim:
+        heartbeat.add(execution.claim)
+    try:
+        outcome = execution.run()
+    finally:
+        heartbeat.stop()
+        if outcome is None:
+            execution.release(NotebookOutcome.stopped("Interrupted."), reason="Interrupted.")
+    return execution.finish(outcome)
+
+
+def _step_at(source: Path) -> Step:
+    """Return the step that a notebook belongs to, by its path or by what the metastore names."""
+    place = place_of(source)
+    with transaction() as connection:
+        if place is not None:
+            step = queries("steps").step_by_numbers(connection, **vars(place))
+        else:
+            named = list(queries("steps").steps_with_a_path(connection))
+            ids = [row["step_id"] for row in named if Path(row["notebook_path"]) == source]
+            step = queries("steps").step_by_id(connection, step_id=ids[0]) if ids else None
+    if step is None:
+        raise NotebookError(f"{source.name} belongs to no step of the metastore.")
+    found: Step = step
+    return found
+
+
+def _claim_for(step: Step) -> ChainRun | None:
+    owner = chain_runs.owner_at_work(step["step_id"])
+    if owner is not None:
+        raise NotebookError(f"This step is being run by {owner}. Wait until it has ended.")
+    return chain_runs.claim(next_step_id=step["step_id"])
+
+
+def _not_run(path: Path, error: str) -> NotebookResult:
+    return result_of(path, NotebookOutcome(None, 0.0, "", "", error))
