@@ -1,0 +1,170 @@
+"""A stand-in for Moody's job API, as its published documentation and client describe it.
+
+Moody's offers no sandbox tenant, so this serves the demo, the tests and an analyst who wants
+to practise. The published client works against it unmodified: that is the test of its
+faithfulness. Run it with ``with MoodysStandIn() as moodys: … moodys.url``, or as a process of
+its own with ``python -m helpers.sandbox.moodys``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from starlette.routing import Route
+
+from helpers.sandbox.misbehaviour import Fault
+from helpers.sandbox.moodys_access import Access
+from helpers.sandbox.moodys_control import control_routes
+from helpers.sandbox.moodys_gateway import Gateway
+from helpers.sandbox.moodys_jobs import Family, JobBook, Script, ScriptRule, utc_now
+from helpers.sandbox.moodys_lookups import lookup_routes
+from helpers.sandbox.moodys_reads import read_routes
+from helpers.sandbox.moodys_world import Received, World
+from helpers.sandbox.moodys_writes import write_routes
+from helpers.sandbox.server import arguments
+from helpers.sandbox.stand_in import StandIn
+
+
+class MoodysStandIn(StandIn):
+    """A stand-in for Moody's; serves from a thread while used as a context manager.
+
+    Attributes:
+        jobs: all jobs, and the stand-in's clock.
+        access: the credentials that are valid here.
+        submissions: those that were carried out, in the order of their arrival.
+    """
+
+    def __init__(self, *, clock: Callable[[], datetime] = utc_now, time_scale: float = 1.0) -> None:
+        """Know no job yet.
+
+        Args:
+            clock: the time, UTC-aware; ``advance`` adds to it.
+            time_scale: what the seconds of scripts are multiplied with.
+        """
+        self._world = World(jobs=JobBook(clock=clock, time_scale=time_scale))
+        self.jobs = self._world.jobs
+        self.access: Access = self._world.access
+        self.submissions: list[Received] = self._world.submissions
+        gateway = Gateway(self._world, self)
+        super().__init__([*read_routes(gateway), *write_routes(gateway), *lookup_routes(gateway)])
+
+    def environment(self, *, bearer: bool = False) -> dict[str, str]:
+        """Return the environment variables with which a client speaks to this stand-in."""
+        return self.access.environment(self.url, bearer=bearer)
+
+    def add_job(
+        self,
+        family: Family | str,
+        *,
+        status: str | None = None,
+        reason: str | None = None,
+        script: Script | None = None,
+        job_type: str | None = None,
+        name: str | None = None,
+        job_id: str | int | None = None,
+    ) -> str:
+        """Put a job in, without a submission; return its id.
+
+        Args:
+            family: whose job it is.
+            status: where it stands, and stays; None lets it follow the script.
+            reason: why it failed.
+            script: what becomes of it; None takes the default.
+            job_type: as Moody's calls it; None takes the family's.
+            name: None makes one of the id.
+            job_id: None takes the next free one; an id that exists is replaced.
+        """
+        if status is not None:
+            script = Script.standing(status, reason)
+        job = self.jobs.add(
+            family,
+            script=script or Script(),
+            job_type=job_type,
+            name=name,
+            job_id=None if job_id is None else str(job_id),
+        )
+        return job.job_id
+
+    def add_jobs(self, family: Family | str, count: int, **job: Any) -> list[str]:
+        """Put many jobs in; the keywords are those of ``add_job``. Return their ids."""
+        return [self.add_job(family, **job) for _ in range(count)]
+
+    def set_status(self, job_id: str | int, status: str, *, reason: str | None = None) -> None:
+        """Let a job have this status from now on, whatever its script says.
+
+        Raises:
+            KeyError: there is no such job.
+        """
+        self.jobs.move(str(job_id), Script.standing(status, reason))
+
+    def rescript(self, job_id: str | int, script: Script) -> None:
+        """Let a job follow another script from now on; raises KeyError where it is unknown."""
+        self.jobs.move(str(job_id), script)
+
+    def script(
+        self,
+        script: Script,
+        *,
+        job_type: str | None = None,
+        name: str | None = None,
+        times: int | None = None,
+    ) -> None:
+        """Script the submissions to come; where several rules match, the newest one counts.
+
+        Args:
+            script: what becomes of them.
+            job_type: only of this type; None takes all.
+            name: a shell pattern over the job's name and its resource's URI; None takes all.
+            times: only the next so many.
+        """
+        self.jobs.add_rule(ScriptRule(script, job_type=job_type, name=name, times=times))
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass at once: jobs move, tokens run out."""
+        self.jobs.advance(seconds)
+
+    @property
+    def relative_locations(self) -> bool:
+        """Whether submissions are answered with a relative ``Location``, not an absolute one."""
+        return self._world.relative_locations
+
+    @relative_locations.setter
+    def relative_locations(self, value: bool) -> None:
+        self._world.relative_locations = value
+
+    def reset(self) -> None:
+        """Behave, and forget jobs, scripts, resources, keys and counts; the clock goes on."""
+        super().reset()
+        self._world.clear()
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what was counted; also ``submissions``, ``jobs`` and ``jobs_by_status``."""
+        by_status = self.jobs.count_by_status()
+        return {
+            **super().statistics(),
+            "submissions": len(self.submissions),
+            "jobs": sum(by_status.values()),
+            "jobs_by_status": by_status,
+        }
+
+    def control_routes(self) -> list[Route]:
+        """Return what can be asked and told under ``/_sandbox/``."""
+        return [*super().control_routes(), *control_routes(self)]
+
+
+def main() -> None:
+    """Serve until told to end; prints the URL."""
+    parser = arguments("A stand-in for Moody's job API, on loopback.")
+    parser.add_argument("--time-scale", type=float, default=1.0, help="stretches job scripts")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds added to each answer")
+    given = parser.parse_args()
+    moodys = MoodysStandIn(time_scale=given.time_scale)
+    if given.latency:
+        moodys.misbehave(Fault.LATENCY, seconds=given.latency)
+    moodys.serve_here(port=given.port, parent=given.parent)
+
+
+if __name__ == "__main__":
+    main()

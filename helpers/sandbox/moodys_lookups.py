@@ -1,0 +1,137 @@
+"""What the published client looks up before it submits: resources, reference data, upload places.
+
+The client uploads the files of an MRI import to S3 by way of boto3. With
+``AWS_ENDPOINT_URL_S3`` set to the stand-in's URL that works too: files are taken and dropped.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from helpers.sandbox.misbehaviour import Kind, Misbehaviour
+from helpers.sandbox.moodys_catalogue import SERVERS, parse_filter, reference_data
+from helpers.sandbox.moodys_gateway import Gateway, Handler
+from helpers.sandbox.moodys_submissions import RISK_DATA
+from helpers.sandbox.moodys_world import RefusedError, World, json_object
+from helpers.sandbox.odd_answers import JsonResponse
+
+BUCKET = "moodys-sandbox-uploads"
+_FOLDER_ID = 39_073
+_EXPOSURE = f"{RISK_DATA}/exposures/{{parent_id:int}}"
+_PORTFOLIO = f"{_EXPOSURE}/portfolios/{{portfolio_id:int}}"
+
+
+def lookup_routes(gateway: Gateway) -> list[Route]:
+    """Return the routes that only look something up, or place files."""
+    handlers: list[tuple[str, str, Handler]] = [
+        ("GET", f"{RISK_DATA}/dataservers", _servers),
+        ("GET", f"{RISK_DATA}/dataservers/{{parent_id:int}}/databases", _search("databases")),
+        ("GET", f"{RISK_DATA}/exposuresets", _search("exposuresets")),
+        ("GET", f"{RISK_DATA}/exposures", _search("exposures")),
+        ("GET", f"{RISK_DATA}/analyses", _search("analyses")),
+        ("GET", f"{_EXPOSURE}/portfolios", _search("portfolios")),
+        ("GET", f"{_EXPOSURE}/treaties", _search("treaties")),
+        ("GET", f"{_EXPOSURE}/cedants", _cedants),
+        ("GET", f"{_EXPOSURE}/lobs", _lobs),
+        ("GET", f"{_PORTFOLIO}/accounts", _accounts),
+        ("PATCH", f"{_PORTFOLIO}/accounts", _mapped),
+        ("PUT", f"{_PORTFOLIO}/filtered-accounts", _mapped),
+        ("GET", "/platform/referencedata/v1/tags", _tags),
+        ("GET", "/analysis-settings/{table}", _reference_data),
+        ("GET", "/data-store/referencetables/{table}", _reference_data),
+        ("POST", "/platform/import/v1/folders", _folder),
+    ]
+    kind = Kind.LOOKUP
+    upload = gateway.route(
+        "PUT", f"/{BUCKET}/{{key:path}}", _upload, family="s3", kind=kind, public=True
+    )
+    return [
+        *(gateway.route(*handler, family="riskdata", kind=kind) for handler in handlers),
+        upload,
+    ]
+
+
+def _search(kind: str) -> Handler:
+    async def search(world: World, request: Request, _: Misbehaviour | None) -> Response:
+        try:
+            terms = parse_filter(request.query_params.get("filter", ""))
+        except ValueError as exc:
+            raise RefusedError(400, str(exc)) from exc
+        parent_id = request.path_params.get("parent_id")
+        now = world.jobs.now()
+        return JsonResponse(world.catalogue.search(kind, terms, now=now, parent_id=parent_id))
+
+    return search
+
+
+async def _servers(_: World, request: Request, __: Misbehaviour | None) -> Response:
+    terms = parse_filter(request.query_params.get("filter", ""))
+    return JsonResponse([s for s in SERVERS if all(term.holds(s) for term in terms)])
+
+
+async def _cedants(_: World, __: Request, ___: Misbehaviour | None) -> Response:
+    return JsonResponse([{"cedantId": "1", "cedantName": "Sandbox Insurance"}])
+
+
+async def _lobs(_: World, __: Request, ___: Misbehaviour | None) -> Response:
+    return JsonResponse([{"lobId": 1, "lobName": "Property"}])
+
+
+async def _accounts(_: World, __: Request, ___: Misbehaviour | None) -> Response:
+    return JsonResponse([{"accountId": 1, "accountName": "Account 1", "locationsCount": 250}])
+
+
+async def _mapped(_: World, __: Request, ___: Misbehaviour | None) -> Response:
+    return Response()  # the documented 200 carries no body
+
+
+async def _tags(world: World, request: Request, _: Misbehaviour | None) -> Response:
+    names = re.findall(r"'([^']*)'", request.query_params.get("filter", ""))
+    tags = world.catalogue.search("tags", [], now=world.jobs.now())
+    return JsonResponse([tag for tag in tags if tag["tagName"] in names])
+
+
+async def _reference_data(_: World, request: Request, __: Misbehaviour | None) -> Response:
+    query = request.query_params
+    quoted = re.findall(r'Name="([^"]*)"', query.get("where", ""))
+    name = query.get("name") or (quoted[0] if quoted else "")
+    return JsonResponse(reference_data(request.path_params["table"], name))
+
+
+async def _folder(_: World, request: Request, __: Misbehaviour | None) -> Response:
+    """Say where to upload the files of an import, as Moody's does: a bucket and a way in."""
+    body = await json_object(request)
+    wanted = (body.get("properties") or {}).get("fileTypes") or ["exposureFile"]
+    return JsonResponse(
+        {
+            "folderId": str(_FOLDER_ID),
+            "folderType": body.get("folderType"),
+            "uploadDetails": {str(name): _upload_place(str(name)) for name in wanted},
+        },
+        201,
+    )
+
+
+def _upload_place(name: str) -> dict[str, object]:
+    """Return an upload place; its address can only be reached through ``AWS_ENDPOINT_URL_S3``."""
+    way_in = {
+        "accessKeyId": "SANDBOX",
+        "secretAccessKey": "sandbox",
+        "sessionToken": "sandbox",
+        "path": f"imports/{_FOLDER_ID}/{name}",
+        "region": "us-east-1",
+    }
+    return {
+        "fileUri": f"platform/import/v1/folders/{_FOLDER_ID}/files/{name}",
+        "presignParams": {k: base64.b64encode(v.encode()).decode() for k, v in way_in.items()},
+        "uploadUrl": f"https://{BUCKET}.s3.amazonaws.com/imports/{_FOLDER_ID}/{name}",
+    }
+
+
+async def _upload(_: World, __: Request, ___: Misbehaviour | None) -> Response:
+    return Response(headers={"ETag": '"sandbox"'})

@@ -1,0 +1,79 @@
+"""All that the stand-in for Moody's knows, and how it says no."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+
+from helpers.sandbox.moodys_access import Access, RequestIds
+from helpers.sandbox.moodys_catalogue import Catalogue
+from helpers.sandbox.moodys_jobs import JobBook
+
+_CODES = {404: "RMS-404", 409: "RMS-409", 429: "RMS-429"}
+
+
+class RefusedError(Exception):
+    """The host refuses a request."""
+
+    def __init__(self, http_status: int, message: str) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+
+
+@dataclass(frozen=True)
+class Received:
+    """A submission that was carried out."""
+
+    path: str
+    family: str
+    name: str
+    location: str
+    job_id: str | None  # None where it made a resource at once
+    request_id: str | None
+    body: dict[str, Any]
+
+
+@dataclass
+class World:
+    """Jobs, resources, credentials, keys, and the submissions in the order of their arrival."""
+
+    jobs: JobBook
+    access: Access = field(default_factory=Access)
+    catalogue: Catalogue = field(default_factory=Catalogue)
+    request_ids: RequestIds = field(default_factory=RequestIds)
+    submissions: list[Received] = field(default_factory=list)
+    relative_locations: bool = False
+
+    def location(self, request: Request, path: str) -> str:
+        """Return what ``Location`` says of a path."""
+        return path if self.relative_locations else f"{str(request.base_url).rstrip('/')}{path}"
+
+    def clear(self) -> None:
+        """Forget everything but the credentials and the tokens given out."""
+        self.jobs.clear()
+        self.catalogue.clear()
+        self.request_ids.clear()
+        self.submissions.clear()
+
+
+def error_body(http_status: int, message: str) -> dict[str, str]:
+    """Return an error as Moody's words it; the gateway has a shape of its own for 401."""
+    if http_status == 401:  # noqa: PLR2004 - Unauthorized
+        return {"message": "Unauthorized"}
+    code = _CODES.get(http_status, "INT-999")
+    return {"code": code, "message": message, "logId": str(uuid.uuid4())}
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """Return the request's body; raises ``RefusedError`` where it is no JSON object."""
+    try:
+        body = json.loads(await request.body())
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise RefusedError(400, "The request body is not a JSON object.")
+    return body
