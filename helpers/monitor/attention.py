@@ -1,0 +1,48 @@
+"""What waits for a person, whichever pass found it.
+
+Somebody who looks at seven in the morning sees what failed at two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from helpers.database import queries, transaction
+from helpers.display import Tone, moment
+from helpers.monitor.reports import ReconReport, ToDo
+
+_MOST = 50
+
+
+def what_waits_for_people(reconciled: ReconReport) -> tuple[list[ToDo], int]:
+    """Return what waits, the urgent first, and how many things wait in all.
+
+    Batches that ended badly and next steps that failed, as the metastore has them now; and the
+    batches that this pass found stuck.
+    """
+    with transaction() as connection:
+        batches = list(queries("attention").ended_badly(connection, most=_MOST))
+        chains = list(queries("attention").failed_chain_runs(connection, most=_MOST))
+    stuck = [
+        ToDo(item.name, " ".join(item.outcome.attention) or item.outcome.reason, Tone.WARN)
+        for item in reconciled.needing_attention
+    ]
+    items = [_failed_batch(row) for row in batches] + [_failed_chain(row) for row in chains] + stuck
+    total = sum(rows[0]["total"] for rows in (batches, chains) if rows) + len(stuck)
+    return items[:_MOST], total
+
+
+def _failed_batch(row: dict[str, Any]) -> ToDo:
+    about = f"Batch {row['batch_id']} ({row['batch_type']}, {_place(row, row['step_num'])})"
+    said = f"{row['status']} since {moment(row['completed_ts'])}. {row['reason'] or ''}".strip()
+    return ToDo(about, f"{said} Resubmit the jobs, or skip them.", Tone.BAD)
+
+
+def _failed_chain(row: dict[str, Any]) -> ToDo:
+    about = f"Next step ({_place(row, row['next_step_num'])})"
+    said = f"failed at {moment(row['completed_ts'])}: {row['error_message'] or 'no reason noted'}"
+    return ToDo(about, f"{said} Correct it, and run its notebook by hand.", Tone.BAD)
+
+
+def _place(row: dict[str, Any], step_num: int) -> str:
+    return f"{row['cycle_name']}, stage {row['stage_num']} step {step_num}"

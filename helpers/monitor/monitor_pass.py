@@ -1,0 +1,217 @@
+"""One pass of the monitor: five sections, each a call whose result displays itself.
+
+A pass is a reconciliation: each section acts on what the metastore says now, not on what the
+pass did before, and may be repeated, overlapped or cut off anywhere. What goes wrong with one
+batch is recorded and shown, and the rest goes on; what makes the pass pointless ends it with
+one message.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from helpers import batch as batches
+from helpers.constants import BatchStatus
+from helpers.database import queries, transaction
+from helpers.database.migrations import require_migrated
+from helpers.errors import DatabaseUnavailableError
+from helpers.identity import host_name, package_version
+from helpers.irp_integration import IRPClient
+from helpers.monitor.attention import what_waits_for_people
+from helpers.monitor.chaining_section import execute_due_steps
+from helpers.monitor.polling_section import poll
+from helpers.monitor.reports import (
+    ChainReport,
+    FoundReport,
+    PollReport,
+    ReconciledBatch,
+    ReconReport,
+    Remark,
+    SummaryReport,
+)
+from helpers.notifications.outbox import Sending, send_due
+from helpers.polling import server_clock
+from helpers.settings import Settings, get_settings, redact
+
+log = logging.getLogger(__name__)
+
+_STAGING_DIR = "scheduler_staging_area"  # where jupyter_scheduler runs its copies
+
+
+class Monitor:
+    """One pass. Call the sections in order; each may be called again."""
+
+    def __init__(
+        self, *, settings: Settings | None = None, client: Callable[[], IRPClient] = IRPClient
+    ) -> None:
+        """Put the start of the pass on record.
+
+        Raises:
+            SettingsError: a setting is missing or wrong.
+            DatabaseUnavailableError: the database cannot be reached.
+            SchemaOutdatedError: the database lacks migrations; nothing was written.
+        """
+        self._settings = settings or get_settings()
+        self._client = client
+        require_migrated()
+        self._clock = server_clock()
+        self._started_ts = self._clock()
+        self._started = time.monotonic()
+        self._run_id = _log_start()
+        self._found = FoundReport([])
+        self._polled = PollReport()
+        self._reconciled = ReconReport()
+        self._chained = ChainReport()
+
+    def find_batches(self) -> FoundReport:
+        """Section 1: find the ACTIVE batches of ACTIVE cycles."""
+        self._found = FoundReport(batches.get_active_batches())
+        return self._found
+
+    def poll_jobs(self) -> PollReport:
+        """Section 2: ask Moody's about every job that is not settled, and record the answers."""
+        self._polled = poll(self._found.batches, settings=self._settings, client=self._client)
+        return self._polled
+
+    def reconcile_batches(self) -> ReconReport:
+        """Section 3: decide what each batch is, but for those that another pass is polling."""
+        report = ReconReport(left_to_others=len(self._polled.held_elsewhere))
+        for batch in self._found.batches:
+            if batch["batch_id"] in self._polled.held_elsewhere:
+                continue
+            try:
+                outcome = batches.reconcile(batch["batch_id"])
+            except DatabaseUnavailableError:
+                raise
+            except Exception as exc:
+                log.exception("Batch %s", batch["batch_id"])
+                report.errors.append(Remark(f"Batch {batch['batch_id']}", redact(str(exc))))
+            else:
+                report.batches.append(ReconciledBatch(batch, outcome))
+        self._reconciled = report
+        return report
+
+    def execute_next_steps(self) -> ChainReport:
+        """Section 4: start the steps that are due, and see them to their end."""
+        if self._polled.refused:  # the next step would be refused as well, and fail for good
+            self._chained = ChainReport(blocked=self._polled.refused)
+        else:
+            self._chained = execute_due_steps(settings=self._settings)
+        return self._chained
+
+    def summarise(self) -> SummaryReport:
+        """Section 5: send the cards that are due, and put the end of the pass on record."""
+        sending, errors = self._send_cards()
+        report = self._summary(sending, errors)
+        _log_end(self._run_id, report)
+        return report
+
+    def _send_cards(self) -> tuple[Sending, list[Remark]]:
+        try:
+            return send_due(), []
+        except DatabaseUnavailableError:
+            raise
+        except Exception as exc:
+            log.exception("Notifications")
+            return Sending(), [Remark("Notifications", redact(str(exc)))]
+
+    def _summary(self, sending: Sending, errors: list[Remark]) -> SummaryReport:
+        with transaction() as connection:
+            work = queries("monitor_runs").open_work(connection)
+        to_do, to_do_total = what_waits_for_people(self._reconciled)
+        settled = [item.outcome.status for item in self._reconciled.settled]
+        completed = settled.count(BatchStatus.COMPLETED)
+        return SummaryReport(
+            batches_found=len(self._found.batches),
+            batches_processed=len(self._reconciled.batches),
+            batches_completed=completed,
+            batches_failed=len(settled) - completed,
+            jobs_polled=self._polled.jobs_polled,
+            polls_failed=self._polled.polls_failed,
+            transitions=len(self._polled.transitions),
+            chains_executed=sum(step.seconds is not None for step in self._chained.steps),
+            chains_failed=len(self._chained.failed),
+            cards_sent=sending.cards,
+            cards_waiting=sending.waiting,
+            cards_problem=sending.problem,
+            errors=[*self._errors(), *errors],
+            to_do=to_do,
+            to_do_total=to_do_total,
+            started_ts=self._started_ts,
+            seconds=time.monotonic() - self._started,
+            next_run_ts=self._next_run(any(work.values())),
+            active_batches=work["active_batches"],
+        )
+
+    def _errors(self) -> list[Remark]:
+        polls = self._polled
+        failed_steps = [
+            Remark(f"Stage {step.stage_num}, step {step.next_step_num}", step.error or "")
+            for step in self._chained.failed
+        ]
+        return [
+            *([Remark("Moody's", polls.refused)] if polls.refused else []),
+            *polls.errors,
+            *polls.remarks,
+            *self._reconciled.errors,
+            *failed_steps,
+            *self._chained.errors,
+        ]
+
+    def _next_run(self, work_is_left: bool) -> datetime | None:  # noqa: FBT001 - private, one caller
+        if not work_is_left:
+            return None
+        interval = timedelta(seconds=self._settings.monitor_interval_seconds)
+        return max(self._started_ts + interval, self._clock())
+
+
+def run_pass(*, client: Callable[[], IRPClient] = IRPClient) -> SummaryReport:
+    """Run all five sections and return the summary."""
+    monitor = Monitor(client=client)
+    monitor.find_batches()
+    monitor.poll_jobs()
+    monitor.reconcile_batches()
+    monitor.execute_next_steps()
+    return monitor.summarise()
+
+
+def _log_start() -> int:
+    with transaction() as connection:
+        run_id: int = queries("monitor_runs").start(
+            connection,
+            host=host_name(),
+            pid=os.getpid(),
+            package_version=package_version(),
+            started_by=_started_by(),
+        )
+    return run_id
+
+
+def _started_by() -> str:
+    if "ipykernel" not in sys.modules:
+        return "command"
+    return "scheduled notebook" if _STAGING_DIR in Path.cwd().parts else "notebook"
+
+
+def _log_end(run_id: int, report: SummaryReport) -> None:
+    with transaction() as connection:
+        queries("monitor_runs").finish(
+            connection,
+            id=run_id,
+            batches_found=report.batches_found,
+            batches_settled=report.batches_completed + report.batches_failed,
+            jobs_polled=report.jobs_polled,
+            polls_failed=report.polls_failed,
+            status_changes=report.transitions,
+            chains_run=report.chains_executed,
+            cards_sent=report.cards_sent,
+            errors=json.dumps([asdict(error) for error in report.errors]),
+        )

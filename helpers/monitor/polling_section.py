@@ -1,0 +1,116 @@
+"""Section 2: take the batches that nobody else polls, ask Moody's, record the answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator
+
+from helpers.constants import BatchType
+from helpers.database import AdvisoryLocks, LockSpace
+from helpers.display import progress
+from helpers.errors import MoodysCredentialsError, SettingsError
+from helpers.identity import process_name
+from helpers.irp_integration import IRPClient
+from helpers.irp_integration.polling import Answer, Poller, Question
+from helpers.monitor.reports import PollReport, Remark
+from helpers.polling import JobToPoll, family_of, jobs_to_poll, record_all, server_clock
+from helpers.records import ActiveBatch
+from helpers.settings import Settings
+from helpers.text import counted, listed
+
+
+def poll(
+    batches: Collection[ActiveBatch], *, settings: Settings, client: Callable[[], IRPClient]
+) -> PollReport:
+    """Poll the jobs of these batches, but for those that another pass is polling."""
+    report = PollReport()
+    started = time.monotonic()
+    ids = [batch["batch_id"] for batch in batches]
+    if ids:
+        with AdvisoryLocks(owner=process_name()) as locks:
+            free = locks.try_acquire(LockSpace.POLL_BATCH, ids)
+            taken = [batch_id for batch_id in ids if batch_id not in free]
+            holders = locks.holders(LockSpace.POLL_BATCH, taken) if taken else {}
+            report.batch_ids = [batch_id for batch_id in ids if batch_id in free]
+            report.held_elsewhere = {i: holders.get(i, "another run") for i in taken}
+            _ask(report, settings=settings, client=client)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _ask(report: PollReport, *, settings: Settings, client: Callable[[], IRPClient]) -> None:
+    jobs = jobs_to_poll(report.batch_ids)
+    report.not_submitted = [
+        job["job_id"] for job in jobs if job["workflow_id"] is None and _is_polled(job)
+    ]
+    report.errors += _unknown_types(jobs)
+    questions = [question for job in jobs if (question := _question(job)) is not None]
+    report.jobs_due = len(questions)
+    if not questions:
+        return
+    batch_of = {job["job_id"]: job["batch_id"] for job in jobs}
+    bar = progress(len(questions), "Polling Moody's", "jobs")
+    try:
+        with client() as irp_client:
+            poller = Poller(
+                irp_client.transport,
+                workers=settings.monitor_poll_workers,
+                budget_seconds=settings.monitor_poll_budget_seconds,
+                clock=server_clock(),
+            )
+            for recorded in record_all(_counting(poller, questions, bar.update)):
+                report.note(recorded, batch_of[recorded.answer.question.job_id])
+            _note_gaps(report, poller)
+    except (SettingsError, MoodysCredentialsError) as exc:
+        report.refused = str(exc)
+        report.not_asked = len(questions)
+    finally:
+        bar.close()
+
+
+def _counting(
+    poller: Poller, questions: list[Question], count: Callable[[], object]
+) -> Iterator[Answer]:
+    for answer in poller.ask(questions):
+        count()
+        yield answer
+
+
+def _note_gaps(report: PollReport, poller: Poller) -> None:
+    """Say once what is wrong with a host, and how many jobs wait for the next pass."""
+    if poller.credentials_error is not None:
+        report.refused = str(poller.credentials_error)
+    report.errors += [
+        Remark(
+            f"Moody's {outage.family.name} jobs",
+            f"{outage.reason} {counted(outage.unasked, 'job')} not asked, first in the next pass.",
+        )
+        for outage in poller.outages
+    ]
+    report.not_asked = report.jobs_due - report.jobs_polled
+    if poller.out_of_time:
+        text = (
+            f"{counted(poller.out_of_time, 'job')} not reached within the time for polling; they "
+            "come first in the next pass. MONITOR_POLL_WORKERS and "
+            "MONITOR_POLL_BUDGET_SECONDS set the pace."
+        )
+        report.errors.append(Remark("Polling", text))
+
+
+def _question(job: JobToPoll) -> Question | None:
+    family = family_of(job["batch_type"])
+    if family is None or job["workflow_id"] is None:
+        return None
+    return Question(job["job_id"], job["workflow_id"], family, job["status"])
+
+
+def _is_polled(job: JobToPoll) -> bool:
+    return family_of(job["batch_type"]) is not None
+
+
+def _unknown_types(jobs: list[JobToPoll]) -> list[Remark]:
+    """Name batch types that nobody polls and nobody ends: their batches would wait for ever."""
+    unknown = sorted({job["batch_type"] for job in jobs} - set(BatchType))
+    if not unknown:
+        return []
+    return [Remark("Batch type", f"Not known, and so not polled: {listed(unknown, most=5)}.")]

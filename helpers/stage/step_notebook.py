@@ -1,0 +1,144 @@
+"""The step that a stage notebook stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from helpers.batch import activate_batch, get_batch_jobs, read_batch, submit_batch
+from helpers.constants import BatchStatus, BatchType, JobStatus
+from helpers.database import queries, transaction
+from helpers.display import progress
+from helpers.errors import JobError, NotebookError
+from helpers.irp_integration import IRPClient
+from helpers.job import complete_job, fail_job, get_job_config
+from helpers.records import BatchSubmission, Step
+from helpers.stage.location import current_place
+from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
+from helpers.stage.summary import stage_batches, summarise_stage
+from helpers.workflow_paths import ACTIVE_PREFIX, workflows_dir
+
+Work = Callable[[dict[str, Any]], Mapping[str, Any] | None]
+"""Does the work of one job from its configuration; what it returns goes on record."""
+
+
+def open_step() -> StepNotebook:
+    """Return the step that the running notebook belongs to.
+
+    Raises:
+        NotebookError: the notebook cannot tell, or the metastore does not know the step.
+    """
+    place = current_place()
+    with transaction() as connection:
+        step = queries("steps").step_by_numbers(connection, **vars(place))
+    if step is None:
+        raise NotebookError(
+            f"The metastore has no stage {place.stage_num}, step {place.step_num} in cycle "
+            f"{place.cycle_name}. Create it there, or correct the names of folder and file."
+        )
+    return StepNotebook(step)
+
+
+class StepNotebook:
+    """A step with its batches. In a cell by itself it shows where it stands."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+
+    @property
+    def data_folder(self) -> Path:
+        """The folder ``data`` of the cycle."""
+        return workflows_dir() / f"{ACTIVE_PREFIX}{self.step['cycle_name']}" / "data"
+
+    def _repr_html_(self) -> str:
+        return self._report()._repr_html_()
+
+    def __repr__(self) -> str:
+        return str(self._report())
+
+    def _report(self) -> StepReport:
+        batches = stage_batches(self.step)
+        mine = [batch for batch in batches if batch.step_num == self.step["step_num"]]
+        return StepReport(self.step, mine)
+
+    def submit_batch(self, *, client: Callable[[], IRPClient] = IRPClient) -> SubmissionReport:
+        """Submit what is prepared in this step; calling it again submits nothing twice.
+
+        Raises:
+            BatchError: another run is submitting the batch at this moment.
+            SettingsError: the settings for Moody's are incomplete.
+        """
+        batch_ids = self._open_batches()
+        if not batch_ids:
+            return SubmissionReport(self.step, [], "submitted")
+        with client() as irp_client:
+            done = [submit_batch(batch_id, irp_client) for batch_id in batch_ids]
+        return SubmissionReport(self.step, done, "submitted")
+
+    def do_work(self, work: Work) -> SubmissionReport:
+        """Do the work of each job here, one after another, and record how it went.
+
+        A job whose work raises has FAILED, with that error as its reason; the others go on.
+        """
+        done = [self._do_batch(batch_id, work) for batch_id in self._open_batches()]
+        return SubmissionReport(self.step, done, "done")
+
+    def _do_batch(self, batch_id: int, work: Work) -> BatchSubmission:
+        activate_batch(batch_id)
+        jobs = get_batch_jobs(batch_id)
+        due = [j["id"] for j in jobs if not j["skipped"] and j["status"] == JobStatus.INITIATED]
+        problems = [problem for problem in self._do_jobs(due, work) if problem is not None]
+        return BatchSubmission(
+            batch_id=batch_id,
+            status=read_batch(batch_id)["status"],
+            submitted=len(due) - len(problems),
+            failed=len(problems),
+            untouched=len(jobs) - len(due),
+            errors=problems,
+        )
+
+    def _do_jobs(self, job_ids: list[int], work: Work) -> Iterable[str | None]:
+        bar = progress(len(job_ids), self.step["step_name"], "jobs")
+        try:
+            for job_id in job_ids:
+                yield _do_job(job_id, work)
+                bar.update()
+        finally:
+            bar.close()
+
+    def finished_configurations(self, batch_type: BatchType) -> list[dict[str, Any]]:
+        """Return what the finished jobs of this type were made from, in this cycle."""
+        with transaction() as connection:
+            rows = queries("stage").finished_configurations(
+                connection, cycle_id=self.step["cycle_id"], batch_type=batch_type
+            )
+            return [row["configuration"] or {} for row in rows]
+
+    def summary(self) -> StageSummary:
+        """Return what became of this step's stage."""
+        return summarise_stage(self.step)
+
+    def _open_batches(self) -> list[int]:
+        with transaction() as connection:
+            rows = queries("steps").batches_of_step(connection, step_id=self.step["step_id"])
+            return [
+                row["batch_id"]
+                for row in rows
+                if row["status"] in {BatchStatus.INITIATED, BatchStatus.ACTIVE}
+            ]
+
+
+def _do_job(job_id: int, work: Work) -> str | None:
+    """Do the work of one job; return what went wrong, or None."""
+    try:
+        details = work(get_job_config(job_id)["job_configuration_data"] or {})
+    except JobError as exc:  # made without a configuration
+        fail_job(job_id, str(exc))
+        return str(exc)
+    except Exception as exc:  # noqa: BLE001 - the work is the notebook's, and its error the job's
+        reason = f"{type(exc).__name__}: {exc}"
+        fail_job(job_id, reason)
+        return f"Job {job_id}: {reason}"
+    complete_job(job_id, details)
+    return None

@@ -1,0 +1,48 @@
+"""Read what became of a stage from the metastore."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from helpers.database import queries, transaction
+from helpers.records import Step
+from helpers.stage.reports import FailedJob, StageBatch, StageSummary
+
+_MOST_FAILURES = 200
+
+
+def summarise_stage(step: Step) -> StageSummary:
+    """Return what was submitted in the step's stage, what finished, what failed and why."""
+    with transaction() as connection:
+        rows = list(
+            queries("stage").jobs_that_failed(
+                connection,
+                cycle_id=step["cycle_id"],
+                stage_num=step["stage_num"],
+                most=_MOST_FAILURES,
+            )
+        )
+        batches = stage_batches(step)
+    total = rows[0]["total"] if rows else 0
+    failures = [FailedJob(**{k: v for k, v in row.items() if k != "total"}) for row in rows]
+    return StageSummary(step, batches, failures, total)
+
+
+def stage_batches(step: Step) -> list[StageBatch]:
+    """Return the batches of the step's stage, in the order of the steps."""
+    place = {"cycle_id": step["cycle_id"], "stage_num": step["stage_num"]}
+    with transaction() as connection:
+        totals = _totals(queries("stage").results_of_notebook_work(connection, **place))
+        rows = queries("stage").batches_of_stage(connection, **place)
+        return [StageBatch(**row, totals=dict(totals[row["batch_id"]])) for row in rows]
+
+
+def _totals(rows: list[dict[str, object]]) -> dict[object, Counter[str]]:
+    """Sum the numbers that notebooks noted of their own work, by batch."""
+    totals: dict[object, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        details = row["details"]
+        assert isinstance(details, dict)  # noqa: S101 - the query lets only objects through
+        numbers = {k: v for k, v in details.items() if type(v) in {int, float}}
+        totals[row["batch_id"]].update(numbers)
+    return totals
