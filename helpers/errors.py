@@ -50,7 +50,14 @@ class BatchError(BatchMonitoringError):
 
 
 class DatabaseError(BatchMonitoringError):
-    """The database refused a statement."""
+    """The database refused a statement.
+
+    ``sqlstate`` is PostgreSQL's code for why, empty where it gave none.
+    """
+
+    def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate or ""
 
 
 class DatabaseUnavailableError(DatabaseError):

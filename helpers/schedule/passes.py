@@ -1,0 +1,88 @@
+"""What the metastore knows of the passes: the other half of "is monitoring on?".
+
+The scheduler knows that a run ended, the metastore that a pass got through; a pass of cron or of
+a person is only known here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from helpers.database import queries, transaction
+from helpers.display import duration, moment
+from helpers.text import shorten
+
+_MISSED_INTERVALS = 3  # so long without a completed pass means that monitoring is not on
+_LOOKED_BACK = 10  # intervals in which scheduled passes are counted
+_TOO_MANY = 1.5  # times as many as one schedule would make
+
+
+@dataclass(frozen=True)
+class PassHealth:
+    """The passes of late, by the metastore's own clock."""
+
+    now_ts: datetime
+    last_completed_ts: datetime | None  # None: never
+    started_last_hour: int
+    completed_last_hour: int
+    scheduled_of_late: int  # passes of Notebook Jobs in the last ten intervals
+    last_error_ts: datetime | None  # when that pass began; None: none in a week
+    last_error_about: str | None
+    last_error_text: str | None
+
+    @property
+    def age(self) -> timedelta | None:
+        """How long ago the last pass was completed."""
+        return None if self.last_completed_ts is None else self.now_ts - self.last_completed_ts
+
+    def lines(self) -> list[str]:
+        """Return what there is to know, a line each."""
+        last = (
+            f"{moment(self.last_completed_ts)}, {duration(self.age)} ago" if self.age else "never"
+        )
+        started, completed = self.started_last_hour, self.completed_last_hour
+        lines = [
+            f"Last completed pass: {last}.",
+            f"Passes in the last hour: {started} started, {completed} completed.",
+        ]
+        if self.last_error_ts:
+            text = shorten(f"{self.last_error_about}: {self.last_error_text}", 400)
+            lines.append(f"Last error, of the pass of {moment(self.last_error_ts)}: {text}")
+        return lines
+
+    def warnings(self, *, interval: timedelta) -> list[str]:
+        """Return what is wrong with monitoring itself, a line each, and what to do.
+
+        Args:
+            interval: how often the monitor is meant to run.
+        """
+        warnings = []
+        if self.age is None or self.age > _MISSED_INTERVALS * interval:
+            since = f"for {duration(self.age)}" if self.age else "yet"
+            warnings.append(
+                f"Monitoring is not on: no pass was completed {since}. See whether the schedule "
+                "is: `python -m helpers.schedule status`."
+            )
+        if self.scheduled_of_late > _TOO_MANY * _LOOKED_BACK:
+            span = duration(_LOOKED_BACK * interval)
+            warnings.append(
+                f"{self.scheduled_of_late} scheduled passes in {span}: more than one schedule runs "
+                "the monitor. Remove one; `python -m helpers.schedule status` names them."
+            )
+        return warnings
+
+
+def pass_health(*, interval: timedelta) -> PassHealth:
+    """Return how the passes of late went.
+
+    Args:
+        interval: how often the monitor is meant to run.
+
+    Raises:
+        SettingsError: no database is configured.
+        DatabaseError: it cannot be reached or read.
+    """
+    with transaction() as connection:
+        row = queries("monitor_runs").health(connection, of_late=_LOOKED_BACK * interval)
+    return PassHealth(**row)

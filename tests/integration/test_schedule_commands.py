@@ -1,0 +1,511 @@
+"""The schedule's commands against a real Jupyter server, shared by all tests here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from helpers.schedule import commands
+from helpers.schedule.__main__ import main
+from helpers.schedule.client import SchedulerClient
+from helpers.schedule.desk import Desk, open_desk
+from helpers.schedule.housekeeping import prune_finished_runs
+from helpers.settings import PROJECT_DIR, get_settings
+from tests.support.jupyter import JupyterServer, jupyter_folders, jupyter_server
+from tests.support.notebooks import write_notebook
+from tests.support.scheduler import add_runs, forget_runs, run_ids, set_create_time
+
+NOTEBOOK = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
+NEVER = "0 0 29 2 *"  # so rarely that no run of its own disturbs a test
+NOW = datetime.now(UTC)
+
+
+def lay_notebook(workflows: Path) -> Path:
+    """Copy the monitor's notebook into a workflows folder and return its path."""
+    target = workflows / NOTEBOOK
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(PROJECT_DIR / "workflows" / NOTEBOOK, target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    folder = tmp_path_factory.mktemp("jupyter")
+    (folder / "root").mkdir()
+    with jupyter_server(folder / "root", folder / "home") as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared: JupyterServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[JupyterServer]:
+    """The shared server without a schedule, found as by a person on this machine."""
+    use(shared.home, shared.root / "workflows", monkeypatch)
+    lay_notebook(shared.root / "workflows")
+    yield shared
+    forget_runs(shared)
+    for definition in definitions(shared):
+        shared.ask("DELETE", f"scheduler/job_definitions/{definition['job_definition_id']}")
+    shutil.rmtree(shared.staging, ignore_errors=True)
+
+
+def use(home: Path, workflows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in jupyter_folders(home).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("JUPYTER_TOKEN", raising=False)
+    monkeypatch.setenv("IRP_WORKFLOWS_DIR", str(workflows))
+    get_settings.cache_clear()
+
+
+def definitions(server: JupyterServer) -> list[dict]:
+    return server.ask("GET", "scheduler/job_definitions").json()["job_definitions"]
+
+
+def define(server: JupyterServer, path: Path, *, schedule: str = NEVER) -> str:
+    """Schedule a notebook as JupyterLab's form does."""
+    answer = server.ask(
+        "POST",
+        "scheduler/job_definitions",
+        json={
+            "input_uri": path.relative_to(server.root).as_posix(),
+            "name": path.stem,
+            "runtime_environment_name": "python",
+            "schedule": schedule,
+            "timezone": "UTC",
+            "output_formats": [],
+        },
+    )
+    return answer.json()["job_definition_id"]
+
+
+def create(*options: str) -> int:
+    return main(["create", "--schedule", NEVER, *options])
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run a command that must fail, and return its one line for people."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    return shown.err
+
+
+def test_create_stores_one_active_schedule_that_keeps_no_output(server, capsys):
+    assert create("--timezone", "Europe/Zurich") == 0
+    (definition,) = definitions(server)
+    assert definition["active"] is True
+    assert definition["schedule"] == NEVER
+    assert definition["timezone"] == "Europe/Zurich"
+    assert definition["output_formats"] == []
+    assert server.token not in capsys.readouterr().out
+
+
+def test_a_second_create_of_the_same_changes_nothing_and_is_content(server, capsys):
+    create()
+    before = definitions(server)
+    assert create() == 0
+    assert "already" in capsys.readouterr().out
+    assert definitions(server) == before
+
+
+def test_create_sees_what_was_scheduled_in_jupyterlab(server, capsys):
+    define(server, server.root / "workflows" / NOTEBOOK, schedule="0 6 * * *")
+    before = definitions(server)
+    assert "'0 6 * * *'" in fails(capsys, "create", "--schedule", NEVER)
+    assert definitions(server) == before
+
+
+def test_create_says_that_a_paused_schedule_is_to_be_resumed(server, capsys):
+    create()
+    assert main(["pause"]) == 0
+    before = definitions(server)
+    assert "`resume`" in fails(capsys, "create", "--schedule", NEVER)
+    assert definitions(server) == before
+
+
+class _AtTheSameMoment(SchedulerClient):
+    """Goes on only when another has looked as well."""
+
+    both = threading.Barrier(2, timeout=30)
+
+    def create(self, **arguments: str) -> str:
+        self.both.wait()
+        created = super().create(**arguments)
+        self.both.wait()
+        return created
+
+
+def test_of_two_creations_at_the_same_moment_only_the_older_stays(server):
+    said = []
+
+    def one() -> None:
+        with open_desk(None) as desk, closing(_AtTheSameMoment(desk.server)) as client:
+            other = Desk(desk.server, client)
+            said.append(commands.create(other, schedule=NEVER, timezone="UTC"))
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    (left,) = definitions(server)
+    assert {path.name for path in server.staging.iterdir()} == {left["job_definition_id"]}
+    assert sum(text.startswith("Scheduled") for text in said) == 1
+    assert sum(text.startswith("Somebody else") for text in said) == 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "timezone"),
+    [
+        ("every minute", "UTC"),  # words
+        ("* * * *", "UTC"),  # four fields
+        ("* * * * * *", "UTC"),  # with seconds, which the scheduler cannot keep
+        ("61 * * * *", "UTC"),  # out of range
+        ("*/0 * * * *", "UTC"),  # no step
+        ("0 0 30 2 *", "UTC"),  # a day that never is
+        ("R * * * *", "UTC"),  # another minute each time
+        ("* * * * *\n", "UTC"),
+        ("", "UTC"),
+        ("* * * * *", "Mars/Olympus"),
+    ],
+)
+def test_what_could_stop_all_schedules_is_never_sent(server, capsys, schedule, timezone):
+    fails(capsys, "create", "--schedule", schedule, "--timezone", timezone)
+    assert definitions(server) == []
+
+
+def test_a_creation_that_the_scheduler_stores_though_it_failed_is_taken_back(server, capsys):
+    staging = server.staging
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.write_text("in the way of the frozen copy")
+    try:
+        assert "500" in fails(capsys, "create", "--schedule", NEVER)
+        assert definitions(server) == []
+    finally:
+        staging.unlink()
+
+
+def test_a_notebook_outside_the_servers_root_is_not_scheduled(
+    server, capsys, tmp_path, monkeypatch
+):
+    lay_notebook(tmp_path / "elsewhere" / "workflows")
+    use(server.home, tmp_path / "elsewhere" / "workflows", monkeypatch)
+    said = fails(capsys, "create")
+    assert f"outside {server.root}" in said
+    assert f"start JupyterLab in {tmp_path / 'elsewhere'}" in said
+    assert definitions(server) == []
+
+
+def test_a_notebook_that_is_not_there_is_not_scheduled(server, capsys):
+    (server.root / "workflows" / NOTEBOOK).unlink()
+    assert "IRP_WORKFLOWS_DIR" in fails(capsys, "create")
+    assert definitions(server) == []
+
+
+def test_a_notebook_whose_kernel_the_server_lacks_is_not_scheduled(server, capsys):
+    path = server.root / "workflows" / NOTEBOOK
+    notebook = json.loads(path.read_text())
+    notebook["metadata"]["kernelspec"]["name"] = "julia-1.10"
+    path.write_text(json.dumps(notebook))
+    said = fails(capsys, "create")
+    assert "'julia-1.10'" in said
+    assert "python3" in said
+    assert definitions(server) == []
+
+
+def test_a_linked_workflows_folder_below_the_root_is_found(server, tmp_path, monkeypatch):
+    lay_notebook(tmp_path / "volume")
+    link = server.root / "linked"
+    link.symlink_to(tmp_path / "volume")
+    use(server.home, link, monkeypatch)
+    try:
+        assert create() == 0
+    finally:
+        link.unlink()
+
+
+def test_a_wrong_token_is_refused_and_not_repeated(server, capsys, monkeypatch):
+    monkeypatch.setenv("JUPYTER_TOKEN", "wrong-secret-token")
+    said = fails(capsys, "create", "--url", server.url)
+    assert "refuses the token" in said
+    assert "wrong-secret-token" not in said
+    assert definitions(server) == []
+
+
+def test_the_address_as_copied_from_the_browser_will_do(server):
+    assert create("--url", f"{server.url.replace('127.0.0.1', 'localhost')}lab/tree/workflows") == 0
+    assert len(definitions(server)) == 1
+
+
+def test_a_server_known_by_its_url_alone_finds_the_notebook_below_its_root(
+    server, monkeypatch, tmp_path
+):
+    use(tmp_path / "another-home", server.root / "workflows", monkeypatch)
+    monkeypatch.setenv("JUPYTER_TOKEN", server.token)
+    assert create("--url", server.url) == 0
+    assert len(definitions(server)) == 1
+    assert create("--url", server.url) == 0
+    assert main(["delete", "--url", server.url]) == 0
+    assert definitions(server) == []
+
+
+def test_status_is_off_without_a_schedule_on_with_it_and_off_when_paused(server, capsys):
+    assert main(["status"]) == 1
+    assert "Monitoring is off" in capsys.readouterr().out
+    create()
+    capsys.readouterr()
+    assert main(["status"]) == 0
+    shown = capsys.readouterr().out
+    assert "Monitoring is on" in shown
+    assert "Last run: none yet" in shown
+    assert "metastore" not in shown  # none is configured
+    main(["pause"])
+    assert main(["status"]) == 1
+    assert "is paused" in capsys.readouterr().out
+    assert main(["resume"]) == 0
+    assert main(["status"]) == 0
+
+
+def test_status_shows_the_last_run_and_how_long_runs_take(server, capsys):
+    create()
+    (definition,) = definitions(server)
+    now = datetime.now(UTC)
+    add_runs(
+        server, definition["job_definition_id"], number=3, created_ts=now - timedelta(minutes=2)
+    )
+    add_runs(server, definition["job_definition_id"], status="FAILED", created_ts=now)
+    capsys.readouterr()
+    assert main(["status"]) == 0
+    shown = capsys.readouterr().out
+    assert "failed" in shown
+    assert "Runs take 12 s, at the most 12 s (of the last 3 completed runs)" in shown
+    assert "Of the last 4 runs, 1 failed." in shown
+
+
+def test_update_brings_an_older_copy_up_to_date(server, capsys):
+    create()
+    path = server.root / "workflows" / NOTEBOOK
+    notebook = json.loads(path.read_text())
+    notebook["cells"][1]["source"] = ["from helpers.monitor import Monitor  # of the next release"]
+    path.write_text(json.dumps(notebook))
+    capsys.readouterr()
+    main(["status"])
+    assert "not that of this package" in capsys.readouterr().out
+    assert "`update`" in fails(capsys, "create", "--schedule", NEVER)
+    assert main(["update"]) == 0
+    capsys.readouterr()
+    main(["status"])
+    assert "is that of this package" in capsys.readouterr().out
+    (definition,) = definitions(server)
+    assert definition["schedule"] == NEVER
+    assert definition["active"] is True
+
+
+def test_two_schedules_of_the_notebook_are_pointed_out_and_one_can_be_removed(server, capsys):
+    first = define(server, server.root / "workflows" / NOTEBOOK)
+    second = define(server, server.root / "workflows" / NOTEBOOK)
+    assert main(["status"]) == 0
+    assert "2 schedules run the same notebook" in capsys.readouterr().out
+    assert first in fails(capsys, "create", "--schedule", NEVER)
+    assert second in fails(capsys, "resume")
+    assert main(["delete", "--id", second]) == 0
+    assert [one["job_definition_id"] for one in definitions(server)] == [first]
+
+
+def test_an_id_that_is_not_the_notebooks_is_left_alone(server, capsys):
+    create()
+    other = define(server, write_notebook(server.root / "Another.ipynb", "1"))
+    before = definitions(server)
+    assert "No schedule of the notebook" in fails(capsys, "delete", "--id", other)
+    assert definitions(server) == before
+
+
+def test_delete_removes_the_schedule_its_runs_and_its_copy_and_nothing_else(server):
+    create()
+    (mine,) = (one["job_definition_id"] for one in definitions(server))
+    add_runs(server, mine, number=3, created_ts=NOW)
+    namesake = define(server, write_notebook(server.root / "other" / NOTEBOOK.name, "1"))
+    kept = add_runs(server, namesake, number=2, created_ts=NOW)
+    assert main(["delete"]) == 0
+    assert [one["job_definition_id"] for one in definitions(server)] == [namesake]
+    assert run_ids(server) == set(kept)
+    assert {path.name for path in server.staging.iterdir()} == {namesake, *kept}
+
+
+def test_delete_waits_for_a_run_at_work_and_leaves_it_where_it_goes_on(server, capsys):
+    create()
+    (mine,) = (one["job_definition_id"] for one in definitions(server))
+    (run,) = add_runs(
+        server, mine, status="IN_PROGRESS", created_ts=datetime.now(UTC), pid=os.getpid()
+    )
+    now = psutil.Process().create_time()
+    set_create_time(server, run, now)
+    assert "still at work" in fails(capsys, "delete", "--wait", "0")
+    (definition,) = definitions(server)
+    assert definition["active"] is False
+    assert run_ids(server) == {run}
+
+
+def test_delete_does_not_cut_off_a_run_that_is_about_to_begin(server, capsys):
+    create()
+    (mine,) = (one["job_definition_id"] for one in definitions(server))
+    (run,) = add_runs(server, mine, status="STOPPED", started=False, created_ts=datetime.now(UTC))
+    assert "still at work" in fails(capsys, "delete", "--wait", "0")
+    assert run_ids(server) == {run}
+
+
+def test_delete_kills_no_process_that_bears_the_number_of_a_run_left_behind(server, capsys, kernel):
+    create()
+    (mine,) = (one["job_definition_id"] for one in definitions(server))
+    old = NOW - timedelta(days=1)
+    (run,) = add_runs(server, mine, status="IN_PROGRESS", created_ts=old, pid=kernel)
+    assert "Restart the server" in fails(capsys, "delete", "--wait", "0")
+    assert run_ids(server) == {run}
+    assert psutil.Process(kernel).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("command", ["pause", "resume", "update", "run-now", "delete"])
+def test_what_needs_a_schedule_says_that_there_is_none(server, capsys, command):
+    assert "`create`" in fails(capsys, command)
+
+
+def test_run_now_tells_why_a_run_failed(server, capsys):
+    create()
+    said = fails(capsys, "run-now")  # no database is configured for the server
+    assert "SettingsError: No database is configured" in said
+
+
+@pytest.fixture
+def kernel(server: JupyterServer) -> Iterator[int]:
+    """The pid of a kernel that a person works with."""
+    before = {child.pid for child in psutil.Process(server.process.pid).children()}
+    kernel_id = server.ask("POST", "api/kernels", json={"name": "python3"}).json()["id"]
+    after = {child.pid for child in psutil.Process(server.process.pid).children()}
+    (pid,) = after - before
+    yield pid
+    server.ask("DELETE", f"api/kernels/{kernel_id}")
+
+
+def test_pruning_removes_old_and_surplus_runs_and_nothing_that_may_be_in_use(server, kernel):
+    create()
+    (mine,) = (one["job_definition_id"] for one in definitions(server))
+    namesake = define(server, write_notebook(server.root / "other" / NOTEBOOK.name, "1"))
+    old, now = NOW - timedelta(days=40), datetime.now(UTC)
+    gone = _pid_of_nobody()
+    foreign = add_runs(server, namesake, number=3, created_ts=old)
+    by_hand = add_runs(server, None, created_ts=old)
+    add_runs(server, mine, number=30, created_ts=old)
+    add_runs(server, mine, number=2, created_ts=old, status="FAILED")
+    add_runs(server, mine, created_ts=old, status="IN_PROGRESS", pid=gone)  # of a killed server
+    add_runs(server, mine, created_ts=old, status="STOPPED", started=False)  # never begun
+    pid_taken = add_runs(server, mine, created_ts=old, status="IN_PROGRESS", pid=kernel)
+    beginning = add_runs(server, mine, created_ts=now, status="STOPPED", started=False)
+    at_work = add_runs(server, mine, created_ts=now, status="IN_PROGRESS", pid=kernel)
+    new = add_runs(server, mine, number=5, created_ts=now)
+
+    pruned = prune_finished_runs(older_than=timedelta(days=30), keep_at_most=100, budget_seconds=60)
+
+    assert pruned.problem is None
+    assert pruned.runs == 34
+    left = {*foreign, *by_hand, *pid_taken, *beginning, *at_work, *new}
+    assert run_ids(server) == left
+    assert psutil.pid_exists(kernel)
+
+    assert main(["prune", "--keep", "0", "--days", "0"]) == 0
+    assert run_ids(server) == left - set(new)
+    assert psutil.Process(kernel).status() != psutil.STATUS_ZOMBIE
+
+
+def test_pruning_by_number_keeps_the_newest(server):
+    create()
+    (mine,) = (one["job_definition_id"] for one in definitions(server))
+    add_runs(server, mine, number=120, created_ts=NOW - timedelta(hours=2))
+    newest = add_runs(server, mine, number=20, created_ts=NOW)
+    pruned = prune_finished_runs(older_than=timedelta(days=1), keep_at_most=20, budget_seconds=60)
+    assert pruned.problem is None
+    assert pruned.runs == 120
+    assert run_ids(server) == set(newest)
+
+
+def test_a_long_backlog_is_pruned_within_the_time_given(server):
+    create()
+    (mine,) = (one["job_definition_id"] for one in definitions(server))
+    add_runs(server, mine, number=600, created_ts=NOW)
+    started = time.monotonic()
+    pruned = prune_finished_runs(older_than=timedelta(days=1), keep_at_most=1, budget_seconds=0.5)
+    assert time.monotonic() - started < 1.5
+    assert 0 < pruned.runs < 599
+    # An answer that came too late to be waited for is no less of a deletion.
+    assert 0 <= 600 - pruned.runs - len(run_ids(server)) <= 10
+
+
+def test_status_recognises_a_run_whose_process_is_gone(server, capsys):
+    create()
+    (mine,) = (one["job_definition_id"] for one in definitions(server))
+    add_runs(server, mine, created_ts=NOW, status="IN_PROGRESS", pid=_pid_of_nobody())
+    capsys.readouterr()
+    main(["status"])
+    shown = capsys.readouterr().out
+    assert "1 run was left behind" in shown
+    assert "and was killed" in shown
+
+
+def test_status_points_out_a_schedule_that_would_stop_all_others(server, capsys):
+    create()
+    bad = server.ask(
+        "POST",
+        "scheduler/job_definitions",
+        json={
+            "input_uri": write_notebook(server.root / "Another.ipynb", "1").name,
+            "name": "Another",
+            "runtime_environment_name": "python",
+            "schedule": "every minute",
+            "output_formats": [],
+        },
+    )
+    assert bad.status_code == 500  # and stored all the same
+    capsys.readouterr()
+    main(["status"])
+    assert "'Another'" in capsys.readouterr().out
+
+
+def _pid_of_nobody() -> int:
+    pid = 4_000_000
+    while psutil.pid_exists(pid):
+        pid -= 1
+    return pid
+
+
+def test_a_pass_inside_a_scheduled_run_prunes_at_the_server_that_started_it(server, capsys):
+    write_notebook(
+        server.root / "workflows" / NOTEBOOK,
+        "import helpers.monitor",
+        "from datetime import timedelta",
+        "from helpers.schedule.housekeeping import prune_finished_runs",
+        "pruned = prune_finished_runs(\n"
+        "    older_than=timedelta(days=1), keep_at_most=100, budget_seconds=60)",
+        "assert (pruned.runs, pruned.problem) == (3, None), pruned",
+    )
+    create()
+    (mine,) = (one["job_definition_id"] for one in definitions(server))
+    add_runs(server, mine, number=3, created_ts=NOW - timedelta(days=2))
+    decoy = server.home / "runtime" / "jpserver-1.json"  # another server with a scheduler
+    decoy.write_text(json.dumps({"pid": os.getpid(), "port": 9, "hostname": "127.0.0.1"}))
+    try:
+        with server.database.open("rb"):
+            assert main(["run-now", "--url", server.url]) == 0, capsys.readouterr().err
+    finally:
+        decoy.unlink()
+    assert "completed in" in capsys.readouterr().out
+    assert len(run_ids(server)) == 1

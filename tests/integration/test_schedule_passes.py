@@ -1,0 +1,110 @@
+"""What the metastore knows of the passes, and when it warns."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from helpers.errors import SettingsError
+from helpers.schedule.passes import PassHealth, pass_health
+
+MINUTE = timedelta(minutes=1)
+
+
+def health() -> PassHealth:
+    return pass_health(interval=MINUTE)
+
+
+def a_pass(
+    sql: psycopg.Connection,
+    *,
+    minutes_ago: float,
+    finished: bool = True,
+    errors: str = "[]",
+    started_by: str = "command",
+) -> None:
+    sql.execute(
+        "INSERT INTO irp_monitor_run "
+        "(started_ts, finished_ts, host, pid, package_version, started_by, errors) "
+        "VALUES (now() - %(ago)s * interval '1 minute', "
+        "CASE WHEN %(finished)s THEN now() - %(ago)s * interval '1 minute' END, "
+        "'host', 1, '1', %(started_by)s, %(errors)s)",
+        {"ago": minutes_ago, "finished": finished, "errors": errors, "started_by": started_by},
+    )
+
+
+def test_a_metastore_without_a_pass_says_never_and_warns(metastore):
+    found = health()
+
+    assert found.last_completed_ts is None
+    assert found.age is None
+    assert found.started_last_hour == 0
+    assert found.last_error_ts is None
+    assert found.lines()[0] == "Last completed pass: never."
+    [warning] = found.warnings(interval=MINUTE)
+    assert warning.startswith("Monitoring is not on: no pass was completed yet.")
+
+
+def test_passes_are_counted_and_one_that_was_cut_off_is_not_completed(sql):
+    a_pass(sql, minutes_ago=90)
+    a_pass(sql, minutes_ago=30, errors='[{"about": "Moody\'s", "text": "down"}]')
+    a_pass(sql, minutes_ago=10)
+    a_pass(sql, minutes_ago=2, finished=False)
+
+    found = health()
+
+    assert found.age is not None
+    assert 600 <= found.age.total_seconds() < 660
+    assert found.lines()[1] == "Passes in the last hour: 3 started, 2 completed."
+    assert found.lines()[2].endswith("Moody's: down")
+
+
+def test_an_error_of_weeks_ago_is_no_news(sql):
+    a_pass(sql, minutes_ago=60 * 24 * 8, errors='[{"about": "a", "text": "b"}]')
+
+    assert health().last_error_ts is None
+
+
+@pytest.mark.parametrize(
+    ("minutes_ago", "warns"),
+    [
+        (2.5, False),  # two runs are missing: that happens
+        (3.5, True),  # three intervals
+    ],
+)
+def test_monitoring_counts_as_off_after_three_intervals_without_a_completed_pass(
+    sql, minutes_ago, warns
+):
+    a_pass(sql, minutes_ago=minutes_ago)
+    a_pass(sql, minutes_ago=0.5, finished=False)
+
+    assert bool(health().warnings(interval=MINUTE)) is warns
+
+
+@pytest.mark.parametrize(
+    ("each_minute", "warns"),
+    [(1, False), (2, True)],  # schedules of the same notebook
+)
+def test_two_schedules_of_the_monitor_are_noticed(sql, each_minute, warns):
+    for minute in range(10):
+        for _ in range(each_minute):
+            a_pass(sql, minutes_ago=minute + 0.5, started_by="scheduled notebook")
+
+    warnings = health().warnings(interval=MINUTE)
+
+    assert any("more than one schedule" in warning for warning in warnings) is warns
+
+
+def test_passes_by_hand_are_no_second_schedule(sql):
+    for minute in range(10):
+        a_pass(sql, minutes_ago=minute + 0.5, started_by="scheduled notebook")
+        a_pass(sql, minutes_ago=minute + 0.5, started_by="notebook")
+
+    assert health().warnings(interval=MINUTE) == []
+
+
+def test_without_a_database_there_is_nothing_to_know():
+    with pytest.raises(SettingsError):
+        health()

@@ -1,0 +1,86 @@
+"""Two runs in a row that the scheduler of a real Jupyter server starts by itself."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from helpers.schedule.__main__ import main
+from helpers.settings import PROJECT_DIR, get_settings
+from tests.support.jupyter import JupyterServer, jupyter_folders, jupyter_server
+
+_NOTEBOOK = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
+_DEADLINE_SECONDS = 200.0  # two full minutes, each with the scheduler's own 10 s, and a slow start
+
+
+@pytest.fixture
+def server(
+    tmp_path: Path, metastore: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[JupyterServer]:
+    """JupyterLab on a copy of the workflows folder, its runs on this test's metastore."""
+    workflows = tmp_path / "root" / "workflows"
+    (workflows / _NOTEBOOK).parent.mkdir(parents=True)
+    shutil.copy(PROJECT_DIR / "workflows" / _NOTEBOOK, workflows / _NOTEBOOK)
+    home = tmp_path / "home"
+    for name, value in jupyter_folders(home).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("IRP_WORKFLOWS_DIR", str(workflows))
+    get_settings.cache_clear()
+    environment = {"DATABASE_URL": metastore, "IRP_WORKFLOWS_DIR": str(workflows)}
+    with jupyter_server(workflows.parent, home, app="lab", environment=environment) as running:
+        yield running
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_schedule_of_every_minute_runs_the_notebook_again_and_again(
+    server: JupyterServer, sql: psycopg.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["create"]) == 0, capsys.readouterr().err
+
+    _wait_until(lambda: len(_scheduled_passes(sql)) >= 2, server)
+    _wait_until(lambda: _statuses(server).count("COMPLETED") >= 2, server)
+    newest, before = [job["create_time"] for job in _jobs(server)[:2]]
+    assert 45_000 < newest - before < 75_000  # a minute, and the scheduler's own 10 s
+    capsys.readouterr()
+    assert main(["status"]) == 0
+    shown = capsys.readouterr().out
+    assert "Monitoring is on" in shown
+    assert "the copy that runs is that of this package" in shown
+    assert "Last completed pass: 20" in shown
+    assert server.token not in shown
+
+    assert main(["delete"]) == 0
+    assert _statuses(server) == []
+    assert list(server.staging.iterdir()) == []
+
+
+def _scheduled_passes(sql: psycopg.Connection) -> list:
+    """Return when the completed passes of scheduled runs began."""
+    rows = sql.execute(
+        "SELECT started_ts FROM irp_monitor_run "
+        "WHERE started_by = 'scheduled notebook' AND finished_ts IS NOT NULL ORDER BY started_ts"
+    )
+    return [row[0] for row in rows]
+
+
+def _statuses(server: JupyterServer) -> list[str]:
+    return [job["status"] for job in _jobs(server)]
+
+
+def _jobs(server: JupyterServer) -> list[dict]:
+    """Return the scheduler's runs, the newest first."""
+    return server.ask("GET", "scheduler/jobs").json()["jobs"]
+
+
+def _wait_until(is_so: Callable[[], bool], server: JupyterServer) -> None:
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while not is_so():
+        assert "FAILED" not in _statuses(server), server.ask("GET", "scheduler/jobs").text
+        assert time.monotonic() < deadline, server.log
+        time.sleep(0.5)

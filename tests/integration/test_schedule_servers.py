@@ -1,0 +1,243 @@
+"""Which Jupyter server is meant, and the ones that will not do: real servers, one per test."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from helpers.schedule.__main__ import main
+from helpers.schedule.housekeeping import Pruned, prune_finished_runs
+from helpers.settings import PROJECT_DIR, get_settings
+from tests.support.jupyter import JupyterServer, jupyter_folders, jupyter_server
+from tests.support.notebooks import write_notebook
+from tests.support.scheduler import run_ids
+
+NOTEBOOK = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
+NEVER = "0 0 29 2 *"
+RETENTION = {"older_than": timedelta(days=1), "keep_at_most": 1}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A server's root with the notebook in it, and this process's Jupyter folders in ``home``."""
+    target = tmp_path / "root" / "workflows" / NOTEBOOK
+    target.parent.mkdir(parents=True)
+    shutil.copy(PROJECT_DIR / "workflows" / NOTEBOOK, target)
+    for name, value in jupyter_folders(tmp_path / "home").items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "home" / "runtime").mkdir(parents=True)
+    monkeypatch.delenv("JUPYTER_TOKEN", raising=False)
+    monkeypatch.setenv("IRP_WORKFLOWS_DIR", str(tmp_path / "root" / "workflows"))
+    get_settings.cache_clear()
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def home(root: Path) -> Path:
+    return root.parent / "home"
+
+
+def definitions(server: JupyterServer) -> list[dict]:
+    return server.ask("GET", "scheduler/job_definitions").json()["job_definitions"]
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert main(list(arguments)) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    return shown.err
+
+
+def describe(home: Path, *, pid: int, port: int, name: str = "jpserver-1.json") -> None:
+    """Write a runtime file as a server does."""
+    facts = {"pid": pid, "port": port, "hostname": "127.0.0.1", "base_url": "/", "token": "t" * 20}
+    (home / "runtime" / name).write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize("command", ["create", "status", "pause", "resume", "update", "run-now"])
+def test_without_a_server_every_command_says_what_to_do(root, capsys, command):
+    assert "start JupyterLab" in fails(capsys, command)
+
+
+def test_a_server_that_is_gone_is_not_found_by_what_it_left(root, home, capsys):
+    describe(home, pid=4_000_000, port=9)
+    (home / "runtime" / "jpserver-2.json").write_text('{"half": "writ')
+    assert "No Jupyter server of yours runs here" in fails(capsys, "status")
+
+
+def test_a_server_that_does_not_listen_is_named(root, home, capsys):
+    describe(home, pid=os.getpid(), port=free_port())
+    assert "No Jupyter server answers at http://127.0.0.1" in fails(capsys, "status")
+
+
+def test_another_users_runtime_file_is_not_believed(root, home, capsys):
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file to somebody else")
+    describe(home, pid=os.getpid(), port=free_port())
+    os.chown(home / "runtime" / "jpserver-1.json", 12345, -1)
+    assert "No Jupyter server of yours runs here" in fails(capsys, "status")
+
+
+@pytest.mark.parametrize(
+    ("url", "word"),
+    [
+        ("localhost", "http://host:port"),  # no scheme
+        ("ftp://localhost/", "http://host:port"),
+        ("http://localhost:99999/", "http://host:port"),  # no port
+        ("http://localhost:1/?token=planted-secret", "JUPYTER_TOKEN"),  # as Jupyter prints it
+        ("http://me:planted-secret@localhost:1/", "JUPYTER_TOKEN"),
+    ],
+)
+def test_an_address_that_will_not_do_is_refused_without_repeating_it(root, capsys, url, word):
+    said = fails(capsys, "status", "--url", url)
+    assert word in said
+    assert "planted-secret" not in said
+
+
+@contextmanager
+def web_server(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str]:
+    """Something at an address that answers everything alike."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers"),
+    [
+        (200, b"<html>Welcome</html>", {}),
+        (200, b"[1, 2]", {}),
+        (200, b'{"started": "soon"}', {}),
+        (404, b"", {}),
+        (302, b"", {"Location": "http://127.0.0.1:9/login"}),  # never followed with the token
+    ],
+)
+def test_what_is_no_jupyter_server_is_said_to_be_none(root, capsys, status, body, headers):
+    with web_server(status, body, headers) as url:
+        assert "is no Jupyter server" in fails(capsys, "status", "--url", url)
+
+
+def test_a_server_without_the_scheduler_is_told_apart(root, home, capsys):
+    options = ("--ServerApp.jpserver_extensions={'jupyter_scheduler': False}",)
+    with jupyter_server(root, home, options=options):
+        assert "has no scheduler: install `batch-monitoring[lab]`" in fails(capsys, "create")
+
+
+def test_a_server_that_asks_for_no_token_can_be_scheduled(root, home):
+    with jupyter_server(root, home, token="") as server:
+        assert main(["create", "--schedule", NEVER]) == 0
+        assert len(definitions(server)) == 1
+
+
+def test_a_server_below_a_base_url_is_found(root, home):
+    with jupyter_server(root, home, base_url="user/ana/") as server:
+        assert main(["create", "--schedule", NEVER]) == 0
+        assert main(["status", "--url", f"{server.url}lab"]) == 0
+
+
+def test_two_servers_on_one_data_directory_are_refused(root, home, capsys):
+    with jupyter_server(root, home) as one, jupyter_server(root, home) as other:
+        for arguments in (["create"], ["create", "--url", one.url]):
+            said = fails(capsys, *arguments)
+            assert "share one data directory" in said
+            assert one.url in said
+            assert other.url in said
+        assert definitions(one) == []
+
+
+def test_of_two_servers_with_their_own_data_one_must_be_named(root, home, capsys, tmp_path):
+    own_data = {"JUPYTER_DATA_DIR": str(tmp_path / "data-of-the-other")}
+    with (
+        jupyter_server(root, home) as one,
+        jupyter_server(root, home, environment=own_data) as other,
+    ):
+        said = fails(capsys, "create")
+        assert "--url" in said
+        assert one.url in said
+        assert other.url in said
+        assert main(["create", "--schedule", NEVER, "--url", other.url]) == 0
+        assert definitions(one) == []
+        assert len(definitions(other)) == 1
+        assert prune_finished_runs(**RETENTION) == Pruned()  # which one is not for it to guess
+
+
+def test_a_run_that_was_killed_with_its_server_is_recognised_and_removed(root, home, capsys):
+    write_notebook(
+        root / "workflows" / NOTEBOOK, "import helpers.monitor", "import time", "time.sleep(600)"
+    )
+    with jupyter_server(root, home) as server:
+        assert main(["create", "--schedule", NEVER]) == 0
+        assert main(["run-now", "--wait", "0"]) == 0
+        deadline = time.monotonic() + 60
+        while statuses(server) != ["IN_PROGRESS"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert main(["prune", "--keep", "0", "--days", "0"]) == 0
+        assert len(run_ids(server)) == 1  # it lives
+        server.kill()
+    with jupyter_server(root, home) as server:
+        assert statuses(server) == ["IN_PROGRESS"]
+        capsys.readouterr()
+        assert main(["status"]) == 0
+        assert "1 run was left behind by a killed server" in capsys.readouterr().out
+        assert main(["prune", "--keep", "0", "--days", "0"]) == 0
+        assert run_ids(server) == set()
+
+
+def statuses(server: JupyterServer) -> list[str]:
+    return [job["status"] for job in server.ask("GET", "scheduler/jobs").json()["jobs"]]
+
+
+def test_pruning_without_a_server_has_nothing_to_do(root, home):
+    assert prune_finished_runs(**RETENTION) == Pruned()
+    shutil.rmtree(home)
+    assert prune_finished_runs(**RETENTION) == Pruned()
+
+
+def test_pruning_at_a_server_that_hangs_ends_in_time(root, home):
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # it takes calls and never answers
+        port = listener.getsockname()[1]
+        parent = os.getppid()
+        describe(home, pid=parent, port=port, name=f"jpserver-{parent}.json")
+        started = time.monotonic()
+        pruned = prune_finished_runs(**RETENTION, budget_seconds=0.5)
+        assert time.monotonic() - started < 1.0
+    assert pruned.runs == 0
+    assert "does not answer" in str(pruned.problem)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
