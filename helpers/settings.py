@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     monitor_step_timeout_seconds: float = Field(default=3600, gt=0, le=7 * _DAY_SECONDS)
     monitor_step_workers: int = Field(default=4, ge=1, le=64)
     monitor_interval_seconds: float = Field(default=60, gt=0, le=7 * _DAY_SECONDS)
+    monitor_retention_days: float = Field(default=30, ge=1, le=36_500)
+    monitor_retention_runs: int = Field(default=100, ge=1)
 
     def secrets(self) -> tuple[str, ...]:
         """Return every secret value in use, longest first, for ``redact``."""

@@ -5,6 +5,7 @@ CREATE TABLE irp_monitor_run (
     id serial PRIMARY KEY,
     started_ts timestamptz NOT NULL DEFAULT now(),
     finished_ts timestamptz,
+    tidied_ts timestamptz,  -- when this pass tidied up, which one does every hour
     host varchar(255) NOT NULL,
     pid int NOT NULL,
     package_version varchar(50) NOT NULL,

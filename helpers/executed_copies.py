@@ -1,0 +1,62 @@
+"""The executed copies of notebooks in ``runs`` folders: pruned by age and by number.
+
+Only files that carry the stamp which the executor gives them are touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from helpers.workflow_paths import workflows_dir
+
+_COPY = re.compile(
+    r"(?P<notebook>.+) (?P<stamp>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{6})\.ipynb", re.DOTALL
+)
+_STAMP_FORMAT = "%Y-%m-%dT%H-%M-%S-%f"
+
+
+def prune_copies(*, older_than: timedelta, keep_at_most: int, now: datetime | None = None) -> int:
+    """Remove the copies that are too old or too many, and return how many were removed.
+
+    The newest copy of each notebook stays, however old it is.
+
+    Args:
+        older_than: how old a copy may become.
+        keep_at_most: how many copies of one notebook stay.
+        now: for tests; None takes the clock.
+    """
+    oldest = (now or datetime.now(UTC)) - older_than
+    removed = 0
+    for runs in workflows_dir().glob("*/runs"):
+        for copies in _copies_by_notebook(runs).values():
+            newest_first = sorted(copies, reverse=True)
+            superfluous = [
+                path
+                for rank, (taken_ts, path) in enumerate(newest_first)
+                if rank > 0 and (rank >= keep_at_most or taken_ts < oldest)
+            ]
+            removed += _remove(superfluous)
+    return removed
+
+
+def _copies_by_notebook(folder: Path) -> dict[str, list[tuple[datetime, Path]]]:
+    copies: dict[str, list[tuple[datetime, Path]]] = defaultdict(list)
+    for path in folder.iterdir():
+        if (found := _COPY.fullmatch(path.name)) is not None:
+            taken_ts = datetime.strptime(found["stamp"], _STAMP_FORMAT).replace(tzinfo=UTC)
+            copies[found["notebook"]].append((taken_ts, path))
+    return copies
+
+
+def _remove(paths: Iterable[Path]) -> int:
+    removed = 0
+    for path in paths:
+        with contextlib.suppress(OSError):  # somebody else's, or gone already
+            path.unlink()
+            removed += 1
+    return removed

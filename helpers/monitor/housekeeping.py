@@ -1,0 +1,76 @@
+"""Once an hour, one pass tidies up what passes leave behind: cheaply, a bounded amount at a time.
+
+Goes by age and number: polls that changed nothing, old passes and reconciliations, executed
+copies, and the scheduler's finished runs of the monitor. What is kept for good stays.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from helpers.database import AdvisoryLocks, LockSpace, queries, transaction
+from helpers.errors import DatabaseUnavailableError
+from helpers.executed_copies import prune_copies
+from helpers.identity import process_name
+from helpers.monitor.reports import Remark
+from helpers.schedule.housekeeping import prune_finished_runs
+from helpers.settings import Settings, redact
+
+log = logging.getLogger(__name__)
+
+_EVERY = timedelta(hours=1)
+_DAYS_AHEAD = 7  # of the tracking log's partitions: a week without a pass costs nothing
+_SCHEDULER_SECONDS = 5.0  # it deletes some forty runs a second, and sixty come in an hour
+_MOST_ROWS = 10_000  # in one go, so that a pass stays quick; the rest goes an hour later
+
+
+def tidy_up(run_id: int, *, settings: Settings) -> list[Remark]:
+    """Tidy up where that is due and nobody else does; return what could not be done."""
+    with transaction() as connection:
+        if not queries("housekeeping").is_due(connection, every=_EVERY):
+            return []
+    with AdvisoryLocks(owner=process_name()) as locks:
+        if not locks.try_acquire(LockSpace.TIDY_UP, [0]):
+            return []
+        remarks = [
+            Remark("Housekeeping", problem)
+            for work in _chores(settings)
+            if (problem := _attempt(work)) is not None
+        ]
+    with transaction() as connection:
+        queries("housekeeping").note_tidied(connection, id=run_id)
+    return remarks
+
+
+def _chores(settings: Settings) -> list[Callable[[], object]]:
+    retention = timedelta(days=settings.monitor_retention_days)
+    runs = settings.monitor_retention_runs
+    return [
+        lambda: _run("add_days", days_ahead=_DAYS_AHEAD),
+        lambda: _run("drop_days", older_than=retention),
+        lambda: _run("prune_monitor_runs", older_than=retention, most=_MOST_ROWS),
+        lambda: _run("prune_reconciliations", older_than=retention, most=_MOST_ROWS),
+        lambda: prune_copies(older_than=retention, keep_at_most=runs),
+        lambda: prune_finished_runs(
+            older_than=retention, keep_at_most=runs, budget_seconds=_SCHEDULER_SECONDS
+        ),
+    ]
+
+
+def _run(query: str, **parameters: object) -> None:
+    with transaction() as connection:
+        getattr(queries("housekeeping"), query)(connection, **parameters)
+
+
+def _attempt(work: Callable[[], object]) -> str | None:
+    """Do one chore; return what went wrong, or None."""
+    try:
+        work()
+    except DatabaseUnavailableError:
+        raise
+    except Exception as exc:
+        log.exception("Housekeeping")
+        return redact(str(exc))
+    return None
