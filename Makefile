@@ -4,12 +4,15 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo test check
+.PHONY: help demo lab test faults check bench
 
 help:
 	@echo "make demo    watch a whole cycle run in a sandbox, on this machine"
-	@echo "make test    run all tests"
+	@echo "make lab     JupyterLab on the same sandbox, to practise in"
+	@echo "make test    run the tests, a selection of the faults among them"
+	@echo "make faults  kill monitors at every point; takes minutes"
 	@echo "make check   lint, types, imports, notebooks"
+	@echo "make bench   measure, against targets and the old way; writes docs/performance.md"
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name it with PYTHON=..."; exit 1; }
@@ -19,11 +22,18 @@ help:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
 
+lab: .venv/.installed-lab,sandbox
+	$(BIN)/python -m helpers.sandbox.lab
+
 demo: .venv/.installed-sandbox
 	$(BIN)/python -m helpers.sandbox.demo
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest --numprocesses 2
+
+# FAULTS_REPETITIONS=3 goes through each crash so often.
+faults: .venv/.installed-dev
+	$(BIN)/python -m pytest --numprocesses 2 -m faults tests/faults
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -31,3 +41,6 @@ check: .venv/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	git ls-files -z '*.ipynb' | xargs -0 $(BIN)/nbstripout --verify --keep-id
+
+bench: .venv/.installed-bench
+	$(BIN)/python -m pytest tests/benchmarks/bench_monitor.py

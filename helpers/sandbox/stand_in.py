@@ -142,7 +142,9 @@ class StandIn:
         return [
             told("GET", "/statistics", lambda _, __: self.statistics()),
             told("POST", "/reset", lambda _, __: self.reset()),
-            told("POST", "/refuse", lambda _, body: self.refuse_connections(body["seconds"])),
+            told(
+                "POST", "/refuse", lambda _, body: self.refuse_connections(float(body["seconds"]))
+            ),
             told("POST", "/misbehaviours", lambda _, body: self.misbehave(**body).as_json()),
             told("DELETE", "/misbehaviours", lambda _, __: self.behave()),
             told(
