@@ -8,7 +8,9 @@ to the next step): all of it or none of it.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,9 +18,10 @@ from helpers import chain_runs
 from helpers.chain_rules import fired_rule
 from helpers.constants import BatchStatus, CycleStatus, JobStatus
 from helpers.database import AdvisoryLocks, LockSpace, in_transaction, queries, transaction
-from helpers.errors import BatchError, JobError
+from helpers.errors import BatchError, DatabaseUnavailableError, JobError
 from helpers.identity import process_name
 from helpers.irp_integration import IRPClient
+from helpers.irp_integration.answers import DOWN_STATUSES
 from helpers.job import read_job, submit_job
 from helpers.notifications import events
 from helpers.polling import family_of
@@ -30,7 +33,7 @@ from helpers.text import counted
 __all__ = [
     "BatchError",
     "Reconciliation",
-    "activate_batch",
+    "batch_to_submit",
     "get_active_batches",
     "get_batch_job_configurations",
     "get_batch_jobs",
@@ -54,6 +57,7 @@ class Reconciliation:
     status: BatchStatus
     reason: str
     needs_attention: bool = False
+    cause: str | None = None  # in Moody's own words, of the first job that failed
     attention: tuple[str, ...] = ()  # one line per job that will not move by itself
     chain: str = ""  # which step is due, or why none is; empty while the batch is ACTIVE
 
@@ -180,6 +184,7 @@ def _settle(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliati
         BatchStatus.ACTIVE,
         decision.status,
         decision.reason,
+        cause=decision.cause,
         chain=verdict.reason,
     )
 
@@ -192,6 +197,7 @@ def _still_active(batch: Batch, decision: Decision) -> Reconciliation:
                 batch_id=batch["batch_id"],
                 terminal=list(JobStatus.terminal()),
                 known=list(JobStatus.of_moodys()),
+                down=list(DOWN_STATUSES),
                 stale_after=patience(batch["batch_type"]),
                 most=_MOST_DOUBTS,
             )
@@ -210,64 +216,63 @@ def _still_active(batch: Batch, decision: Decision) -> Reconciliation:
     )
 
 
-def activate_batch(batch_id: int) -> None:
-    """Start to watch a prepared batch whose jobs the notebook ends itself.
-
-    A batch that is watched already stays so.
-
-    Raises:
-        BatchError: there is no such batch, or it has ended.
-    """
-    batch = read_batch(batch_id)
-    _require_open(batch)
-    with transaction() as connection:
-        queries("batch").activate(connection, batch_id=batch_id)
-
-
 def _require_open(batch: Batch) -> None:
+    """Raise where a batch has ended, or nobody would watch it."""
+    problem = None
     if batch["status"] not in {BatchStatus.INITIATED, BatchStatus.ACTIVE}:
-        raise BatchError(
-            f"Batch {batch['batch_id']} is {batch['status']}: only a prepared batch is submitted.",
-            batch_id=batch["batch_id"],
-        )
+        problem = f"is {batch['status']}: only a prepared batch is submitted."
+    elif batch["cycle_status"] != CycleStatus.ACTIVE:
+        problem = f"belongs to cycle {batch['cycle_name']}, which is {batch['cycle_status']}."
+    if problem is not None:
+        raise BatchError(f"Batch {batch['batch_id']} {problem}", batch_id=batch["batch_id"])
 
 
 def submit_batch(batch_id: int, irp_client: IRPClient) -> BatchSubmission:
     """Make a prepared batch ACTIVE and submit its jobs, several at a time.
 
     The batch is watched from the start, so that nothing is lost when this is cut off; calling it
-    again submits what is left and nothing twice. A job that Moody's does not take becomes ERROR
-    with the reason, and the others go on.
+    again submits what is left and nothing twice. A job that Moody's refuses becomes ERROR with the
+    reason, one of which it is not known whether Moody's has taken it stays due, and the others go
+    on.
 
     Returns:
         Counts, and one line per job that failed; see ``BatchSubmission``.
 
     Raises:
-        BatchError: there is no such batch, it has ended, or it is being submitted by another run.
+        BatchError: there is no such batch, it has ended, its cycle is archived, or it is being
+            submitted by another run.
+    """
+    with batch_to_submit(batch_id) as batch:
+        return _submit_jobs(batch, irp_client)
+
+
+@contextmanager
+def batch_to_submit(batch_id: int) -> Iterator[Batch]:
+    """Give a prepared batch, now ACTIVE, to the one run that may submit it or do its work.
+
+    Raises:
+        BatchError: there is no such batch, it has ended, its cycle is archived, or another run is
+            at it.
     """
     batch = read_batch(batch_id)
     _require_open(batch)
+    _require_no_transaction(batch_id)
     with AdvisoryLocks(owner=process_name()) as locks:
         if not locks.try_acquire(LockSpace.SUBMIT_BATCH, [batch_id]):
             holder = locks.holders(LockSpace.SUBMIT_BATCH, [batch_id]).get(batch_id, "another run")
             raise BatchError(f"Batch {batch_id} is being submitted by {holder}.", batch_id=batch_id)
         with transaction() as connection:
             queries("batch").activate(connection, batch_id=batch_id)
-        return _submit_jobs(batch, irp_client)
+        yield batch
 
 
-def _require_submittable(batch: Batch) -> None:
-    """Raise where the jobs of a batch would not be watched, or their submission not on record."""
-    batch_id = batch["batch_id"]
-    problem = None
-    if batch["status"] not in {BatchStatus.INITIATED, BatchStatus.ACTIVE}:
-        problem = f"is {batch['status']}: only a prepared batch is submitted."
-    elif batch["cycle_status"] != CycleStatus.ACTIVE:
-        problem = f"belongs to cycle {batch['cycle_name']}, which is {batch['cycle_status']}."
-    elif in_transaction():
-        problem = "is not submitted inside a transaction. End it first."
-    if problem is not None:
-        raise BatchError(f"Batch {batch_id} {problem}", batch_id=batch_id)
+def _require_no_transaction(batch_id: int) -> None:
+    """Raise inside a transaction: what must be on record before a request would not be."""
+    if in_transaction():
+        raise BatchError(
+            f"Batch {batch_id} is not submitted inside a transaction. End it first.",
+            batch_id=batch_id,
+        )
 
 
 def _submit_jobs(batch: Batch, irp_client: IRPClient) -> BatchSubmission:
@@ -302,12 +307,20 @@ def _submit_jobs(batch: Batch, irp_client: IRPClient) -> BatchSubmission:
 def _submit_one(job_id: int, batch_type: str, irp_client: IRPClient) -> str | None:
     """Submit one job; return what went wrong, or None."""
     try:
-        status = submit_job(job_id, batch_type, irp_client)
+        status = _submit_over_a_lost_connection(job_id, batch_type, irp_client)
     except JobError as exc:
         return redact(str(exc))
     if status != JobStatus.ERROR:
         return None
     return f"Job {job_id}: {read_job(job_id)['last_error']}"
+
+
+def _submit_over_a_lost_connection(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
+    """Submit one job, and once more where the database was lost: its key makes that safe."""
+    try:
+        return submit_job(job_id, batch_type, irp_client)
+    except DatabaseUnavailableError:
+        return submit_job(job_id, batch_type, irp_client)
 
 
 def _checked(batch_id: object) -> int:

@@ -1,6 +1,6 @@
 """Run a notebook's kernel, and end all that it started when it ends or when the monitor does.
 
-Started as a script between the two: ``python -I -S kernel_watchdog.py <kernel command>``, with
+Started as a script between the two: ``python -I -S kernel_watchdog.py <folder> <command>``, with
 a pipe from the monitor as its standard input. That pipe closes when the monitor is done with
 the kernel, and also when the monitor is killed outright. On Linux this process adopts whatever
 a program of the notebook leaves behind, however it detached; elsewhere it ends the kernel's
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -26,8 +27,11 @@ _SET_CHILD_SUBREAPER = 36  # prctl(2)
 _RESET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 
 
-def main(command: list[str]) -> int:
-    """Run the command until it or the monitor ends; return its exit status, as a shell would."""
+def main(folder: str, command: list[str]) -> int:
+    """Run the command until it or the monitor ends; return its exit status, as a shell would.
+
+    The folder is the run's own; where the monitor is gone, it is removed here.
+    """
     monitor_pid = os.getppid()
     _adopt_orphans()
     wakeups = _wake_when_a_child_ends()
@@ -37,6 +41,8 @@ def main(command: list[str]) -> int:
     status = _wait(kernel, wakeups, monitor_pid)
     _end_all(kernel, signal.SIGTERM, PATIENCE_SECONDS)
     _end_all(kernel, signal.SIGKILL, LAST_PATIENCE_SECONDS)
+    if os.getppid() != monitor_pid:
+        shutil.rmtree(folder, ignore_errors=True)
     return status
 
 
@@ -130,4 +136,4 @@ def _descendants(ancestor: int) -> set[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))

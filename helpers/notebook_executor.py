@@ -6,6 +6,9 @@ when the run fails. A notebook's own failure is a result, not an exception.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from pathlib import Path
 
 from helpers import chain_runs
@@ -15,10 +18,12 @@ from helpers.errors import NotebookError
 from helpers.notebook_run import NotebookOutcome, NotebookRun
 from helpers.records import NotebookResult, Step
 from helpers.settings import get_settings
-from helpers.step_execution import StepExecution, result_of
+from helpers.step_execution import StepExecution, interrupts_held, result_of
 from helpers.workflow_paths import executed_copy_path, inside_workflows, place_of
 
 __all__ = ["execute_next_step", "execute_notebook"]
+
+_INTERRUPTED = "The run of this notebook was interrupted."
 
 
 def execute_notebook(path: Path | str, timeout: float = 3600) -> NotebookResult:
@@ -40,7 +45,9 @@ def execute_notebook(path: Path | str, timeout: float = 3600) -> NotebookResult:
     return result_of(source, run.execute())
 
 
-def execute_next_step(path: Path | str, timeout: float | None = None) -> NotebookResult:
+def execute_next_step(
+    path: Path | str, timeout: float | None = None, *, executor: Executor | None = None
+) -> NotebookResult:
     """Run the notebook of a step, and log the run in ``irp_step_run``.
 
     Where a finished batch has handed over to this step, that hand-over is claimed and ended by
@@ -49,6 +56,9 @@ def execute_next_step(path: Path | str, timeout: float | None = None) -> Noteboo
     Args:
         path: the notebook of a step of an active cycle.
         timeout: seconds; None takes ``MONITOR_STEP_TIMEOUT_SECONDS``.
+        executor: runs the notebook, for example a Dask cluster's ``client.get_executor()``; its
+            workers need this package, and the workflows folder under the same path. Claim,
+            heartbeat, log and result stay here. None runs it on this machine.
 
     Returns:
         As ``execute_notebook``; also not run where the step runs elsewhere at this moment.
@@ -57,25 +67,42 @@ def execute_next_step(path: Path | str, timeout: float | None = None) -> Noteboo
     try:
         source = inside_workflows(Path(path))
         step = _step_at(source)
-        claim = _claim_for(step)
+        with _claimed(step) as claim:
+            execution = StepExecution(
+                step, source, timeout_seconds=seconds, claim=claim, executor=executor
+            )
+            return _run_logged(execution)
     except NotebookError as exc:
         return _not_run(Path(path), str(exc))
-    execution = StepExecution(step, source, timeout_seconds=seconds, claim=claim)
-    return _run_logged(execution)
+
+
+@contextmanager
+def _claimed(step: Step) -> Iterator[ChainRun | None]:
+    """Claim what was handed over to a step, if anything was; give back what has come to no end."""
+    claim = None
+    try:
+        with interrupts_held():
+            claim = _claim_for(step)
+        yield claim
+    except BaseException:
+        if claim is not None:
+            chain_runs.release(claim, reason=_INTERRUPTED)
+        raise
 
 
 def _run_logged(execution: StepExecution) -> NotebookResult:
     heartbeat = Heartbeat(lambda _: execution.stop("The hand-over was lost to another monitor."))
     outcome: NotebookOutcome | None = None
-    execution.begin()
-    if execution.claim:
-        heartbeat.add(execution.claim)
     try:
+        with interrupts_held():
+            execution.begin()
+        if execution.claim:
+            heartbeat.add(execution.claim)
         outcome = execution.run()
     finally:
         heartbeat.stop()
         if outcome is None:
-            execution.release(NotebookOutcome.stopped("Interrupted."), reason="Interrupted.")
+            execution.release(NotebookOutcome.stopped(_INTERRUPTED), reason=_INTERRUPTED)
     return execution.finish(outcome)
 
 

@@ -8,7 +8,6 @@ no later question was answered before, and the job is still the one that was ask
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,9 +27,12 @@ from helpers.text import clean, shorten
 RECORD_CHUNK = 500
 """Answers per transaction: few round trips, and little to ask again after a crash."""
 
-log = logging.getLogger(__name__)
+# PostgreSQL's appendix A. What speaks of the server would be said of every answer.
+_LOCK_NOT_AVAILABLE = "55P03"
+_CONFLICT = "40"  # a serialization failure or a deadlock: it asks for another try
+_OF_THE_SERVER = ("25", _CONFLICT, "42", "53", "57", "58")
+_TRIES = 3
 
-_LOG_DAYS_AHEAD = 7
 _MAX_REASON = 8_000
 _MAX_WORKFLOW_ID = 50
 
@@ -52,6 +54,7 @@ class Recorded:
     answer: Answer
     old_status: str | None  # None where a later answer was there first, or the job has changed
     new_status: str | None
+    problem: str | None = None  # why it is not on record
 
     @property
     def changed(self) -> bool:
@@ -61,8 +64,8 @@ class Recorded:
     @property
     def remark(self) -> str | None:
         """What people should know of this answer; None for an ordinary one."""
-        if self.answer.error is not None:
-            return self.answer.error
+        if self.problem is not None or self.answer.error is not None:
+            return self.problem or self.answer.error
         said = self.answer.status or ""
         if not is_known(said):
             return f"Moody's says {shorten(clean(said), 60)!r}, which is no status we know."
@@ -102,20 +105,57 @@ def server_clock() -> Callable[[], datetime]:
 def record_all(answers: Iterable[Answer]) -> Iterator[Recorded]:
     """Record answers as they arrive, in chunks; yield what each did once it is on record."""
     answers = iter(answers)
-    _make_log_days()
     while chunk := list(islice(answers, RECORD_CHUNK)):
-        yield from record(chunk)
+        yield from _record_all_but_refused(chunk)
 
 
-def _make_log_days() -> None:
-    """Make the tracking log's partitions of the next days, where they are missing."""
+def _record_all_but_refused(answers: Sequence[Answer]) -> list[Recorded]:
+    """Record a chunk; where the database refuses it, halve it, down to the answers it refuses."""
     try:
-        with transaction() as connection:
-            queries("polling").add_log_days(connection, days_ahead=_LOG_DAYS_AHEAD)
+        return _record_over_conflicts(answers)
     except DatabaseUnavailableError:
         raise
-    except DatabaseError as exc:  # another pass makes them now, or this role may not
-        log.warning("Polls go to the tracking log's default partition: %s", exc)
+    except DatabaseError as exc:
+        if exc.sqlstate == _LOCK_NOT_AVAILABLE:
+            return _record_what_is_free(answers)
+        if len(answers) == 1 or exc.sqlstate.startswith(_OF_THE_SERVER):
+            return [_unrecorded(answer, str(exc)) for answer in answers]
+    half = len(answers) // 2
+    return _record_all_but_refused(answers[:half]) + _record_all_but_refused(answers[half:])
+
+
+def _record_over_conflicts(answers: Sequence[Answer]) -> list[Recorded]:
+    """Record a chunk, and again where it met a conflict with somebody else's transaction."""
+    for _ in range(_TRIES - 1):
+        try:
+            return record(answers)
+        except DatabaseError as exc:
+            if not exc.sqlstate.startswith(_CONFLICT):
+                raise
+    return record(answers)
+
+
+def _record_what_is_free(answers: Sequence[Answer]) -> list[Recorded]:
+    """Record what is said of jobs that nobody else holds: waiting for each would take minutes."""
+    free: list[Answer] = []
+    recorded: list[Recorded] = []
+    try:
+        with transaction() as connection:
+            job_ids = [answer.question.job_id for answer in answers]
+            rows = queries("polling").free_jobs(connection, job_ids=job_ids)
+            free_ids = {row["id"] for row in rows}
+            free = [answer for answer in answers if answer.question.job_id in free_ids]
+            recorded = record(free) if free else []
+    except DatabaseUnavailableError:
+        raise
+    except DatabaseError:  # somebody holds a table
+        free, recorded = [], []
+    held = [answer for answer in answers if answer not in free]
+    return recorded + [_unrecorded(a, "its row is held by another session") for a in held]
+
+
+def _unrecorded(answer: Answer, why: str) -> Recorded:
+    return Recorded(answer, None, None, f"The answer could not be recorded: {why}")
 
 
 def record(answers: Sequence[Answer]) -> list[Recorded]:
@@ -150,20 +190,20 @@ def _recorded(answer: Answer, row: dict[str, Any] | None) -> Recorded:
     return Recorded(answer, row["old_status"], row["new_status"])
 
 
-def _columns(answers: Sequence[Answer]) -> dict[str, list[Any]]:
+def _columns(answers: Sequence[Answer]) -> dict[str, Any]:
     return {
         "job_ids": [answer.question.job_id for answer in answers],
         "asked": [answer.asked_ts for answer in answers],
         "workflow_ids": [answer.question.workflow_id[:_MAX_WORKFLOW_ID] for answer in answers],
         "statuses": [answer.status and clean(answer.status) for answer in answers],
-        "bodies": [_body_text(answer) for answer in answers],
+        "bodies": f"[{','.join(_body_text(answer) for answer in answers)}]",
         "errors": [answer.error and redact(clean(answer.error)) for answer in answers],
         "http_statuses": [answer.http_status for answer in answers],
     }
 
 
-def _body_text(answer: Answer) -> str | None:
-    return None if answer.body is None else redact(json.dumps(answer.body, ensure_ascii=False))
+def _body_text(answer: Answer) -> str:
+    return "null" if answer.body is None else redact(json.dumps(answer.body, ensure_ascii=False))
 
 
 def _reason(answer: Answer) -> str | None:

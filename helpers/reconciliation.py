@@ -32,6 +32,7 @@ class BatchFacts:
     non_skipped_configs: int
     fulfilled_configs: int  # with a FINISHED job
     unfulfilled_config_ids: list[int]
+    first_failure: str | None = None  # why the first job failed, or could not be submitted
 
     @property
     def open_counts(self) -> dict[str, int]:
@@ -63,6 +64,7 @@ class Decision:
     status: BatchStatus
     reason: str
     needs_attention: bool = False
+    cause: str | None = None  # in Moody's own words, of the first job that failed
 
 
 def decide(facts: BatchFacts) -> Decision:  # noqa: PLR0911 - one return per row of the table
@@ -75,9 +77,11 @@ def decide(facts: BatchFacts) -> Decision:  # noqa: PLR0911 - one return per row
     if jobs and len(facts.cancelled_job_ids) == jobs:
         return Decision(BatchStatus.CANCELLED, f"All {counted(jobs, 'job')} cancelled.")
     if facts.error_job_ids:
-        return Decision(BatchStatus.ERROR, f"Not submitted: {_jobs(facts.error_job_ids)}.")
+        said = f"Not submitted: {_jobs(facts.error_job_ids)}."
+        return Decision(BatchStatus.ERROR, said, cause=facts.first_failure)
     if facts.failed_job_ids:
-        return Decision(BatchStatus.FAILED, f"Failed: {_jobs(facts.failed_job_ids)}.")
+        said = f"Failed: {_jobs(facts.failed_job_ids)}."
+        return Decision(BatchStatus.FAILED, said, cause=facts.first_failure)
     if not facts.unfulfilled_config_ids:
         return Decision(BatchStatus.COMPLETED, f"{counted(jobs, 'job')} done.")
     return Decision(BatchStatus.ACTIVE, _unfulfilled(facts), needs_attention=True)
@@ -150,21 +154,33 @@ def patience(batch_type: str) -> timedelta:
 
 
 def doubts(jobs: Sequence[JobInDoubt], *, batch_type: str) -> list[str]:
-    """Return one line per job that will not move by itself: why, and what to do."""
-    return [_doubt(job, batch_type) for job in jobs]
+    """Return one line per job that will not move by itself; what is said of several, once."""
+    lines: list[str] = []
+    names: dict[str, list[str]] = {}
+    for job in jobs:
+        said = _said(job)
+        if said is None:
+            lines.append(f"Job {job['job_id']}{_silence(job, batch_type)}")
+        else:
+            names.setdefault(said, []).append(f"Job {job['job_id']}")
+    return lines + [f"{listed(named, most=_NAMED_IDS)}: {said}" for said, named in names.items()]
 
 
-def _doubt(job: JobInDoubt, batch_type: str) -> str:
-    name = f"Job {job['job_id']}"
+def _said(job: JobInDoubt) -> str | None:
+    """Return what is wrong with Moody's last answer about a job; None where that is not it."""
+    said = job["said_status"]
+    if job["moodys_workflow_id"] is None or said in JobStatus.of_moodys():
+        return None
+    if job["error_message"] or said is None:
+        return job["error_message"]
+    return f"Moody's says {said!r}, which is no status we know; left as it is."
+
+
+def _silence(job: JobInDoubt, batch_type: str) -> str:
     if job["moodys_workflow_id"] is None:
-        return f"{name}{_unsubmitted(job)}"
-    if job["error_message"]:
-        return f"{name}: {job['error_message']}"
-    if job["said_status"] not in {None, *JobStatus.of_moodys()}:
-        said = job["said_status"]
-        return f"{name}: Moody's says {said!r}, which is no status we know; left as it is."
+        return _unsubmitted(job)
     hours = patience(batch_type).total_seconds() / 3600
-    return f"{name} has been {job['status']} for over {hours:.0f} hours: look at it at Moody's."
+    return f" has been {job['status']} for over {hours:.0f} hours: look at it at Moody's."
 
 
 def _unsubmitted(job: JobInDoubt) -> str:

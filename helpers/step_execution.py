@@ -7,7 +7,13 @@ metastore, ``run`` only runs the notebook and may do so beside others.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from helpers import chain_runs
@@ -16,18 +22,46 @@ from helpers.chain_runs import AbandonedChainRun, ChainRun
 from helpers.constants import StepStatus
 from helpers.database import queries, transaction
 from helpers.errors import NotebookError
+from helpers.executor_run import ExecutorRun
 from helpers.identity import person
 from helpers.notebook_run import NotebookOutcome, NotebookRun
 from helpers.notifications import events
 from helpers.records import NotebookResult, Step
+from helpers.settings import redact
 from helpers.workflow_paths import (
     executed_copy_path,
     find_step_notebook,
     relative_to_workflows,
 )
 
+log = logging.getLogger(__name__)
+
 NOTEBOOK_PATH_VARIABLE = "IRP_NOTEBOOK_PATH"
 """Tells a stage notebook which file it is: a kernel knows only its folder."""
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C and a polite end back until the block is over, and then let them strike.
+
+    For the moments between doing something that must be undone and knowing of it, such as a claim.
+    Signals reach the main thread only; in another thread nothing needs to be held.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for held in came:
+            signal.raise_signal(held)
 
 
 class StepExecution:
@@ -40,19 +74,25 @@ class StepExecution:
         *,
         timeout_seconds: float,
         claim: ChainRun | None = None,
+        executor: Executor | None = None,
         on_cell: Callable[[int, int], None] | None = None,
     ) -> None:
+        """Prepare a run; with an executor, one of its workers runs the notebook."""
         self.step = step
         self.notebook = notebook
         self.claim = claim
         self._run_id: int | None = None
         self._run_num: int | None = None
-        self._notebook_run = NotebookRun(
+        prepare = (
+            partial(NotebookRun, on_cell=on_cell)
+            if executor is None
+            else partial(ExecutorRun, executor)
+        )
+        self._notebook_run: NotebookRun | ExecutorRun = prepare(
             notebook,
             executed_copy_path(notebook),
             timeout_seconds=timeout_seconds,
             environment={NOTEBOOK_PATH_VARIABLE: str(notebook)},
-            on_cell=on_cell,
         )
 
     def begin(self) -> None:
@@ -82,8 +122,13 @@ class StepExecution:
         return f"chain from batch {self.claim.batch_id}, {person()}"[:255]
 
     def run(self) -> NotebookOutcome:
-        """Run the notebook; in any thread."""
-        return self._notebook_run.execute()
+        """Run the notebook; in any thread. Whatever goes wrong is an outcome."""
+        try:
+            return self._notebook_run.execute()
+        except Exception as exc:  # noqa: BLE001 - a claim must come to its end
+            problem = redact(f"{type(exc).__name__}: {exc}")
+            log.error("%s could not be run: %s", self.notebook.name, problem)  # noqa: TRY400 - the traceback may hold a secret
+            return NotebookOutcome.stopped(f"The notebook could not be run. {problem}")
 
     def stop(self, reason: str) -> None:
         """End the notebook and everything that it started; from any thread."""
@@ -165,7 +210,7 @@ def prepare_claimed(
             notebook_path=step["notebook_path"],
         )
     except NotebookError as exc:
-        fail_unstarted(claim, str(exc))
+        fail(claim, str(exc))
         raise
     return StepExecution(
         step, notebook, timeout_seconds=timeout_seconds, claim=claim, on_cell=on_cell
@@ -183,8 +228,8 @@ def _step_of(claim: ChainRun) -> Step:
     return step
 
 
-def fail_unstarted(claim: ChainRun, reason: str) -> None:
-    """Record that a claimed hand-over could not be started, and put its card into the outbox."""
+def fail(claim: ChainRun, reason: str) -> None:
+    """Record that a claimed hand-over failed outside its notebook; its card goes to the outbox."""
     with transaction():
         if chain_runs.finish(claim, error=reason):
             events.announce_chain_failure(

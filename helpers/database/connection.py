@@ -8,6 +8,7 @@ errors are translated here and nowhere else. No HTTP request belongs inside a tr
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ _LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE", "PGPORT",
 _CONNECT_TIMEOUT_SECONDS = 10
 _LOCK_TIMEOUT = "10s"  # someone else's lock costs one item of a pass, not the pass
 _POOL_SIZE = 8
+
+# What it warns of is told by the errors raised here; without a handler it would go to stderr.
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 
 _current: ContextVar[Connection | None] = ContextVar("current_connection", default=None)
 _pools: dict[str, ConnectionPool[Connection]] = {}
@@ -57,13 +61,17 @@ def conninfo() -> str:
 
 def _readable(url: str) -> str:
     try:
-        conninfo_to_dict(url)
+        host = str(conninfo_to_dict(url).get("host", ""))
     except psycopg.ProgrammingError:
-        raise SettingsError(
-            "DATABASE_URL cannot be read. Its form is "
-            "postgresql://user:password@host:port/database, special characters %-encoded."
-        ) from None  # psycopg repeats what it cannot parse
-    return url
+        pass  # its message repeats what cannot be parsed
+    else:
+        # An @ in a password that is not encoded makes the rest of the password part of the host.
+        if "://" not in url or "@" not in host:
+            return url
+    raise SettingsError(
+        "DATABASE_URL cannot be read. Its form is "
+        "postgresql://user:password@host:port/database, special characters %-encoded."
+    )
 
 
 @contextmanager
@@ -78,13 +86,13 @@ def translated_errors() -> Iterator[None]:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as exc:
         if isinstance(exc, psycopg.OperationalError) and not _ends_the_connection(exc):
-            raise DatabaseError(_in_words(exc)) from exc
+            raise DatabaseError(_in_words(exc), sqlstate=exc.sqlstate) from exc
         raise DatabaseUnavailableError(
             f"The database cannot be reached: {_in_words(exc)}. Check DATABASE_URL (or PGHOST, "
             "PGDATABASE, …), the password, and that the server is up."
         ) from None  # the cause may repeat what was sent
     except psycopg.Error as exc:
-        raise DatabaseError(_in_words(exc)) from exc
+        raise DatabaseError(_in_words(exc), sqlstate=exc.sqlstate) from exc
 
 
 _CONNECTION_LOST = ("08", "28", "3D", "57P", "53300")  # PostgreSQL's appendix A
@@ -139,6 +147,30 @@ def _open_pool(info: str) -> ConnectionPool[Connection]:
     return pool
 
 
+@contextmanager
+def _discarding_broken(info: str) -> Iterator[None]:
+    """Discard a pool that has lost its server: it would try again ever more rarely, by itself.
+
+    The next call opens a new one at once, or is told why it cannot.
+    """
+    try:
+        yield
+    except PoolTimeout:
+        _discard(info)
+        connect(application_name="batch-monitor").close()  # a pool does not say why it timed out
+        raise
+    except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
+        if isinstance(exc, psycopg.InterfaceError) or _ends_the_connection(exc):
+            _discard(info)
+        raise
+
+
+def _discard(info: str) -> None:
+    pool = _pools.pop(info, None)
+    if pool is not None:
+        pool.close(timeout=0)
+
+
 @atexit.register
 def close_pools() -> None:
     """Close every pooled connection; the next call opens them anew."""
@@ -161,7 +193,7 @@ def transaction() -> Iterator[Connection]:
         yield joined
         return
     info = conninfo()
-    with translated_errors(), _pool(info).connection() as connection:
+    with translated_errors(), _discarding_broken(info), _pool(info).connection() as connection:
         token = _current.set(connection)
         try:
             yield connection

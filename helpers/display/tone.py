@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from helpers.constants import BatchStatus, JobStatus, StepStatus
+from helpers.constants import (
+    BatchStatus,
+    ConfigurationStatus,
+    CycleStatus,
+    JobStatus,
+    NotificationStatus,
+    StepStatus,
+)
 
 
 class Tone(StrEnum):
@@ -17,12 +24,15 @@ class Tone(StrEnum):
     CALM = "calm"
 
 
-# By label, because jobs, batches, steps and chain runs share theirs.
+# By label, because jobs, batches, steps, cards and the rest share theirs.
 _TONES: dict[str, Tone] = {
     JobStatus.FINISHED: Tone.GOOD,
     BatchStatus.COMPLETED: Tone.GOOD,
+    ConfigurationStatus.VALID: Tone.GOOD,
+    NotificationStatus.SENT: Tone.GOOD,
     JobStatus.FAILED: Tone.BAD,
     JobStatus.ERROR: Tone.BAD,
+    NotificationStatus.ABANDONED: Tone.BAD,
     JobStatus.CANCEL_REQUESTED: Tone.WARN,
     JobStatus.CANCELLING: Tone.WARN,
     JobStatus.CANCELLED: Tone.WARN,
@@ -33,9 +43,12 @@ _TONES: dict[str, Tone] = {
     JobStatus.RUNNING: Tone.BUSY,
     JobStatus.INITIATED: Tone.CALM,
     StepStatus.SKIPPED: Tone.CALM,
+    NotificationStatus.SUPPRESSED: Tone.CALM,
+    ConfigurationStatus.NEW: Tone.CALM,
+    CycleStatus.ARCHIVED: Tone.CALM,
 }
 
 
 def tone_of(status: str) -> Tone:
-    """Return the tone of a status of a job, batch, step or chain run; a foreign word warns."""
+    """Return the tone of a status, whatever it is of; a foreign word warns."""
     return _TONES.get(status, Tone.WARN)

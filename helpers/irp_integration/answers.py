@@ -18,12 +18,13 @@ MAX_BODY_BYTES = 4 * 1024 * 1024  # the largest real body seen is a few hundred 
 _MAX_MESSAGE = 300
 _MAX_STATUS = 100
 _DEEPEST = 200
-_DOWN = frozenset({429, 500, 502, 503, 504})
+DOWN_STATUSES = frozenset({429, 500, 502, 503, 504})
+"""HTTP statuses that speak of the host and not of the one job."""
 
 
 def is_down(http_status: int | None) -> bool:
     """Tell whether an answer, or its absence, speaks of the host and not of the one job."""
-    return http_status is None or http_status in _DOWN
+    return http_status is None or http_status in DOWN_STATUSES
 
 
 def job_body(content: bytes, *, http_status: int, workflow_id: str) -> Body:
@@ -126,7 +127,7 @@ def _require_ok(content: bytes, *, http_status: int, about: str) -> None:
                 "this key may not see it, or it is gone."
             )
         case 403:
-            problem = f"Moody's denies access to {about} (403){said}."
+            problem = f"Moody's denies access (403){said}."
         case 429:
             problem = "Moody's asks for fewer requests (429)."
         case 500 | 502 | 503 | 504:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -94,7 +95,8 @@ class IRPClient:
         """
         settings = get_settings()
         _require_settings(settings)
-        self.published = _published_client()
+        patience = min(_LOGIN_SECONDS, settings.monitor_poll_budget_seconds)
+        self.published = _published_client(patience)
         pool = connections or settings.monitor_poll_workers
         self.transport = Transport(self.published.client, connections=pool)
         self.job = _RiskDataJobs(self.transport)
@@ -119,19 +121,24 @@ class IRPClient:
         self.transport.close()
 
 
-def _published_client() -> PublishedIRPClient:
+def _published_client(patience_seconds: float) -> PublishedIRPClient:
     """Return the published client, logged in.
 
     Its login would be tried for twenty minutes on a dead host, and cannot be hurried from outside:
     it runs in a thread that is left to itself when our patience ends.
     """
+    # Imported where it is needed: it brings boto3, which a pass with nothing to poll can spare.
+    from irp_integration import IRPClient as PublishedIRPClient  # noqa: PLC0415
+
     made: queue.SimpleQueue[PublishedIRPClient | MoodysCredentialsError] = queue.SimpleQueue()
-    threading.Thread(target=lambda: made.put(_logged_in()), name="login", daemon=True).start()
+    threading.Thread(
+        target=lambda: made.put(_logged_in(PublishedIRPClient)), name="login", daemon=True
+    ).start()
     try:
-        client = made.get(timeout=_LOGIN_SECONDS)
+        client = made.get(timeout=patience_seconds)
     except queue.Empty:
         raise MoodysCredentialsError(
-            f"Moody's did not answer the login within {_LOGIN_SECONDS:.0f} s. Check "
+            f"Moody's did not answer the login within {patience_seconds:.0f} s. Check "
             "RISK_MODELER_BASE_URL, and whether Moody's is up."
         ) from None
     if isinstance(client, MoodysCredentialsError):
@@ -139,13 +146,13 @@ def _published_client() -> PublishedIRPClient:
     return client
 
 
-def _logged_in() -> PublishedIRPClient | MoodysCredentialsError:
-    # Imported where it is needed: it brings boto3, which a pass with nothing to poll can spare.
-    from irp_integration import IRPClient as PublishedIRPClient  # noqa: PLC0415
-    from irp_integration.exceptions import IRPIntegrationError  # noqa: PLC0415
+def _logged_in(
+    make: Callable[[], PublishedIRPClient],
+) -> PublishedIRPClient | MoodysCredentialsError:
+    from irp_integration.exceptions import IRPIntegrationError  # noqa: PLC0415 - as above
 
     try:
-        return PublishedIRPClient()
+        return make()
     except IRPIntegrationError as exc:
         said, http_status = redact(str(exc)), exc.status_code
     except (AttributeError, ValueError, OSError):  # a login answer, or an address, that is none

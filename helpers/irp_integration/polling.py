@@ -82,6 +82,7 @@ class Poller:
     def __post_init__(self) -> None:
         self._deadline = time.monotonic() + self.budget_seconds
         self._health: dict[Family, _Health] = defaultdict(_Health)
+        self._under_way: dict[int, datetime] = {}  # by job, since when it is asked about
         self._lock = threading.Lock()
         self._results: queue.SimpleQueue[tuple[list[Answer], list[_Task]]] = queue.SimpleQueue()
 
@@ -96,9 +97,28 @@ class Poller:
             for answer in self._answers(pool, tasks):
                 open_questions.pop(answer.question.job_id)
                 yield answer
+            for answer in self._given_up(open_questions.values()):
+                open_questions.pop(answer.question.job_id)
+                yield answer
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         self._account_for(open_questions.values())
+
+    def _given_up(self, unanswered: Iterable[Question]) -> list[Answer]:
+        """Return an answer for each question that a thread still waits for."""
+        with self._lock:
+            since = dict(self._under_way)
+        error = "Moody's did not finish its answer in time."
+        return [
+            Answer(question, since[question.job_id], error=error)
+            for question in unanswered
+            if question.job_id in since
+        ]
+
+    @property
+    def refused_searches(self) -> list[Family]:
+        """Families whose search was refused, so that their jobs were read one by one."""
+        return [family for family, health in self._health.items() if health.search_refused]
 
     def _answers(self, pool: ThreadPoolExecutor, tasks: list[_Task]) -> Iterator[Answer]:
         running = 0
@@ -113,7 +133,7 @@ class Poller:
                     timeout=max(0.0, self._deadline - time.monotonic()) + _GRACE_SECONDS
                 )
             except queue.Empty:
-                return  # a thread hangs in a read that drips; its job is accounted for as unasked
+                return  # a thread hangs in a read that drips
             running -= 1
             yield from answers
 
@@ -130,9 +150,21 @@ class Poller:
         result: tuple[list[Answer], list[_Task]] = ([], [])
         try:
             if self._may_ask(task.family):
+                self._note_begin(task)
                 result = self._searched(task) if len(task.questions) > 1 else self._read(task)
         finally:
+            self._note_end(task)
             self._results.put(result)
+
+    def _note_begin(self, task: _Task) -> None:
+        now = self.clock()
+        with self._lock:
+            self._under_way.update((question.job_id, now) for question in task.questions)
+
+    def _note_end(self, task: _Task) -> None:
+        with self._lock:
+            for question in task.questions:
+                self._under_way.pop(question.job_id, None)
 
     def _may_ask(self, family: Family) -> bool:
         with self._lock:

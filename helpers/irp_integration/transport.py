@@ -7,9 +7,11 @@ deadline that covers the whole answer, however slowly it drips in.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import requests
@@ -28,6 +30,7 @@ READ_SECONDS = 20.0
 _TRIES = 2
 _PAUSE_SECONDS = 0.5  # before the second try, unless Retry-After says otherwise
 _LONGEST_PAUSE_SECONDS = 5.0  # whoever wants us to wait longer is asked in the next pass
+_LEAST_SECONDS = 0.1  # a timeout of nothing is refused
 _PIECE_BYTES = 64 * 1024
 
 
@@ -37,7 +40,7 @@ class PublishedClient(Protocol):
     auth_mode: str
     base_url: str
     session: requests.Session
-    timeout: int
+    timeout: float
 
     def request(self, method: str, path: str, **kwargs: Any) -> requests.Response:
         """Send a request, logging in anew where a bearer token has run out."""
@@ -59,7 +62,7 @@ class Transport:
         """Take over the client's session with a pool for that many concurrent requests."""
         self._client = client
         self._login = threading.Lock()
-        client.timeout = int(READ_SECONDS)
+        client.timeout = math.ceil(READ_SECONDS)
         for scheme in ("https://", "http://"):
             adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
             client.session.mount(scheme, adapter)
@@ -110,18 +113,26 @@ class Transport:
         raw = self._once(method, path, deadline=deadline, **request)
         if raw.http_status != requests.codes.unauthorized or self._client.auth_mode != "bearer":
             return raw
-        with self._login:
+        if not self._login.acquire(timeout=_left(deadline)):
+            raise _BrokenOffError("There was no time left to log in at Moody's anew.")
+        try:
             if self._client.session.headers.get("Authorization") == token:
-                self._renew_login(path)
+                self._renew_login(path, deadline)
+        finally:
+            self._login.release()
         return self._once(method, path, deadline=deadline, **request)
 
-    def _renew_login(self, path: str) -> None:
-        """Let the published client do it: a read that meets a 401 makes it log in."""
+    def _renew_login(self, path: str, deadline: float | None) -> None:
+        """Let the published client do it: a read that meets a 401 makes it log in.
+
+        That is three requests, which share what time is left.
+        """
         from irp_integration.exceptions import (  # noqa: PLC0415 - see client.py: boto3
             IRPAuthenticationError,
             IRPIntegrationError,
         )
 
+        self._client.timeout = max(min(READ_SECONDS, _left(deadline) / 3), _LEAST_SECONDS)
         try:
             self._client.request("GET", path)
         except IRPAuthenticationError as exc:
@@ -133,24 +144,50 @@ class Transport:
             return  # logged in or not, the question itself will tell
 
     def _once(self, method: str, path: str, *, deadline: float | None, **request: Any) -> Raw:
-        left = READ_SECONDS if deadline is None else deadline - time.monotonic()
+        left = _left(deadline)
         if left <= 0:
             raise _BrokenOffError("There was no time left to ask Moody's.")
         try:
-            with self._client.session.request(
-                method,
-                f"{self._client.base_url.rstrip('/')}/{path.lstrip('/')}",
+            with self._client.session.send(
+                self._prepared(method, path, **request),
                 timeout=(min(CONNECT_SECONDS, left), min(READ_SECONDS, left)),
-                stream=True,
                 allow_redirects=False,  # the credentials go to Moody's and nowhere else
-                **request,
+                **self._way,
             ) as response:
                 content = _content(response, time.monotonic() + min(READ_SECONDS, left))
                 return Raw(response.status_code, content, response.headers)
+        except ValueError as exc:  # a base URL or a header that cannot be sent
+            raise MoodysError(
+                f"Moody's cannot be asked: {redact(str(exc))}. Check RISK_MODELER_BASE_URL."
+            ) from None
         except (requests.RequestException, Urllib3Error, OSError) as exc:
             raise _broken(exc) from None  # requests repeats the URL and its query
-        except ValueError as exc:  # a base URL or a header that cannot be sent
-            raise MoodysError(f"Moody's cannot be asked: {redact(str(exc))}.") from None
+
+    def _prepared(self, method: str, path: str, **request: Any) -> requests.PreparedRequest:
+        url = f"{self._client.base_url.rstrip('/')}/{path.lstrip('/')}"
+        asked = requests.Request(method, url, auth=_as_it_is, **request)
+        return self._client.session.prepare_request(asked)
+
+    @cached_property
+    def _way(self) -> dict[str, Any]:
+        """Proxies and certificates, as the environment has them: looked up once, not per request.
+
+        ``Session.request`` does it each time, at the price of half the request's own work.
+        """
+        session, url = self._client.session, self._client.base_url
+        return dict(
+            session.merge_environment_settings(url, {}, stream=True, verify=None, cert=None)
+        )
+
+
+def _left(deadline: float | None) -> float:
+    """Return how many seconds there are for one answer."""
+    return READ_SECONDS if deadline is None else max(deadline - time.monotonic(), 0.0)
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Authenticate with the session's headers alone: a ``.netrc`` would replace them."""
+    return request
 
 
 class _BrokenOffError(MoodysError):

@@ -10,8 +10,10 @@ from typing import Any
 from helpers.database import queries, transaction
 from helpers.display import Tone, moment
 from helpers.monitor.reports import ReconReport, ToDo
+from helpers.text import shorten
 
 _MOST = 50
+_MOST_OF_AN_ERROR = 400
 
 
 def what_waits_for_people(reconciled: ReconReport) -> tuple[list[ToDo], int]:
@@ -34,8 +36,11 @@ def what_waits_for_people(reconciled: ReconReport) -> tuple[list[ToDo], int]:
 
 def _failed_batch(row: dict[str, Any]) -> ToDo:
     about = f"Batch {row['batch_id']} ({row['batch_type']}, {_place(row, row['step_num'])})"
-    said = f"{row['status']} since {moment(row['completed_ts'])}. {row['reason'] or ''}".strip()
-    return ToDo(about, f"{said} Resubmit the jobs, or skip them.", Tone.BAD)
+    said = [f"{row['status']} since {moment(row['completed_ts'])}.", row["reason"]]
+    if row["first_error"]:
+        said.append(f"“{shorten(row['first_error'], _MOST_OF_AN_ERROR)}”")
+    said.append("Resubmit the jobs, or skip them.")
+    return ToDo(about, " ".join(filter(None, said)), Tone.BAD)
 
 
 def _failed_chain(row: dict[str, Any]) -> ToDo:

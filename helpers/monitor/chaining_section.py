@@ -1,59 +1,71 @@
 """Section 4: claim what is due, whoever made it due, and run the notebooks side by side.
 
 Notebooks run in threads; everything that touches the metastore is done by the thread that
-started the pass, but for the heartbeat.
+started the pass, but for the heartbeat. A claim is held until its end is on record: whatever
+cuts the section off, what is still held then is given back.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from helpers import chain_runs, step_execution
 from helpers.batch import read_batch
 from helpers.chain_runs import ChainRun, Heartbeat
 from helpers.display import Progress, progress
-from helpers.errors import BatchMonitoringError, DatabaseUnavailableError, NotebookError
+from helpers.errors import DatabaseError, DatabaseUnavailableError, NotebookError
 from helpers.identity import owner_id
+from helpers.monitor.problems import in_words, survived
 from helpers.monitor.reports import ChainedStep, ChainReport, Remark
 from helpers.notebook_run import NotebookOutcome
 from helpers.records import NotebookResult
 from helpers.settings import Settings, redact
-from helpers.step_execution import StepExecution
+from helpers.step_execution import StepExecution, interrupts_held
 from helpers.workflow_paths import relative_to_workflows
 
 log = logging.getLogger(__name__)
 
 _INTERRUPTED = "The pass that ran this notebook was interrupted; a later pass starts it again."
+_LOST = "This hand-over was lost: its heartbeat could not be renewed."
+_PATIENCE_SECONDS = 30.0  # for a database that restarts; claims outlive 90 s without a heartbeat
+
+_T = TypeVar("_T")
 
 
-def execute_due_steps(*, settings: Settings) -> ChainReport:
+def execute_due_steps(report: ChainReport, *, settings: Settings) -> None:
     """Run every hand-over that is due or whose owner died, at most so many at a time."""
-    report = ChainReport()
+    _note_abandoned(report)
     section = _Section(report, settings)
     try:
-        _note_abandoned(report)
         section.run()
     finally:
-        section.close()
+        with interrupts_held():  # or a second Ctrl-C would leave a kernel or a claim behind
+            section.close()
     report.open_elsewhere = [run for run in chain_runs.open_runs() if run["owner"] != owner_id()]
-    return report
 
 
 def _note_abandoned(report: ChainReport) -> None:
-    for run in step_execution.tidy_up():
-        text = run["error_message"]
-        report.errors.append(Remark(f"Stage {run['stage_num']}, step {run['next_step_num']}", text))
+    with survived("Hand-overs that were given up", report.errors):
+        for run in step_execution.tidy_up():
+            about = f"Stage {run['stage_num']}, step {run['next_step_num']}"
+            report.errors.append(Remark(about, run["error_message"]))
 
 
 @dataclass
 class _Section:
-    """The notebooks that run at this moment."""
+    """The notebooks that run at this moment, and the claims whose end is not on record yet."""
 
     report: ChainReport
     settings: Settings
     running: dict[Future[NotebookOutcome], StepExecution] = field(default_factory=dict)
+    held: dict[int, ChainRun] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         workers = self.settings.monitor_step_workers
@@ -70,26 +82,68 @@ class _Section:
                 return
             done, _ = wait(self.running, return_when=FIRST_COMPLETED)
             for future in done:
-                self._end(future)
+                self._patiently(partial(self._end, future))
+
+    def _patiently(self, action: Callable[[], _T]) -> _T:
+        """Do something with the metastore; while notebooks run, a restart of it is waited for."""
+        give_up = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                with interrupts_held():
+                    return action()
+            except DatabaseUnavailableError:
+                if not self.running or time.monotonic() > give_up:
+                    raise
+            time.sleep(1)
 
     def _start_next(self) -> bool:
         """Start one hand-over; False where none is due."""
-        claim = chain_runs.claim()
+        return self._patiently(self._claim_and_start)
+
+    def _claim_and_start(self) -> bool:
+        claim = None
+        with survived("Next steps", self.report.errors):  # what runs already goes on
+            claim = chain_runs.claim()
         if claim is None:
             return False
-        try:
-            execution = step_execution.prepare_claimed(
-                claim,
-                timeout_seconds=self.settings.monitor_step_timeout_seconds,
-                on_cell=lambda done, total: self._count_cell(claim, done, total),
-            )
-            execution.begin()
-        except NotebookError as exc:
-            self.report.steps.append(_chained(claim, error=str(exc)))
-            return True
+        self.held[claim.id] = claim
         self._heartbeat.add(claim)
-        self.running[self._pool.submit(execution.run)] = execution
+        with self._failing(claim):
+            try:
+                self._start(claim)
+            except NotebookError as exc:  # the hand-over has failed with it
+                self._let_go(claim, _chained(claim, error=str(exc)))
         return True
+
+    def _start(self, claim: ChainRun) -> None:
+        execution = step_execution.prepare_claimed(
+            claim,
+            timeout_seconds=self.settings.monitor_step_timeout_seconds,
+            on_cell=lambda done, total: self._count_cell(claim, done, total),
+        )
+        execution.begin()
+        self.running[self._pool.submit(execution.run)] = execution
+
+    @contextmanager
+    def _failing(self, claim: ChainRun) -> Iterator[None]:
+        """End a hand-over that something else than its notebook brings down: people look first.
+
+        Where not even that can be put on record, the claim stays held, and is given back later.
+        """
+        about = f"Stage {claim.stage_num}, step {claim.next_step_num}"
+        with survived(about, self.report.errors) as errors:
+            yield
+        for error in errors:
+            with survived(about, self.report.errors):
+                step_execution.fail(claim, in_words(error))
+                self._let_go(claim)
+
+    def _let_go(self, claim: ChainRun, step: ChainedStep | None = None) -> None:
+        """Forget a claim whose end is on record."""
+        self._heartbeat.remove(claim)
+        self.held.pop(claim.id)
+        if step is not None:
+            self.report.steps.append(step)
 
     def _count_cell(self, claim: ChainRun, done: int, total: int) -> None:
         if self._bar is None:
@@ -103,34 +157,35 @@ class _Section:
         self._bar.update(1 if done else 0)
 
     def _end(self, future: Future[NotebookOutcome]) -> None:
-        execution = self.running.pop(future)
+        """Put the end of a notebook on record."""
+        execution = self.running[future]
         claim = execution.claim
         assert claim is not None  # noqa: S101 - this section runs claimed hand-overs only
-        try:
+        with self._failing(claim):
             result = execution.finish(future.result())
-        except DatabaseUnavailableError:
-            raise
-        except BatchMonitoringError as exc:
-            log.exception("Stage %s, step %s", claim.stage_num, claim.next_step_num)
-            self.report.errors.append(Remark(f"Chain run {claim.id}", str(exc)))
-        else:
-            self.report.steps.append(_chained(claim, result=result))
-        finally:
-            self._heartbeat.remove(claim)
+            self._let_go(claim, _chained(claim, result=result))
+        self.running.pop(future)
 
     def _lost(self, run_id: int) -> None:
         for execution in list(self.running.values()):
             if execution.claim and execution.claim.id == run_id:
-                execution.stop("This hand-over was lost: its heartbeat could not be renewed.")
+                execution.stop(_LOST)
 
     def close(self) -> None:
         """Stop what still runs, which it does only where the pass was cut off, and give it back."""
+        ended = {future for future in self.running if future.done()}
         for execution in self.running.values():
             execution.stop(_INTERRUPTED)
         self._pool.shutdown(wait=True)
         try:
+            for future in ended:
+                self._end(future)
             for future, execution in self.running.items():
                 execution.release(future.result(), reason=_INTERRUPTED)
+            for claim in self.held.values():
+                chain_runs.release(claim, reason=_INTERRUPTED)
+        except DatabaseError as exc:  # whatever cut the section off is told; claims run out
+            log.error("Claims were not given back, and run out in 90 s: %s", exc)  # noqa: TRY400
         finally:
             self._heartbeat.stop()
             if self._bar is not None:
@@ -141,11 +196,10 @@ def _chained(
     claim: ChainRun, *, result: NotebookResult | None = None, error: str | None = None
 ) -> ChainedStep:
     copy = result["executed_path"] if result else None
-    batch = read_batch(claim.batch_id)
     problem = result["error"] if result else error
     return ChainedStep(
         batch_id=claim.batch_id,
-        cycle_name=batch["cycle_name"],
+        cycle_name=read_batch(claim.batch_id)["cycle_name"],
         stage_num=claim.stage_num,
         from_step_num=claim.from_step_num,
         next_step_num=claim.next_step_num,

@@ -9,7 +9,6 @@ one message.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 import time
@@ -22,12 +21,13 @@ from helpers import batch as batches
 from helpers.constants import BatchStatus
 from helpers.database import queries, transaction
 from helpers.database.migrations import require_migrated
-from helpers.errors import DatabaseUnavailableError
 from helpers.identity import host_name, package_version
 from helpers.irp_integration import IRPClient
 from helpers.monitor.attention import what_waits_for_people
 from helpers.monitor.chaining_section import execute_due_steps
+from helpers.monitor.housekeeping import tidy_up
 from helpers.monitor.polling_section import poll
+from helpers.monitor.problems import survived
 from helpers.monitor.reports import (
     ChainReport,
     FoundReport,
@@ -39,11 +39,12 @@ from helpers.monitor.reports import (
 )
 from helpers.notifications.outbox import Sending, send_due
 from helpers.polling import server_clock
-from helpers.settings import Settings, get_settings, redact
+from helpers.schedule.frozen import MONITOR_NOTEBOOK, STAGING_DIR, is_current
+from helpers.schedule.passes import PassHealth, pass_health
+from helpers.settings import Settings, get_settings
+from helpers.text import counted
 
-log = logging.getLogger(__name__)
-
-_STAGING_DIR = "scheduler_staging_area"  # where jupyter_scheduler runs its copies
+_MOST_ERRORS = 100
 
 
 class Monitor:
@@ -78,7 +79,9 @@ class Monitor:
 
     def poll_jobs(self) -> PollReport:
         """Section 2: ask Moody's about every job that is not settled, and record the answers."""
-        self._polled = poll(self._found.batches, settings=self._settings, client=self._client)
+        self._polled = PollReport()
+        with survived("Polling", self._polled.errors):
+            poll(self._polled, self._found.batches, settings=self._settings, client=self._client)
         return self._polled
 
     def reconcile_batches(self) -> ReconReport:
@@ -87,14 +90,8 @@ class Monitor:
         for batch in self._found.batches:
             if batch["batch_id"] in self._polled.held_elsewhere:
                 continue
-            try:
+            with survived(f"Batch {batch['batch_id']}", report.errors):
                 outcome = batches.reconcile(batch["batch_id"])
-            except DatabaseUnavailableError:
-                raise
-            except Exception as exc:
-                log.exception("Batch %s", batch["batch_id"])
-                report.errors.append(Remark(f"Batch {batch['batch_id']}", redact(str(exc))))
-            else:
                 report.batches.append(ReconciledBatch(batch, outcome))
         self._reconciled = report
         return report
@@ -104,28 +101,27 @@ class Monitor:
         if self._polled.refused:  # the next step would be refused as well, and fail for good
             self._chained = ChainReport(blocked=self._polled.refused)
         else:
-            self._chained = execute_due_steps(settings=self._settings)
+            self._chained = ChainReport()
+            with survived("Next steps", self._chained.errors):
+                execute_due_steps(self._chained, settings=self._settings)
         return self._chained
 
     def summarise(self) -> SummaryReport:
-        """Section 5: send the cards that are due, and put the end of the pass on record."""
-        sending, errors = self._send_cards()
+        """Section 5: send due cards, tidy up now and then, put the end of the pass on record."""
+        sending, errors = Sending(), list[Remark]()
+        with survived("Notifications", errors):
+            sending = send_due()
+        with survived("Housekeeping", errors):
+            errors += tidy_up(self._run_id, settings=self._settings)
         report = self._summary(sending, errors)
-        _log_end(self._run_id, report)
+        with survived("The record of this pass", report.errors):
+            _log_end(self._run_id, report)
         return report
-
-    def _send_cards(self) -> tuple[Sending, list[Remark]]:
-        try:
-            return send_due(), []
-        except DatabaseUnavailableError:
-            raise
-        except Exception as exc:
-            log.exception("Notifications")
-            return Sending(), [Remark("Notifications", redact(str(exc)))]
 
     def _summary(self, sending: Sending, errors: list[Remark]) -> SummaryReport:
         with transaction() as connection:
             work = queries("monitor_runs").open_work(connection)
+        health = pass_health(interval=self._interval)
         to_do, to_do_total = what_waits_for_people(self._reconciled)
         settled = [item.outcome.status for item in self._reconciled.settled]
         completed = settled.count(BatchStatus.COMPLETED)
@@ -149,6 +145,8 @@ class Monitor:
             seconds=time.monotonic() - self._started,
             next_run_ts=self._next_run(any(work.values())),
             active_batches=work["active_batches"],
+            health=health,
+            warnings=self._warnings(health),
         )
 
     def _errors(self) -> list[Remark]:
@@ -159,8 +157,7 @@ class Monitor:
         ]
         return [
             *([Remark("Moody's", polls.refused)] if polls.refused else []),
-            *polls.errors,
-            *polls.remarks,
+            *polls.problems,
             *self._reconciled.errors,
             *failed_steps,
             *self._chained.errors,
@@ -169,8 +166,21 @@ class Monitor:
     def _next_run(self, work_is_left: bool) -> datetime | None:  # noqa: FBT001 - private, one caller
         if not work_is_left:
             return None
-        interval = timedelta(seconds=self._settings.monitor_interval_seconds)
-        return max(self._started_ts + interval, self._clock())
+        return max(self._started_ts + self._interval, self._clock())
+
+    @property
+    def _interval(self) -> timedelta:
+        return timedelta(seconds=self._settings.monitor_interval_seconds)
+
+    def _warnings(self, health: PassHealth) -> list[str]:
+        """Return what is wrong with monitoring itself; this pass is no proof of the next."""
+        warnings = health.warnings(interval=self._interval) if health.age is not None else []
+        if _is_scheduled() and is_current(Path.cwd() / MONITOR_NOTEBOOK.name) is False:
+            warnings.append(
+                "This scheduled copy of the notebook is not the one of the installed package. "
+                "Refresh it: `python -m helpers.schedule update`."
+            )
+        return warnings
 
 
 def run_pass(*, client: Callable[[], IRPClient] = IRPClient) -> SummaryReport:
@@ -198,7 +208,11 @@ def _log_start() -> int:
 def _started_by() -> str:
     if "ipykernel" not in sys.modules:
         return "command"
-    return "scheduled notebook" if _STAGING_DIR in Path.cwd().parts else "notebook"
+    return "scheduled notebook" if _is_scheduled() else "notebook"
+
+
+def _is_scheduled() -> bool:
+    return STAGING_DIR in Path.cwd().parts
 
 
 def _log_end(run_id: int, report: SummaryReport) -> None:
@@ -213,5 +227,13 @@ def _log_end(run_id: int, report: SummaryReport) -> None:
             status_changes=report.transitions,
             chains_run=report.chains_executed,
             cards_sent=report.cards_sent,
-            errors=json.dumps([asdict(error) for error in report.errors]),
+            errors=json.dumps([asdict(error) for error in _for_the_record(report.errors)]),
         )
+
+
+def _for_the_record(errors: list[Remark]) -> list[Remark]:
+    """Return as many errors as a row per minute may hold; each poll is on record by itself."""
+    more = len(errors) - _MOST_ERRORS
+    if more <= 0:
+        return errors
+    return [*errors[:_MOST_ERRORS], Remark("…", f"and {counted(more, 'error')} more.")]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import closing
 
 from helpers.constants import BatchType
 from helpers.database import AdvisoryLocks, LockSpace
@@ -11,7 +12,8 @@ from helpers.display import progress
 from helpers.errors import MoodysCredentialsError, SettingsError
 from helpers.identity import process_name
 from helpers.irp_integration import IRPClient
-from helpers.irp_integration.polling import Answer, Poller, Question
+from helpers.irp_integration.endpoints import Family
+from helpers.irp_integration.polling import Answer, Outage, Poller, Question
 from helpers.monitor.reports import PollReport, Remark
 from helpers.polling import JobToPoll, family_of, jobs_to_poll, record_all, server_clock
 from helpers.records import ActiveBatch
@@ -20,10 +22,13 @@ from helpers.text import counted, listed
 
 
 def poll(
-    batches: Collection[ActiveBatch], *, settings: Settings, client: Callable[[], IRPClient]
-) -> PollReport:
+    report: PollReport,
+    batches: Collection[ActiveBatch],
+    *,
+    settings: Settings,
+    client: Callable[[], IRPClient],
+) -> None:
     """Poll the jobs of these batches, but for those that another pass is polling."""
-    report = PollReport()
     started = time.monotonic()
     ids = [batch["batch_id"] for batch in batches]
     if ids:
@@ -35,7 +40,6 @@ def poll(
             report.held_elsewhere = {i: holders.get(i, "another run") for i in taken}
             _ask(report, settings=settings, client=client)
     report.seconds = time.monotonic() - started
-    return report
 
 
 def _ask(report: PollReport, *, settings: Settings, client: Callable[[], IRPClient]) -> None:
@@ -49,17 +53,20 @@ def _ask(report: PollReport, *, settings: Settings, client: Callable[[], IRPClie
     if not questions:
         return
     batch_of = {job["job_id"]: job["batch_id"] for job in jobs}
+    give_up = time.monotonic() + settings.monitor_poll_budget_seconds  # logging in takes of it
     bar = progress(len(questions), "Polling Moody's", "jobs")
     try:
         with client() as irp_client:
             poller = Poller(
                 irp_client.transport,
                 workers=settings.monitor_poll_workers,
-                budget_seconds=settings.monitor_poll_budget_seconds,
+                budget_seconds=give_up - time.monotonic(),
                 clock=server_clock(),
             )
-            for recorded in record_all(_counting(poller, questions, bar.update)):
-                report.note(recorded, batch_of[recorded.answer.question.job_id])
+            # Closed at once where an interrupt strikes in between, so that no thread asks on.
+            with closing(_counting(poller.ask(questions), bar.update)) as answers:
+                for recorded in record_all(answers):
+                    report.note(recorded, batch_of[recorded.answer.question.job_id])
             _note_gaps(report, poller)
     except (SettingsError, MoodysCredentialsError) as exc:
         report.refused = str(exc)
@@ -69,9 +76,9 @@ def _ask(report: PollReport, *, settings: Settings, client: Callable[[], IRPClie
 
 
 def _counting(
-    poller: Poller, questions: list[Question], count: Callable[[], object]
-) -> Iterator[Answer]:
-    for answer in poller.ask(questions):
+    answers: Iterator[Answer], count: Callable[[], object]
+) -> Generator[Answer, None, None]:
+    for answer in answers:
         count()
         yield answer
 
@@ -80,13 +87,10 @@ def _note_gaps(report: PollReport, poller: Poller) -> None:
     """Say once what is wrong with a host, and how many jobs wait for the next pass."""
     if poller.credentials_error is not None:
         report.refused = str(poller.credentials_error)
-    report.errors += [
-        Remark(
-            f"Moody's {outage.family.name} jobs",
-            f"{outage.reason} {counted(outage.unasked, 'job')} not asked, first in the next pass.",
-        )
-        for outage in poller.outages
-    ]
+    told = {report.refused, *(outage.reason for outage in poller.outages)}
+    report.remarks = [remark for remark in report.remarks if remark.text not in told]
+    report.errors += _outages(poller.outages)
+    report.notes += _refused_searches(poller)
     report.not_asked = report.jobs_due - report.jobs_polled
     if poller.out_of_time:
         text = (
@@ -95,6 +99,34 @@ def _note_gaps(report: PollReport, poller: Poller) -> None:
             "MONITOR_POLL_BUDGET_SECONDS set the pace."
         )
         report.errors.append(Remark("Polling", text))
+
+
+def _outages(outages: Sequence[Outage]) -> list[Remark]:
+    """Name each trouble once, with the families that it has struck."""
+    by_reason: dict[str, list[Outage]] = {}
+    for outage in outages:
+        by_reason.setdefault(outage.reason, []).append(outage)
+    return [
+        Remark(
+            _jobs_of([outage.family for outage in struck]),
+            reason + _not_asked(sum(outage.unasked for outage in struck)),
+        )
+        for reason, struck in by_reason.items()
+    ]
+
+
+def _not_asked(jobs: int) -> str:
+    return f" {counted(jobs, 'job')} not asked, first in the next pass." if jobs else ""
+
+
+def _refused_searches(poller: Poller) -> list[Remark]:
+    families = poller.refused_searches
+    text = "Searching for them was refused, and they were read one by one."
+    return [Remark(_jobs_of(families), text)] if families else []
+
+
+def _jobs_of(families: Sequence[Family]) -> str:
+    return f"Moody's {', '.join(sorted(family.name for family in families))} jobs"
 
 
 def _question(job: JobToPoll) -> Question | None:

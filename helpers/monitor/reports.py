@@ -12,7 +12,10 @@ from helpers.constants import BatchStatus, ChainRunStatus, CycleStatus
 from helpers.display import Report, Tone, moment
 from helpers.polling import Recorded
 from helpers.records import ActiveBatch
+from helpers.schedule.passes import PassHealth
 from helpers.text import counted, listed
+
+_NAMED = 8  # of the things that one remark is about
 
 
 @dataclass(repr=False)
@@ -42,6 +45,14 @@ class Remark:
     text: str
 
 
+def said_once(remarks: list[Remark]) -> list[Remark]:
+    """Return each text once, with all that it is about: a dead host is not a thousand remarks."""
+    about: dict[str, list[str]] = {}
+    for remark in remarks:
+        about.setdefault(remark.text, []).append(remark.about)
+    return [Remark(listed(names, most=_NAMED), text) for text, names in about.items()]
+
+
 @dataclass(repr=False)
 class PollReport(Report):
     """Section 2: what Moody's said."""
@@ -59,6 +70,7 @@ class PollReport(Report):
     not_asked: int = 0  # for want of time, or of an answer from the host
     refused: str | None = None  # Moody's cannot be asked at all: settings or credentials
     errors: list[Remark] = field(default_factory=list)
+    notes: list[Remark] = field(default_factory=list)  # what went another way, and well
     seconds: float = 0.0
 
     def note(self, recorded: Recorded, batch_id: int) -> None:
@@ -73,9 +85,14 @@ class PollReport(Report):
             self.remarks.append(Remark(f"Job {job_id}", recorded.remark))
 
     @property
+    def problems(self) -> list[Remark]:
+        """What is wrong with a host first, then what is odd about single jobs; each thing once."""
+        return said_once(self.errors + self.remarks)
+
+    @property
     def all_remarks(self) -> list[Remark]:
-        """What is wrong with a host first, then what is odd about single jobs."""
-        return self.errors + self.remarks
+        """The problems, and what people should know besides."""
+        return self.problems + self.notes
 
     @property
     def headline(self) -> str:
@@ -260,6 +277,8 @@ class SummaryReport(Report):
     seconds: float
     next_run_ts: datetime | None  # None: nothing is active
     active_batches: int
+    health: PassHealth  # of the passes before this one
+    warnings: list[str] = field(default_factory=list)  # about monitoring itself
 
     @property
     def failed(self) -> bool:

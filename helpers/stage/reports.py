@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from helpers.constants import BatchStatus, JobStatus
 from helpers.display import Report, Tone
 from helpers.records import BatchSubmission, Step
+from helpers.schedule.passes import PassHealth
 from helpers.text import counted
 
 
@@ -58,6 +59,8 @@ class StageSummary(Report):
     batches: list[StageBatch]
     failures: list[FailedJob]
     failures_total: int
+    health: PassHealth
+    warnings: list[str]  # about monitoring itself
 
     def count(self, *statuses: JobStatus) -> int:
         """Return how many jobs of the stage stand in one of these statuses."""
@@ -111,7 +114,7 @@ class SubmissionReport(Report):
     def headline(self) -> str:
         """The submission in one sentence."""
         if not self.submissions:
-            return "Nothing was submitted: this step has no prepared batch."
+            return f"Nothing was {self.verb}: this step has no prepared batch."
         done = sum(item["submitted"] for item in self.submissions)
         failed = sum(item["failed"] for item in self.submissions)
         return f"{counted(done, 'job')} {self.verb}" + (f", {failed:,} failed." if failed else ".")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from helpers.batch import activate_batch, get_batch_jobs, read_batch, submit_batch
+from helpers.batch import batch_to_submit, get_batch_jobs, read_batch, submit_batch
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import queries, transaction
 from helpers.display import progress
@@ -14,10 +14,14 @@ from helpers.errors import JobError, NotebookError
 from helpers.irp_integration import IRPClient
 from helpers.job import complete_job, fail_job, get_job_config
 from helpers.records import BatchSubmission, Step
+from helpers.settings import redact
 from helpers.stage.location import current_place
 from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
 from helpers.stage.summary import stage_batches, summarise_stage
+from helpers.text import shorten, storable_json
 from helpers.workflow_paths import ACTIVE_PREFIX, workflows_dir
+
+_LONGEST_PROBLEM = 2_000  # on the screen; the job keeps more of it
 
 Work = Callable[[dict[str, Any]], Mapping[str, Any] | None]
 """Does the work of one job from its configuration; what it returns goes on record."""
@@ -79,16 +83,20 @@ class StepNotebook:
     def do_work(self, work: Work) -> SubmissionReport:
         """Do the work of each job here, one after another, and record how it went.
 
-        A job whose work raises has FAILED, with that error as its reason; the others go on.
+        A job whose work raises has FAILED, with that error as its reason; the others go on. Calling
+        it again does what is left, and nothing twice.
+
+        Raises:
+            BatchError: another run is doing this work at this moment.
         """
         done = [self._do_batch(batch_id, work) for batch_id in self._open_batches()]
         return SubmissionReport(self.step, done, "done")
 
     def _do_batch(self, batch_id: int, work: Work) -> BatchSubmission:
-        activate_batch(batch_id)
-        jobs = get_batch_jobs(batch_id)
-        due = [j["id"] for j in jobs if not j["skipped"] and j["status"] == JobStatus.INITIATED]
-        problems = [problem for problem in self._do_jobs(due, work) if problem is not None]
+        with batch_to_submit(batch_id):
+            jobs = get_batch_jobs(batch_id)
+            due = [j["id"] for j in jobs if not j["skipped"] and j["status"] == JobStatus.INITIATED]
+            problems = [problem for problem in self._do_jobs(due, work) if problem is not None]
         return BatchSubmission(
             batch_id=batch_id,
             status=read_batch(batch_id)["status"],
@@ -130,15 +138,31 @@ class StepNotebook:
 
 
 def _do_job(job_id: int, work: Work) -> str | None:
-    """Do the work of one job; return what went wrong, or None."""
+    """Do the work of one job and put its end on record; return what went wrong, or None."""
     try:
-        details = work(get_job_config(job_id)["job_configuration_data"] or {})
+        configuration = get_job_config(job_id)["job_configuration_data"] or {}
     except JobError as exc:  # made without a configuration
         fail_job(job_id, str(exc))
         return str(exc)
+    details, problem = _result(work, configuration)
+    try:
+        if problem is None:
+            complete_job(job_id, details)
+        else:
+            fail_job(job_id, problem)
+    except JobError as exc:  # a person ended it meanwhile, or it runs at Moody's
+        return str(exc)
+    return problem and redact(shorten(f"Job {job_id}: {problem}", _LONGEST_PROBLEM))
+
+
+def _result(
+    work: Work, configuration: dict[str, Any]
+) -> tuple[Mapping[str, Any] | None, str | None]:
+    """Return what the work returned, or what went wrong with it."""
+    try:
+        details = work(configuration)
+        if details is not None:
+            storable_json(dict(details))
     except Exception as exc:  # noqa: BLE001 - the work is the notebook's, and its error the job's
-        reason = f"{type(exc).__name__}: {exc}"
-        fail_job(job_id, reason)
-        return f"Job {job_id}: {reason}"
-    complete_job(job_id, details)
-    return None
+        return None, f"{type(exc).__name__}: {exc}"
+    return details, None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from datetime import timedelta
 
 from helpers.database import queries, transaction
 from helpers.records import Step
+from helpers.schedule.passes import pass_health
+from helpers.settings import get_settings
 from helpers.stage.reports import FailedJob, StageBatch, StageSummary
 
 _MOST_FAILURES = 200
@@ -25,7 +28,10 @@ def summarise_stage(step: Step) -> StageSummary:
         batches = stage_batches(step)
     total = rows[0]["total"] if rows else 0
     failures = [FailedJob(**{k: v for k, v in row.items() if k != "total"}) for row in rows]
-    return StageSummary(step, batches, failures, total)
+    interval = timedelta(seconds=get_settings().monitor_interval_seconds)
+    health = pass_health(interval=interval)
+    warnings = health.warnings(interval=interval)
+    return StageSummary(step, batches, failures, total, health, warnings)
 
 
 def stage_batches(step: Step) -> list[StageBatch]:

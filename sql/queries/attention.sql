@@ -7,7 +7,13 @@ SELECT batch.id AS batch_id, batch.batch_type, batch.status::text AS status, bat
         FROM irp_batch_recon_log AS log
         WHERE log.batch_id = batch.id
         ORDER BY log.id DESC
-        LIMIT 1) AS reason
+        LIMIT 1) AS reason,
+       (SELECT job.last_error
+        FROM irp_job AS job
+        WHERE job.batch_id = batch.id AND NOT coalesce(job.skipped, false)
+          AND job.status IN ('FAILED', 'ERROR', 'CANCELLED') AND job.last_error <> ''
+        ORDER BY job.id
+        LIMIT 1) AS first_error
 FROM irp_batch AS batch
 JOIN irp_step AS step ON step.id = batch.step_id
 JOIN irp_stage AS stage ON stage.id = step.stage_id

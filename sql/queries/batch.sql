@@ -79,10 +79,16 @@ SELECT (SELECT count(*) FROM job) AS total_jobs,
        (SELECT count(*) FROM irp_job_configuration WHERE batch_id = :batch_id::int) AS total_configs,
        (SELECT count(*) FROM configuration) AS non_skipped_configs,
        (SELECT count(*) FROM configuration WHERE fulfilled) AS fulfilled_configs,
-       ARRAY(SELECT id FROM configuration WHERE NOT fulfilled ORDER BY id) AS unfulfilled_config_ids;
+       ARRAY(SELECT id FROM configuration WHERE NOT fulfilled ORDER BY id) AS unfulfilled_config_ids,
+       (SELECT last_error FROM irp_job
+        WHERE batch_id = :batch_id::int AND NOT coalesce(skipped, false)
+          AND status IN ('FAILED', 'ERROR') AND last_error <> ''
+        ORDER BY status = 'FAILED', id
+        LIMIT 1) AS first_failure;
 
--- name: jobs_in_doubt(batch_id, terminal, known, stale_after, most)
--- Jobs of one batch that will not move by themselves, with what Moody's last said of them.
+-- name: jobs_in_doubt(batch_id, terminal, known, down, stale_after, most)
+-- Jobs of one batch that will not move by themselves, with what Moody's last said of them. That the
+-- host gave no answer, or one of the HTTP statuses in down, says nothing of the job.
 SELECT job.id AS job_id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
        job.updated_ts, said.job_status AS said_status, said.error_message, said.http_status,
        job.submission_request_id IS NOT NULL AS was_sent, job.last_error,
@@ -99,9 +105,11 @@ WHERE job.batch_id = :batch_id::int
   AND NOT coalesce(job.skipped, false)
   AND NOT coalesce(job.status, 'INITIATED')::text = ANY (:terminal::text[])
   AND (job.moodys_workflow_id IS NULL
-       OR said.error_message IS NOT NULL
+       OR (said.error_message IS NOT NULL
+           AND (job.moodys_workflow_id !~ '^[0-9]+$'
+                OR NOT coalesce(said.http_status = ANY (:down::int[]), true)))
        OR NOT said.job_status = ANY (:known::text[])
-       OR coalesce(job.updated_ts, job.submitted_ts, job.created_ts)
+       OR coalesce(job.updated_ts, job.submitted_ts, job.created_ts, 'epoch')
           < now() - :stale_after::interval)
 ORDER BY job.id
 LIMIT :most::int;

@@ -36,3 +36,25 @@ FROM irp_monitor_run
 WHERE finished_ts IS NOT NULL
 ORDER BY id DESC
 LIMIT 1;
+
+-- name: health(of_late)^
+-- Whether monitoring is on: the last pass that was completed, those of the last hour, the last error.
+SELECT now() AS now_ts,
+       (SELECT finished_ts FROM irp_monitor_run
+        WHERE finished_ts IS NOT NULL ORDER BY started_ts DESC LIMIT 1) AS last_completed_ts,
+       (SELECT count(*) FROM irp_monitor_run
+        WHERE started_ts > now() - interval '1 hour') AS started_last_hour,
+       (SELECT count(finished_ts) FROM irp_monitor_run
+        WHERE started_ts > now() - interval '1 hour') AS completed_last_hour,
+       (SELECT count(*) FROM irp_monitor_run
+        WHERE started_ts > now() - :of_late::interval
+          AND started_by = 'scheduled notebook') AS scheduled_of_late,
+       error.started_ts AS last_error_ts,
+       error.errors -> 0 ->> 'about' AS last_error_about,
+       error.errors -> 0 ->> 'text' AS last_error_text
+FROM (VALUES (1)) AS one (row)
+LEFT JOIN LATERAL (
+    SELECT started_ts, errors FROM irp_monitor_run
+    WHERE started_ts > now() - interval '7 days' AND errors <> '[]'
+    ORDER BY started_ts DESC LIMIT 1
+) AS error ON true;

@@ -10,16 +10,19 @@ WHERE job.batch_id = ANY (:batch_ids::int[])
 ORDER BY job.last_tracked_ts NULLS FIRST, job.id;
 
 -- name: log_polls(job_ids, asked, workflow_ids, statuses, bodies, errors, http_statuses, kept)!
--- Put polls on record, failed ones too; first polls and status changes are kept for good.
+-- Put polls on record, failed ones too; first polls and status changes are kept for good. The bodies
+-- are one JSON array, because quoting JSON again inside a text[] costs more than all the rest.
 INSERT INTO irp_job_tracking_log
     (job_id, tracked_ts, moodys_workflow_id, job_status, tracking_data, error_message, http_status,
      kept)
-SELECT poll.job_id, poll.asked_ts, poll.workflow_id, poll.status, poll.body::jsonb, poll.error,
-       poll.http_status, poll.kept
-FROM unnest(:job_ids::int[], :asked::timestamptz[], :workflow_ids::text[], :statuses::text[],
-            :bodies::text[], :errors::text[], :http_statuses::int[], :kept::boolean[])
+SELECT poll.job_id, poll.asked_ts, poll.workflow_id, poll.status,
+       nullif(poll.body::text, 'null')::jsonb, poll.error, poll.http_status, poll.kept
+FROM ROWS FROM (
+        unnest(:job_ids::int[], :asked::timestamptz[], :workflow_ids::text[], :statuses::text[],
+               :errors::text[], :http_statuses::int[], :kept::boolean[]),
+        json_array_elements(:bodies::json))
     WITH ORDINALITY
-    AS poll (job_id, asked_ts, workflow_id, status, body, error, http_status, kept, position)
+    AS poll (job_id, asked_ts, workflow_id, status, error, http_status, kept, body, position)
 ORDER BY poll.position;
 
 -- name: apply_answers(job_ids, asked, workflow_ids, statuses, reasons, moves_from, moves_to, terminal)
@@ -59,9 +62,9 @@ WHERE job.id = verdict.job_id
 RETURNING job.id AS job_id, job.batch_id, verdict.old_status, job.status::text AS new_status,
           verdict.is_first_poll;
 
--- name: add_log_days(days_ahead)$
--- Make the tracking log's partitions of today and the days ahead, where they are missing.
-SELECT irp_tracking_log_add_days(:days_ahead::int);
+-- name: free_jobs(job_ids)
+-- Those of these jobs that nobody else holds; they are held from now on.
+SELECT id FROM irp_job WHERE id = ANY (:job_ids::int[]) ORDER BY id FOR UPDATE SKIP LOCKED;
 
 -- name: server_time()$
 -- The database's clock, which every host that runs the monitor shares.
