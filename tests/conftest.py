@@ -1,0 +1,149 @@
+"""Databases and stand-ins: real ones, made for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from helpers.database import close_pools
+from helpers.database.migrations import migrate
+from helpers.sandbox.moodys import MoodysStandIn
+from helpers.sandbox.postgres import (
+    database_url,
+    drop_database,
+    embedded_postgres,
+    recreate_database,
+)
+from helpers.sandbox.teams import TeamsStandIn
+from helpers.settings import get_settings
+
+_OURS = ("RISK_MODELER_", "TEAMS_", "MONITOR_", "IRP_", "PG", "DATABASE_URL")
+# Durability is for data that outlives a test.
+_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No setting of the machine reaches a test, and none of a test reaches the next."""
+    for name in list(os.environ):
+        if name.startswith(_OURS):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTHON_DOTENV_DISABLED", "1")
+    get_settings.cache_clear()
+    yield
+    close_pools()
+    get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """A PostgreSQL: the one in TEST_DATABASE_URL, else an embedded one of this test process."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    # Not below pytest's own folder, which later test runs on the machine clear away.
+    with (
+        TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder,
+        embedded_postgres(Path(folder) / "data", settings=_FAST) as url,
+    ):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> Iterator[str]:
+    """The name of a migrated database, to copy from."""
+    name = f"template_{uuid4().hex[:12]}"
+    os.environ["DATABASE_URL"] = recreate_database(server_url, name)
+    get_settings.cache_clear()
+    migrate()
+    close_pools()
+    del os.environ["DATABASE_URL"]
+    get_settings.cache_clear()
+    yield name
+    drop_database(server_url, name)
+
+
+def _use(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def metastore(server_url: str, template: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A migrated metastore of this test's own, in DATABASE_URL; its URL."""
+    name = f"test_{uuid4().hex[:12]}"
+    _use(recreate_database(server_url, name, template=template), monkeypatch)
+    yield database_url(server_url, name)
+    close_pools()
+    drop_database(server_url, name)
+
+
+@pytest.fixture
+def empty_database(server_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A database without a table, in DATABASE_URL; its URL."""
+    name = f"empty_{uuid4().hex[:12]}"
+    _use(recreate_database(server_url, name), monkeypatch)
+    yield database_url(server_url, name)
+    close_pools()
+    drop_database(server_url, name)
+
+
+@pytest.fixture
+def sql(metastore: str) -> Iterator[psycopg.Connection]:
+    """A connection of the test's own to its metastore, to look and to interfere."""
+    with psycopg.connect(metastore, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def workflows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty workflows folder, in IRP_WORKFLOWS_DIR."""
+    folder = tmp_path / "workflows"
+    folder.mkdir()
+    monkeypatch.setenv("IRP_WORKFLOWS_DIR", str(folder))
+    get_settings.cache_clear()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def moodys_server() -> Iterator[MoodysStandIn]:
+    """A stand-in for Moody's for the whole session: use ``moodys``, which begins anew."""
+    with MoodysStandIn() as moodys:
+        yield moodys
+
+
+@pytest.fixture
+def moodys(
+    moodys_server: MoodysStandIn, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MoodysStandIn]:
+    """A Moody's that knows no job yet, in RISK_MODELER_*."""
+    moodys_server.reset()
+    for name, value in moodys_server.environment().items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    yield moodys_server
+    moodys_server.reset()
+
+
+@pytest.fixture(scope="session")
+def teams_server() -> Iterator[TeamsStandIn]:
+    """A stand-in for Teams for the whole session: use ``teams``, which begins anew."""
+    with TeamsStandIn() as teams:
+        yield teams
+
+
+@pytest.fixture
+def teams(teams_server: TeamsStandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[TeamsStandIn]:
+    """A Teams without messages, in TEAMS_WEBHOOK_URL."""
+    teams_server.reset()
+    monkeypatch.setenv("TEAMS_WEBHOOK_URL", teams_server.webhook_url)
+    get_settings.cache_clear()
+    yield teams_server
+    teams_server.reset()

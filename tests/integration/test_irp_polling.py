@@ -1,0 +1,215 @@
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from helpers.irp_integration import IRPClient, transport
+from helpers.irp_integration.endpoints import GEOHAZ, MODEL, RISK_DATA
+from helpers.irp_integration.polling import Answer, Poller, Question
+from helpers.sandbox.misbehaviour import Fault
+
+NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(transport, "_PAUSE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def ask(moodys):
+    """Ask about jobs, with a poller that is then looked at."""
+    made: list[Poller] = []
+    with IRPClient(connections=8) as client:
+
+        def asked(questions, *, budget_seconds=30.0, workers=8) -> tuple[list[Answer], Poller]:
+            poller = Poller(client.transport, workers, budget_seconds, lambda: NOW)
+            made.append(poller)
+            return list(poller.ask(questions)), poller
+
+        yield asked
+
+
+def questions(ids, *, family=MODEL, known="RUNNING") -> list[Question]:
+    return [Question(n, str(i), family, known) for n, i in enumerate(ids, 1)]
+
+
+def by_job(answers: list[Answer]) -> dict[int, str | None]:
+    assert len({a.question.job_id for a in answers}) == len(answers)
+    return {a.question.job_id: a.status for a in answers}
+
+
+def requests_of(moodys, family="model") -> dict[str, int]:
+    return moodys.statistics()["requests"].get(family, {})
+
+
+def test_nothing_to_ask_asks_nothing(ask, moodys):
+    assert ask([])[0] == []
+    assert moodys.statistics()["requests_total"] == 0
+
+
+@pytest.mark.parametrize(("family", "name"), [(MODEL, "model"), (RISK_DATA, "riskdata")])
+def test_unchanged_jobs_of_a_proven_search_cost_a_request_per_hundred(ask, moodys, family, name):
+    ids = moodys.add_jobs(name, 250, status="RUNNING")
+
+    answers, poller = ask(questions(ids, family=family))
+
+    assert set(by_job(answers).values()) == {"RUNNING"}
+    assert len(answers) == 250
+    assert requests_of(moodys, name) == {"search": 3}
+    assert (poller.outages, poller.out_of_time, poller.credentials_error) == ([], 0, None)
+    assert {(a.asked_ts, a.http_status) for a in answers} == {(NOW, 200)}
+
+
+def test_a_job_that_changed_is_read_by_id_so_that_its_full_body_is_on_record(ask, moodys):
+    ids = moodys.add_jobs("model", 10, status="RUNNING")
+    moodys.set_status(ids[3], "FAILED", reason="no exposure")
+
+    answers, _ = ask(questions(ids))
+
+    assert requests_of(moodys) == {"search": 1, "by-id": 1}
+    [failed] = [a for a in answers if a.status == "FAILED"]
+    assert failed.question.workflow_id == str(ids[3])
+    assert failed.body["tasks"]
+
+
+def test_a_job_that_did_not_come_back_is_read_by_id(ask, moodys):
+    ids = moodys.add_jobs("model", 10, status="RUNNING")
+    moodys.misbehave(Fault.IDS_MISSING, kinds={"search"}, job_ids=[str(ids[0]), str(ids[9])])
+
+    answers, _ = ask(questions(ids))
+
+    assert by_job(answers) == dict.fromkeys(range(1, 11), "RUNNING")
+    assert requests_of(moodys) == {"search": 1, "by-id": 2}
+
+
+def test_a_search_that_ignores_its_filter_is_seen_through(ask, moodys):
+    ids = moodys.add_jobs("model", 10, status="RUNNING")
+    moodys.add_jobs("model", 150, status="FINISHED")
+    moodys.misbehave(Fault.FILTER_IGNORED, kinds={"search"})
+
+    answers, _ = ask(questions(ids))
+
+    assert by_job(answers) == dict.fromkeys(range(1, 11), "RUNNING")
+    assert requests_of(moodys) == {"search": 1, "by-id": 10}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"fault": Fault.HTTP_STATUS, "http_status": 400},
+        {"fault": Fault.HTTP_STATUS, "http_status": 431},
+        {"fault": Fault.HTML_403},
+        {"fault": Fault.MALFORMED_JSON},
+        {"fault": Fault.NUL},
+    ],
+)
+def test_a_search_that_is_refused_is_not_tried_for_every_chunk(ask, moodys, fault):
+    ids = moodys.add_jobs("model", 210, status="RUNNING")
+    moodys.misbehave(**fault, kinds={"search"})
+
+    answers, poller = ask(questions(ids), workers=1)
+
+    assert by_job(answers) == dict.fromkeys(range(1, 211), "RUNNING")
+    assert requests_of(moodys) == {"search": 1, "by-id": 210}
+    assert poller.outages == []
+
+
+def test_families_without_a_proven_search_are_read_by_id_side_by_side(ask, moodys):
+    ids = moodys.add_jobs("geohaz", 40, status="RUNNING")
+    moodys.misbehave(Fault.LATENCY, seconds=0.05)
+
+    answers, _ = ask(questions(ids, family=GEOHAZ))
+
+    assert len(answers) == 40
+    assert requests_of(moodys, "geohaz") == {"by-id": 40}
+    assert 2 <= moodys.statistics()["most_in_flight"] <= 8
+
+
+def test_one_bad_job_does_not_keep_the_others(ask, moodys):
+    ids = moodys.add_jobs("geohaz", 10, status="RUNNING")
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=404, job_ids=[str(ids[4])])
+
+    answers, poller = ask([*questions(ids, family=GEOHAZ), Question(99, "N/A", GEOHAZ, "RUNNING")])
+
+    problems = {a.question.job_id: (a.http_status, a.error) for a in answers if a.error}
+    assert set(problems) == {5, 99}
+    assert problems[5][0] == 404
+    assert "no id of a Moody's job" in problems[99][1]
+    assert len(answers) == 11
+    assert poller.outages == []
+
+
+def test_a_family_that_is_down_is_noticed_after_a_few_failures_and_told_once(ask, moodys):
+    ids = moodys.add_jobs("geohaz", 200, status="RUNNING")
+    others = moodys.add_jobs("model", 5, status="RUNNING")
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=503, families={"geohaz"})
+    asked = questions(ids, family=GEOHAZ) + [
+        Question(1_000 + n, str(i), MODEL, "RUNNING") for n, i in enumerate(others)
+    ]
+
+    answers, poller = ask(asked, workers=4)
+
+    [outage] = poller.outages
+    failed = [a for a in answers if a.error is not None]
+    assert outage.family is GEOHAZ
+    assert "503" in outage.reason
+    assert 5 <= len(failed) <= 5 + 4
+    assert outage.unasked == 200 - len(failed)
+    assert sum(a.status == "RUNNING" for a in answers) == 5
+
+
+def test_failures_that_are_not_in_a_row_are_no_outage(ask, moodys):
+    ids = moodys.add_jobs("geohaz", 40, status="RUNNING")
+    bad = [str(i) for n, i in enumerate(ids) if n % 2]
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=503, job_ids=bad)
+
+    answers, poller = ask(questions(ids, family=GEOHAZ), workers=1)
+
+    assert len(answers) == 40
+    assert poller.outages == []
+
+
+def test_refused_credentials_end_the_asking_at_once(ask, moodys):
+    ids = moodys.add_jobs("geohaz", 200, status="RUNNING")
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=401)
+
+    answers, poller = ask(questions(ids, family=GEOHAZ), workers=4)
+
+    assert 1 <= len(answers) <= 4
+    assert "RISK_MODELER_API_KEY" in str(poller.credentials_error)
+    assert (poller.outages, poller.out_of_time) == ([], 0)
+
+
+def test_what_the_budget_does_not_reach_is_counted_and_not_answered(ask, moodys):
+    ids = moodys.add_jobs("geohaz", 60, status="RUNNING")
+    moodys.misbehave(Fault.LATENCY, seconds=0.2)
+
+    answers, poller = ask(questions(ids, family=GEOHAZ), workers=2, budget_seconds=1.0)
+
+    answered = [a for a in answers if a.error is None]
+    assert 0 < len(answered) < 60
+    assert len(answers) + poller.out_of_time == 60
+    assert poller.outages == []
+
+
+def test_the_longest_unasked_are_asked_first(ask, moodys):
+    ids = moodys.add_jobs("geohaz", 20, status="RUNNING")
+
+    answers, _ = ask(questions(ids, family=GEOHAZ), workers=1)
+
+    assert [a.question.job_id for a in answers] == list(range(1, 21))
+
+
+def test_whoever_stops_listening_leaves_no_question_behind(ask, moodys):
+    ids = moodys.add_jobs("geohaz", 200, status="RUNNING")
+    with IRPClient(connections=2) as client:
+        poller = Poller(client.transport, 2, 30.0, lambda: NOW)
+        answers = poller.ask(questions(ids, family=GEOHAZ))
+        next(answers)
+        answers.close()
+        for thread in threading.enumerate():
+            if thread.name.startswith("poll"):
+                thread.join(20)
+
+    assert moodys.statistics()["requests_total"] < 200

@@ -1,0 +1,390 @@
+"""The fourth section of a pass: what it starts, what it refuses, and what it survives."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from helpers import chain_runs
+from helpers.constants import BatchType
+from helpers.database import connection as database_connection
+from helpers.errors import DatabaseUnavailableError
+from helpers.monitor import chaining_section, run_pass
+from helpers.notebook_run import NotebookOutcome
+from helpers.sandbox.seeding import add_batch, add_cycle, add_step
+from helpers.settings import get_settings
+from helpers.step_execution import StepExecution
+from tests.support.notebooks import step_notebook, write_notebook
+from tests.support.passes import active_batch, configure, finished_batch, one_pass, rows, wait_until
+
+CYCLE = "Analysis-2025-Q1"
+GATED = """
+import os, time
+open("started", "w").close()
+while not os.path.exists("gate"):
+    time.sleep(0.02)
+"""
+
+
+@pytest.fixture
+def cycle(metastore, workflows, teams) -> int:
+    return add_cycle(CYCLE)
+
+
+def notebook(workflows: Path, stage_num: int, step_num: int, *cells: str, **how: str) -> Path:
+    return step_notebook(
+        workflows, *cells, cycle=CYCLE, stage_num=stage_num, step_num=step_num, **how
+    )
+
+
+def chains(sql: psycopg.Connection) -> list[tuple]:
+    return rows(sql, "SELECT status::text, error_message FROM irp_chain_run ORDER BY batch_id")
+
+
+def kernels() -> list[int]:
+    """Return the kernels that run below this process."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # or a zombie
+            if any("ipykernel" in part for part in process.cmdline()):
+                found.append(process.pid)
+    return found
+
+
+# --- Nothing follows, and the report says why.
+
+
+def test_where_no_rule_leads_on_that_is_said_and_nothing_is_due(cycle, sql):
+    batch = active_batch(cycle, "Homemade")
+    elsewhere = add_batch(
+        add_step(cycle, stage_num=4, step_num=1), BatchType.GEOHAZ, status="ACTIVE"
+    )
+
+    done = one_pass()
+
+    assert [item.outcome.chain for item in done.reconciled.batches] == [
+        "No chain rule leads on from stage 9, step 1.",
+        "Stage 4, step 1 chains after Analysis, and this batch is GeoHaz.",
+    ]
+    assert "No chain rule leads on from stage 9, step 1." in str(done.reconciled)
+    assert set(done.became) == {batch.batch_id, elsewhere.batch_id}
+    assert (done.chained.steps, chains(sql), done.summary.errors) == ([], [], [])
+
+
+# --- A step that cannot be started: FAILED, a clear reason, a card, and no run of it.
+
+
+def _no_notebook(workflows: Path, cycle: int) -> str:
+    return "Stage 4, step 2 has no notebook: nothing matches Active_Analysis-2025-Q1/notebooks"
+
+
+def _two_candidates(workflows: Path, cycle: int) -> str:
+    notebook(workflows, 4, 2, "1", name="One")
+    notebook(workflows, 4, 2, "1", name="Two")
+    return "has 2 notebooks, and only one may be started: Step_02_One.ipynb, Step_02_Two.ipynb."
+
+
+def _outside(workflows: Path, cycle: int) -> str:
+    outside = write_notebook(workflows.parent / "elsewhere" / "Step_02_X.ipynb", "1")
+    add_step(cycle, stage_num=4, step_num=2, notebook_path=str(outside))
+    return f"{outside} lies outside the workflows folder"
+
+
+@pytest.mark.parametrize("prepare", [_no_notebook, _two_candidates, _outside])
+def test_a_step_without_one_notebook_to_start_fails_with_its_reason_and_a_card(
+    cycle, workflows, teams, sql, prepare
+):
+    step = add_step(cycle, stage_num=4, step_num=1)
+    batch = add_batch(step, BatchType.ANALYSIS, status="ACTIVE")
+    expected = prepare(workflows, cycle)
+    add_step(cycle, stage_num=4, step_num=2)
+
+    done = one_pass()
+
+    [(status, error)] = chains(sql)
+    assert status == "FAILED"
+    assert expected in error
+    [failed] = done.chained.failed
+    assert (failed.batch_id, failed.error, failed.seconds) == (batch.batch_id, error, None)
+    assert [(e.about, e.text) for e in done.summary.errors] == [("Stage 4, step 2", error)]
+    assert error in str(done.summary)
+    assert (done.summary.chains_executed, done.summary.chains_failed) == (0, 1)
+    assert done.summary.cards_sent == len(teams.messages) == 1
+    assert rows(sql, "SELECT count(*) FROM irp_step_run") == [(0,)]
+    assert one_pass().chained.steps == []  # people look first
+
+
+def test_a_step_that_the_cycle_does_not_have_fails_with_its_reason(cycle, sql):
+    step = add_step(cycle, stage_num=4, step_num=1)
+    add_batch(step, BatchType.ANALYSIS, status="ACTIVE")
+
+    done = one_pass()
+
+    error = "The cycle has no step 2 in stage 4: it is not in irp_step."
+    assert chains(sql) == [("FAILED", error)]
+    assert done.chained.failed[0].error == error
+
+
+# --- A notebook that fails.
+
+
+def test_notebooks_that_fail_in_four_ways_fail_alone_each_with_its_own_error(
+    cycle, workflows, teams, sql
+):
+    kinds = [
+        BatchType.EDM_CREATION,
+        BatchType.PORTFOLIO_CREATION,
+        BatchType.MRI_IMPORT,
+        BatchType.REINSURANCE_TREATIES,
+    ]
+    for kind in kinds:
+        finished_batch(cycle, kind)
+    notebook(workflows, 3, 2, "raise ValueError('no such peril <b>')")
+    notebook(workflows, 3, 3, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    notebook(workflows, 3, 4, "1").write_text("no JSON")
+    good = notebook(workflows, 3, 5, "print('fine')")
+
+    done = one_pass()
+
+    errors = {step.next_step_num: step.error for step in done.chained.steps}
+    assert errors.pop(5) is None
+    assert errors[2].endswith("ValueError: no such peril <b>")
+    assert "killed" in errors[3]
+    assert errors[4] == "Step_04_Work.ipynb is no notebook: it does not hold JSON."
+    assert [status for status, _ in chains(sql)] == ["FAILED", "FAILED", "FAILED", "COMPLETED"]
+    assert (done.summary.chains_executed, done.summary.chains_failed) == (4, 3)
+    assert {error.about for error in done.summary.errors} == {
+        f"Stage 3, step {n}" for n in (2, 3, 4)
+    }
+    assert len(done.summary.to_do) == 3
+    runs = "SELECT status::text FROM irp_step_run ORDER BY id"
+    assert sorted(status for (status,) in rows(sql, runs)) == ["COMPLETED"] + ["FAILED"] * 3
+    assert "&lt;b&gt;" in done.chained._repr_html_()
+    assert good.read_bytes()
+    assert kernels() == []
+
+
+def test_a_notebook_that_takes_too_long_is_stopped_and_failed(cycle, workflows, sql, monkeypatch):
+    configure(monkeypatch, monitor_step_timeout_seconds=1)
+    finished_batch(cycle, BatchType.ANALYSIS)
+    notebook(workflows, 4, 2, GATED)
+
+    done = one_pass()
+
+    [(status, error)] = chains(sql)
+    assert status == "FAILED"
+    assert "longest that the notebook may take" in error
+    assert done.chained.failed[0].error == error
+    assert kernels() == []
+
+
+# --- What breaks beside the notebook.
+
+REFUSE = (
+    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+    "RAISE EXCEPTION 'this row is broken'; END $$; CREATE TRIGGER refuse BEFORE "
+)
+
+
+def test_a_hand_over_that_cannot_be_started_fails_and_the_next_one_runs(
+    cycle, workflows, teams, sql
+):
+    finished_batch(cycle, BatchType.ANALYSIS)
+    finished_batch(cycle, BatchType.GROUPING)
+    notebook(workflows, 4, 2, "1")
+    notebook(workflows, 5, 2, "1")
+    [(step,)] = rows(
+        sql,
+        "SELECT s.id FROM irp_step s JOIN irp_stage t ON t.id = stage_id "
+        "WHERE stage_num = 4 AND step_num = 2",
+    )
+    sql.execute(
+        f"{REFUSE} INSERT ON irp_step_run FOR EACH ROW WHEN (NEW.step_id = {step}) "
+        "EXECUTE FUNCTION refuse()"
+    )
+
+    done = one_pass()
+
+    assert chains(sql) == [("FAILED", "this row is broken"), ("COMPLETED", None)]
+    assert [(e.about, e.text) for e in done.chained.errors] == [
+        ("Stage 4, step 2", "this row is broken")
+    ]
+    assert len(teams.messages) == 1
+
+
+def test_a_run_whose_end_cannot_be_logged_is_failed_and_not_run_again(cycle, workflows, teams, sql):
+    finished_batch(cycle, BatchType.ANALYSIS)
+    source = notebook(workflows, 4, 2, "open('ran', 'a').write('x')")
+    sql.execute(f"{REFUSE} UPDATE ON irp_step_run FOR EACH ROW EXECUTE FUNCTION refuse()")
+
+    done = one_pass()
+
+    assert chains(sql) == [("FAILED", "this row is broken")]
+    assert done.chained.errors[0].text == "this row is broken"
+    assert one_pass().chained.steps == []
+    assert source.with_name("ran").read_text() == "x"
+
+
+def test_a_hand_over_that_cannot_even_be_failed_is_given_back(cycle, workflows, sql):
+    finished_batch(cycle, BatchType.ANALYSIS)
+    notebook(workflows, 4, 2, "1")
+    sql.execute(
+        f"{REFUSE} UPDATE ON irp_chain_run FOR EACH ROW WHEN (NEW.status = 'COMPLETED' "
+        "OR NEW.status = 'FAILED') EXECUTE FUNCTION refuse()"
+    )
+
+    done = one_pass()
+
+    assert {e.text for e in done.chained.errors} == {"this row is broken"}
+    [(status, error)] = chains(sql)
+    assert status == "PENDING"
+    assert "a later pass starts it again" in error
+    assert "due; the next pass starts it" in str(done.chained)
+
+
+def test_what_was_given_up_is_told_and_a_broken_one_does_not_stop_the_section(
+    cycle, workflows, teams, sql
+):
+    given_up = finished_batch(cycle, BatchType.ANALYSIS)
+    finished_batch(cycle, BatchType.GROUPING)
+    notebook(workflows, 5, 2, "1")
+    add_step(cycle, stage_num=4, step_num=2)
+    sql.execute(
+        "INSERT INTO irp_chain_run (batch_id, activation_num, stage_num, from_step_num, "
+        "next_step_num, attempt) VALUES (%s, 1, 4, 1, 2, 3)",
+        [given_up.batch_id],
+    )
+    sql.execute(f"{REFUSE} INSERT ON irp_notification FOR EACH ROW EXECUTE FUNCTION refuse()")
+
+    first = one_pass()
+
+    assert [(e.about, e.text) for e in first.chained.errors] == [
+        ("Hand-overs that were given up", "this row is broken")
+    ]
+    assert [status for status, _ in chains(sql)] == ["PENDING", "COMPLETED"]
+
+    sql.execute("DROP TRIGGER refuse ON irp_notification")
+    second = one_pass()
+
+    [error] = second.chained.errors
+    assert error.about == "Stage 4, step 2"
+    assert error.text.startswith("Each of 3 attempts ended with the monitor that ran it.")
+    assert [status for status, _ in chains(sql)] == ["FAILED", "COMPLETED"]
+    assert len(teams.messages) == 1
+
+
+# --- A metastore that goes away while notebooks run.
+
+
+@pytest.fixture
+def away(server_url, metastore):
+    """Takes the metastore away, and brings it back."""
+    name = psycopg.conninfo.conninfo_to_dict(metastore)["dbname"]
+
+    def switch(on: bool) -> None:
+        with psycopg.connect(server_url, autocommit=True) as admin:
+            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {on}")
+            if not on:
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                    [name],
+                )
+
+    yield switch
+    switch(True)
+
+
+@pytest.fixture
+def gated(cycle, workflows) -> Path:
+    """A notebook that is due, and waits for a file beside it."""
+    finished_batch(cycle, BatchType.ANALYSIS)
+    return notebook(workflows, 4, 2, GATED)
+
+
+@pytest.fixture
+def short_patience(monkeypatch):
+    """Connections that give up soon."""
+    monkeypatch.setattr(database_connection, "_CONNECT_TIMEOUT_SECONDS", 1)
+    database_connection.close_pools()
+
+
+def run_aside(failures: list[BaseException]) -> threading.Thread:
+    def run() -> None:
+        try:
+            run_pass()
+        except DatabaseUnavailableError as exc:
+            failures.append(exc)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def test_a_restart_of_the_database_costs_neither_the_notebook_nor_its_result(
+    gated, metastore, away, short_patience, monkeypatch
+):
+    in_vain = threading.Event()
+    finish = StepExecution.finish
+
+    def noticed(execution: StepExecution, outcome: NotebookOutcome) -> object:
+        try:
+            return finish(execution, outcome)
+        except DatabaseUnavailableError:
+            in_vain.set()
+            raise
+
+    monkeypatch.setattr(StepExecution, "finish", noticed)
+    failures: list[BaseException] = []
+    thread = run_aside(failures)
+    wait_until(gated.with_name("started").exists)
+    away(False)
+    gated.with_name("gate").touch()
+    assert in_vain.wait(60)
+    away(True)
+    thread.join(60)
+
+    assert failures == []
+    with psycopg.connect(metastore) as sql:
+        assert chains(sql) == [("COMPLETED", None)]
+        assert rows(sql, "SELECT status::text FROM irp_step_run") == [("COMPLETED",)]
+
+
+@pytest.mark.usefixtures("short_patience")
+def test_a_database_that_stays_away_ends_the_pass_and_stops_its_notebooks(
+    gated, cycle, metastore, away, monkeypatch
+):
+    monkeypatch.setattr(chaining_section, "_PATIENCE_SECONDS", 0.1)
+    finished_batch(cycle, BatchType.GROUPING)
+    other = notebook(get_settings().irp_workflows_dir, 5, 2, GATED)
+    failures: list[BaseException] = []
+    thread = run_aside(failures)
+    wait_until(lambda: gated.with_name("started").exists() and other.with_name("started").exists())
+    away(False)
+    gated.with_name("gate").touch()
+    thread.join(60)
+
+    assert not thread.is_alive()
+    assert [str(e).startswith("The database cannot be reached") for e in failures] == [True]
+    assert kernels() == []
+    away(True)
+    with psycopg.connect(metastore, autocommit=True) as sql:
+        assert [status for status, _ in chains(sql)] == ["RUNNING", "RUNNING"]
+        assert chain_runs.claim() is None  # not before the claims have run out
+        sql.execute("UPDATE irp_chain_run SET heartbeat_ts = now() - interval '91 s'")
+        other.with_name("gate").touch()
+        run_pass()
+        assert [status for status, _ in chains(sql)] == ["COMPLETED", "COMPLETED"]
+
+
+def test_an_empty_batch_completes_at_once_and_hands_over(cycle, workflows, sql):
+    active_batch(cycle, BatchType.GROUPING)
+    notebook(workflows, 5, 2, "1")
+
+    run_pass()
+
+    assert chains(sql) == [("COMPLETED", None)]

@@ -1,0 +1,160 @@
+"""What a pass costs: in time, connections, statements and imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from helpers.constants import BatchType, JobStatus
+from helpers.monitor import run_pass
+from helpers.monitor.reports import SummaryReport
+from helpers.polling import RECORD_CHUNK
+from helpers.sandbox.moodys_bodies import RESOURCE_GROUP_ID
+from helpers.sandbox.seeding import PreparedJob, add_cycle
+from helpers.sandbox.server import ServerProcess, start_process
+from tests.support.passes import active_batch, configure, rows
+
+WORKERS = 32
+# What takes a tenth of a second and more to import.
+HEAVY = {
+    "boto3",
+    "botocore",
+    "irp_integration",
+    "jupyter_client",
+    "matplotlib",
+    "nbclient",
+    "nbconvert",
+    "nbformat",
+    "starlette",
+    "uvicorn",
+    "zmq",
+}
+
+
+@pytest.fixture(scope="module")
+def slow_moodys() -> Iterator[ServerProcess]:
+    """A Moody's in a process of its own that takes 100 ms for each answer."""
+    with start_process("helpers.sandbox.moodys", "--latency", "0.1") as server:
+        yield server
+
+
+@pytest.fixture
+def cycle(metastore, workflows, slow_moodys, monkeypatch) -> int:
+    configure(
+        monkeypatch,
+        risk_modeler_base_url=slow_moodys.url,
+        risk_modeler_resource_group_id=RESOURCE_GROUP_ID,
+        risk_modeler_api_key="sandbox-api-key",
+        monitor_poll_workers=WORKERS,
+    )
+    return add_cycle("Analysis-2025-Q1")
+
+
+def add_running(
+    cycle: int, server: ServerProcess, batch_type: BatchType, family: str, count: int
+) -> None:
+    told = server.control("POST", "jobs", {"family": family, "status": "RUNNING", "count": count})
+    jobs = [PreparedJob(JobStatus.RUNNING, job_id) for job_id in told["jobIds"]]
+    active_batch(cycle, batch_type, jobs)
+
+
+@contextmanager
+def counted_statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Give a list that grows with each statement that is sent."""
+    statements: list[str] = []
+    execute = psycopg.Cursor.execute
+
+    def counting(self: psycopg.Cursor, query: str, *arguments: object, **options: object) -> object:
+        statements.append(str(query))
+        return execute(self, query, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psycopg.Cursor, "execute", counting)
+        yield statements
+
+
+def timed_pass() -> tuple[SummaryReport, float]:
+    started = time.monotonic()
+    summary = run_pass()
+    return summary, time.monotonic() - started
+
+
+@pytest.mark.parametrize(
+    ("batch_type", "family"),
+    [(BatchType.ANALYSIS, "model"), (BatchType.GEOHAZ, "geohaz")],
+    ids=["searched", "by id"],
+)
+def test_a_thousand_jobs_take_seconds_one_pool_and_statements_by_the_chunk(
+    cycle, slow_moodys, monkeypatch, batch_type, family
+):
+    add_running(cycle, slow_moodys, batch_type, family, 10)
+    run_pass()
+    with counted_statements(monkeypatch) as few:
+        run_pass()
+    add_running(cycle, slow_moodys, batch_type, family, 990)
+    before = slow_moodys.control("GET", "statistics")
+
+    with counted_statements(monkeypatch) as many:
+        summary, seconds = timed_pass()
+
+    after = slow_moodys.control("GET", "statistics")
+    assert (summary.jobs_polled, summary.polls_failed, summary.errors) == (1000, 0, [])
+    assert seconds < 10
+    assert after["connections"] - before["connections"] - 1 <= WORKERS  # one asked the statistics
+    assert after["most_in_flight"] <= WORKERS
+    chunks = 1000 // RECORD_CHUNK + 1
+    of_the_second_batch = 12  # what one reconciliation takes
+    assert len(many) - len(few) <= 4 * chunks + of_the_second_batch
+    asked = after["requests_total"] - before["requests_total"]
+    assert asked <= (1000 if family == "geohaz" else 20)
+
+
+def test_ten_times_as_many_batches_are_found_and_counted_without_asking_more_of_moodys(
+    cycle, slow_moodys
+):
+    for _ in range(10):
+        add_running(cycle, slow_moodys, BatchType.ANALYSIS, "model", 10)
+    before = slow_moodys.control("GET", "statistics")["requests_total"]
+
+    summary, _ = timed_pass()
+
+    assert summary.batches_processed == 10
+    assert slow_moodys.control("GET", "statistics")["requests_total"] - before == 1
+
+
+PASS = """
+import sys
+from helpers.monitor import run_pass
+print(run_pass().headline)
+print(*sorted(set(sys.argv[1:]) & set(sys.modules)))
+"""
+
+
+def test_a_pass_where_nothing_is_active_imports_nothing_heavy(metastore, workflows, teams):
+    command = [sys.executable, "-c", PASS, *sorted(HEAVY)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "All is well; nothing is active.\n\n"
+
+
+def test_a_pass_where_nothing_is_active_takes_a_second_in_a_fresh_interpreter(
+    metastore, workflows, teams, sql, record_property
+):
+    def run() -> float:
+        started = time.monotonic()
+        command = [sys.executable, "-m", "helpers.monitor"]
+        subprocess.run(command, capture_output=True, timeout=60, check=True)
+        return time.monotonic() - started
+
+    seconds = min(run() for _ in range(3))
+
+    record_property("seconds", seconds)
+    print(f"an idle pass took {seconds:.2f} s")
+    assert seconds < 2  # measured: 0.7 s on an idle machine
+    assert rows(sql, "SELECT count(*) FROM irp_monitor_run WHERE finished_ts IS NOT NULL") == [(3,)]

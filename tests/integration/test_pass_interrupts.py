@@ -1,0 +1,286 @@
+"""A pass that is interrupted, in each section: no lock, claim or process stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from helpers import chain_runs
+from helpers.constants import BatchType
+from helpers.monitor import Monitor
+from helpers.notebook_executor import execute_next_step
+from helpers.sandbox.misbehaviour import Fault
+from helpers.sandbox.seeding import add_cycle
+from tests.support.notebooks import step_notebook
+from tests.support.passes import active_batch, finished_batch, one_pass, rows, running, wait_until
+
+CYCLE = "Analysis-2025-Q1"
+# Starts a program of its own, which must end with the notebook.
+WAITS = """
+import subprocess, time
+program = subprocess.Popen(["sleep", "600"], start_new_session=True)
+open("started", "w").write(str(program.pid))
+time.sleep(600)
+"""
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Ctrl-C means KeyboardInterrupt, whoever started the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def cycle(metastore, workflows) -> int:
+    return add_cycle(CYCLE)
+
+
+@pytest.fixture
+def waiting(cycle, workflows) -> Path:
+    """The notebook of a step that is due; it waits for ever."""
+    finished_batch(cycle, BatchType.ANALYSIS)
+    return step_notebook(workflows, WAITS, cycle=CYCLE, stage_num=4, step_num=2)
+
+
+@contextlib.contextmanager
+def interrupted_when(condition: Callable[[], object], *, times: int = 1) -> Iterator[None]:
+    """Expect the block to end by Ctrl-C, which comes as soon as the condition holds."""
+
+    def interrupt() -> None:
+        wait_until(condition)
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            yield
+    finally:
+        thread.join()
+
+
+def assert_nothing_is_held(sql) -> None:
+    assert rows(sql, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+    assert rows(
+        sql,
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND state LIKE 'idle in transaction%%'",
+    ) == [(0,)]
+    assert rows(sql, "SELECT count(*) FROM irp_chain_run WHERE owner IS NOT NULL") == [(0,)]
+
+
+def is_gone(program: int) -> bool:
+    try:
+        return psutil.Process(program).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_while_polling(cycle, moodys, sql):
+    batch = active_batch(cycle, BatchType.GEOHAZ, [running(moodys, "geohaz") for _ in range(80)])
+    moodys.misbehave(Fault.HANG)
+    monitor = Monitor()
+    monitor.find_batches()
+
+    with interrupted_when(lambda: moodys.in_flight == 32):
+        monitor.poll_jobs()
+
+    assert_nothing_is_held(sql)
+    moodys.behave()
+    wait_until(lambda: not any(t.name.startswith("poll") for t in threading.enumerate()))
+    assert moodys.statistics()["requests_total"] == 32  # nobody asked on
+    assert rows(sql, "SELECT count(*) FROM irp_job_tracking_log") == [(0,)]
+    assert one_pass().polled.batch_ids == [batch.batch_id]
+
+
+def test_while_reconciling(cycle, sql, metastore):
+    batch = finished_batch(cycle, BatchType.GROUPING_ROLLUP)
+    monitor = Monitor()
+    monitor.find_batches()
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with sql.transaction():
+        sql.execute("SELECT FROM irp_batch FOR UPDATE")
+        with interrupted_when(lambda: rows(sql, waits) == [(1,)]):
+            monitor.reconcile_batches()
+
+    assert_nothing_is_held(sql)
+    assert rows(sql, "SELECT status::text FROM irp_batch") == [("ACTIVE",)]
+    assert rows(sql, "SELECT count(*) FROM irp_batch_recon_log") == [(0,)]
+    assert one_pass().became == {batch.batch_id: "COMPLETED"}
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_while_a_notebook_runs_however_impatiently(waiting, sql, times):
+    monitor = Monitor()
+    monitor.find_batches()
+    monitor.reconcile_batches()
+    started = waiting.with_name("started")
+
+    with interrupted_when(lambda: started.exists() and started.read_text(), times=times):
+        monitor.execute_next_steps()
+
+    assert is_gone(int(started.read_text()))
+    assert not [t for t in threading.enumerate() if t.name == "heartbeat" or "step" in t.name]
+    assert_nothing_is_held(sql)
+    reason = "The pass that ran this notebook was interrupted; a later pass starts it again."
+    assert rows(sql, "SELECT status::text, attempt, error_message FROM irp_chain_run") == [
+        ("PENDING", 1, reason)
+    ]
+    [(status, error)] = rows(sql, "SELECT status::text, error_message FROM irp_step_run")
+    assert (status, error.startswith(reason)) == ("FAILED", True)
+    assert rows(sql, "SELECT count(*) FROM irp_notification") == [(0,)]
+
+
+@pytest.mark.parametrize("run", [Monitor.execute_next_steps, None], ids=["pass", "by hand"])
+def test_at_the_very_moment_of_claiming(waiting, sql, monkeypatch, run):
+    monitor = Monitor()
+    monitor.find_batches()
+    monitor.reconcile_batches()
+    claim = chain_runs.claim
+
+    def claim_and_be_interrupted(**options: object) -> chain_runs.ChainRun | None:
+        claimed = claim(**options)
+        signal.raise_signal(signal.SIGINT)
+        return claimed
+
+    monkeypatch.setattr(chain_runs, "claim", claim_and_be_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(monitor) if run else execute_next_step(waiting)
+
+    assert_nothing_is_held(sql)
+    assert rows(sql, "SELECT status::text, attempt FROM irp_chain_run") == [("PENDING", 1)]
+
+
+def test_while_cards_are_sent(cycle, moodys, teams, sql):
+    active_batch(cycle, BatchType.MRI_IMPORT, [running(moodys, "import", "FAILED")])
+    teams.misbehave(Fault.HANG)
+    monitor = Monitor()
+    monitor.find_batches()
+    monitor.poll_jobs()
+    monitor.reconcile_batches()
+    monitor.execute_next_steps()
+
+    with interrupted_when(lambda: teams.in_flight == 1):
+        monitor.summarise()
+
+    assert_nothing_is_held(sql)
+    assert rows(sql, "SELECT status::text FROM irp_notification") == [("PENDING",)]
+    teams.behave()
+    assert one_pass().summary.cards_sent == 1
+
+
+def test_a_step_that_is_run_by_hand(waiting, sql):
+    monitor = Monitor()
+    monitor.find_batches()
+    monitor.reconcile_batches()
+    started = waiting.with_name("started")
+
+    with interrupted_when(lambda: started.exists() and started.read_text()):
+        execute_next_step(waiting)
+
+    assert is_gone(int(started.read_text()))
+    assert_nothing_is_held(sql)
+    assert rows(sql, "SELECT status::text, attempt FROM irp_chain_run") == [("PENDING", 1)]
+    assert rows(sql, "SELECT status::text FROM irp_step_run") == [("FAILED",)]
+
+
+def test_a_step_run_by_hand_that_cannot_be_logged_gives_its_claim_back(waiting, sql):
+    monitor = Monitor()
+    monitor.find_batches()
+    monitor.reconcile_batches()
+    sql.execute("ALTER TABLE irp_step_run ADD CHECK (run_num > 5)")
+
+    with pytest.raises(Exception, match="violates check constraint"):
+        execute_next_step(waiting)
+
+    assert_nothing_is_held(sql)
+    assert rows(sql, "SELECT status::text FROM irp_chain_run") == [("PENDING",)]
+
+
+# --- The command, as cron and systemd run it.
+
+
+def command(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "helpers.monitor"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+    )
+
+
+def test_the_command_prints_the_summary_and_exits_with_0(cycle, moodys, tmp_path, sql):
+    active_batch(cycle, BatchType.ANALYSIS, [running(moodys, "model")])
+
+    with command(tmp_path) as process:
+        said, complaint = process.communicate(timeout=60)
+
+    assert (process.returncode, complaint) == (0, "")
+    assert said.startswith("All is well; 1 batch is active.\n\n  batches found        1\n")
+    assert "  jobs polled          1\n" in said
+    assert "<" not in said
+    assert rows(sql, "SELECT started_by FROM irp_monitor_run") == [("command",)]
+
+
+def test_the_command_exits_with_1_where_something_went_wrong_and_names_it(cycle, moodys, tmp_path):
+    active_batch(cycle, BatchType.GEOHAZ, [running(moodys, "geohaz")])
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=404)
+
+    with command(tmp_path) as process:
+        said, complaint = process.communicate(timeout=60)
+
+    assert (process.returncode, complaint) == (1, "")
+    assert said.startswith("1 error (Job 1)")
+    assert "Errors encountered\n  Job 1: Moody's does not know job" in said
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [("", "Set DATABASE_URL"), ("postgresql://u:s3cret-word@127.0.0.1:1/x", "cannot be reached")],
+)
+def test_the_command_says_in_one_line_what_is_missing(tmp_path, monkeypatch, url, words):
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    with command(tmp_path) as process:
+        said, complaint = process.communicate(timeout=60)
+
+    assert (process.returncode, said) == (1, "")
+    assert complaint.startswith("Monitoring failed. ")
+    assert words in complaint
+    assert complaint.count("\n") == 1
+    assert "s3cret" not in complaint
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+def test_a_polite_end_of_the_command_gives_the_claim_back_and_leaves_no_process(
+    waiting, tmp_path, sql, signum
+):
+    started = waiting.with_name("started")
+    with command(tmp_path) as process:
+        wait_until(lambda: started.exists() and started.read_text())
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signum)
+        said, complaint = process.communicate(timeout=60)
+
+    assert (process.returncode, said) == (1, "")
+    assert complaint == "Interrupted; the next pass goes on from here.\n"
+    assert is_gone(int(started.read_text()))
+    assert psutil.wait_procs(below, timeout=10)[1] == []
+    assert_nothing_is_held(sql)
+    assert rows(sql, "SELECT status::text, attempt FROM irp_chain_run") == [("PENDING", 1)]
+    [copy] = (waiting.parents[2] / "runs").glob("*.ipynb")
+    nbformat.validate(nbformat.read(copy, as_version=4))

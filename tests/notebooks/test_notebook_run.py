@@ -1,0 +1,541 @@
+"""Runs of real notebooks in real kernels, ended in every way there is."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from helpers import notebook_session
+from helpers.notebook_run import NotebookOutcome, NotebookRun
+from helpers.settings import get_settings
+
+PYTHON = {"name": "python3", "display_name": "Python 3", "language": "python"}
+DEADLINE_SECONDS = 60
+
+# One program of each kind: a plain child, one that ignores SIGTERM, one in a session of its own,
+# and a daemon that has cut every tie to its parent and kept nothing of its environment.
+START_PROGRAMS = """
+import subprocess, sys, time
+from pathlib import Path
+
+note = "import os, time; n = 'started-{}'; open(n + '~', 'w').write(str(os.getpid()));"
+note += "os.rename(n + '~', n); time.sleep(600)"
+stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+daemon = "import os; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0);"
+python = [sys.executable, "-c"]
+started = [
+    subprocess.Popen([*python, note.format(1)]),
+    subprocess.Popen([*python, stubborn + note.format(2)]),
+    subprocess.Popen([*python, note.format(3)], start_new_session=True),
+    subprocess.Popen([*python, daemon + stubborn + note.format(4)], env={}),
+]
+while not all(Path(f"started-{n}").exists() for n in (1, 2, 3, 4)):
+    time.sleep(0.02)
+"""
+PROGRAMS = 4
+WAIT = "open('waiting', 'w').close()\nimport time\ntime.sleep(600)"
+
+
+def write(path: Path, *cells: object, **metadata: object) -> Path:
+    """Write a notebook of these cells; text is code."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nodes = [new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
+    notebook = new_notebook(cells=nodes, metadata={"kernelspec": PYTHON, **metadata})
+    path.write_text(nbformat.v4.writes(notebook), encoding="utf-8")
+    return path
+
+
+def prepared(source: Path, *, timeout_seconds: float = DEADLINE_SECONDS, **options) -> NotebookRun:
+    copy = source.parent / "runs" / f"{source.stem} executed.ipynb"
+    return NotebookRun(source, copy, timeout_seconds=timeout_seconds, **options)
+
+
+def run(source: Path, **options) -> NotebookOutcome:
+    return prepared(source, **options).execute()
+
+
+def cells_of(outcome: NotebookOutcome) -> list[nbformat.NotebookNode]:
+    notebook = nbformat.read(outcome.executed_path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook.cells
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    until = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+
+
+def programs_in(folder: Path) -> list[psutil.Process]:
+    """Return the programs that a notebook in this folder started and that are still there."""
+    alive = []
+    for note in folder.glob("started-?"):
+        try:
+            process = psutil.Process(int(note.read_text()))
+            if process.status() != psutil.STATUS_ZOMBIE:
+                alive.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return alive
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_open() -> Iterator[None]:
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    gc.collect()  # what was not closed warns now, and a warning is an error
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def test_runs_all_cells_in_the_folder_of_the_notebook(tmp_path):
+    source = write(
+        tmp_path / "Übung 1.ipynb",
+        new_markdown_cell("# Title"),
+        "import os, sys; print(os.getcwd()); print('warned', file=sys.stderr)",
+        "",
+        "print(os.environ['IRP_NOTEBOOK_PATH'], os.environ['JPY_SESSION_NAME'])",
+    )
+    before = source.read_bytes()
+    counted: list[tuple[int, int]] = []
+
+    outcome = run(
+        source,
+        environment={"IRP_NOTEBOOK_PATH": "here"},
+        on_cell=lambda done, total: counted.append((done, total)),
+    )
+
+    assert outcome.error is None
+    assert outcome.stdout == f"{tmp_path}\nhere {source}\n"
+    assert outcome.stderr == "warned\n"
+    assert 0 < outcome.execution_seconds < DEADLINE_SECONDS
+    assert [cell.get("execution_count") for cell in cells_of(outcome)] == [None, 1, None, 2]
+    assert counted == [(0, 2), (1, 2), (2, 2)]
+    assert source.read_bytes() == before
+    assert files_in(tmp_path) == {"Übung 1.ipynb", "Übung 1 executed.ipynb"}
+
+
+FAILURES = {  # the second line of the cell, what people read, how long it may take
+    "raises": ("raise KeyError('portfolio')", r": KeyError: 'portfolio'$", 60),
+    "raises at length": ("raise OSError('x' * 9000 + 'cause')", r"OSError: x+ \[…\] x+cause$", 60),
+    "raises nothing to say": ("raise RuntimeError", r"”: RuntimeError$", 60),
+    "raises colours": (r"raise OSError('\x1b[31mred\x1b[0m\x00')", r"”: OSError: red$", 60),
+    "takes too long": ("import time; time.sleep(600)", r"was stopped after .* 3 seconds, the", 3),
+    "will not be ended": (
+        "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)",
+        r"was stopped after .* 3 seconds, the",
+        3,
+    ),
+    "ends its kernel": ("import os; os._exit(7)", r"the kernel ended by itself, with status 7", 60),
+    "kills its kernel": ("import os; os.kill(os.getpid(), 9)", r"SIGKILL\), perhaps .*memory", 60),
+    "kills its group": ("import os; os.killpg(0, 9)", r"SIGKILL\), perhaps .*memory", 60),
+    "crashes its kernel": ("import os; os.abort()", r"the kernel crashed \(SIGABRT\)", 60),
+    "asks for input": ("input()", r"StdinNotImplementedError", 60),
+}
+
+
+@pytest.mark.parametrize(("cell", "error", "seconds"), FAILURES.values(), ids=FAILURES)
+def test_a_failure_names_its_cell_and_leaves_a_copy(tmp_path, cell, error, seconds):
+    stale = new_code_cell("print('never')", outputs=[new_output("stream", text="old")])
+    source = write(tmp_path / "a.ipynb", "print('first')", f"# Load it\n{cell}", stale)
+    before = source.read_bytes()
+
+    outcome = run(source, timeout_seconds=seconds)
+
+    assert outcome.error.startswith("Cell 2 “# Load it”")
+    assert re.search(error, outcome.error)
+    assert len(outcome.error) <= 4000
+    assert "\n" not in outcome.error
+    assert outcome.stdout == "first\n"
+    first, failed, unreached = cells_of(outcome)
+    assert first.outputs[0].text == "first\n"
+    assert failed.outputs[-1].output_type == "error"
+    assert unreached.outputs == []
+    assert source.read_bytes() == before
+
+
+ENDINGS = {  # the last cell, what the run must report, how long it may take
+    "finishes": ("pass", None, 60),
+    "raises": ("1 / 0", "ZeroDivisionError", 60),
+    "takes too long": (WAIT, "was stopped after", 6),
+    "ends its kernel": ("import os; os._exit(0)", "ended by itself", 60),
+    "kills its kernel": ("import os; os.kill(os.getpid(), 9)", "SIGKILL", 60),
+}
+
+
+@pytest.mark.parametrize(("cell", "error", "seconds"), ENDINGS.values(), ids=ENDINGS)
+def test_nothing_that_a_notebook_started_outlives_it(tmp_path, cell, error, seconds):
+    source = write(tmp_path / "a.ipynb", START_PROGRAMS, cell)
+
+    outcome = run(source, timeout_seconds=seconds)
+
+    assert (error is None) if outcome.error is None else (error in outcome.error)
+    assert len(list(tmp_path.glob("started-?"))) == PROGRAMS
+    assert programs_in(tmp_path) == []
+
+
+def test_a_notebook_that_ends_well_runs_its_exit_handlers(tmp_path):
+    cell = "import atexit; atexit.register(lambda: open('handled', 'w').close())"
+    run(write(tmp_path / "a.ipynb", cell))
+    assert (tmp_path / "handled").exists()
+
+
+def test_stop_ends_a_run_and_all_that_it_started(tmp_path):
+    source = write(tmp_path / "a.ipynb", START_PROGRAMS, f"print('so far', flush=True)\n{WAIT}")
+    stoppable = prepared(source)
+
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(stoppable.execute)
+        wait_until((tmp_path / "waiting").exists)
+        stoppable.stop("The hand-over was lost.")
+        stoppable.stop("A second reason.")
+        outcome = future.result(DEADLINE_SECONDS)
+
+    assert outcome.error == (
+        "The hand-over was lost. Cell 2 “print('so far', flush=True)” was running."
+    )
+    assert outcome.stdout == "so far\n"
+    assert cells_of(outcome)[1].outputs[-1].ename == "Stopped"
+    assert programs_in(tmp_path) == []
+
+
+def test_stop_before_the_start_runs_nothing(tmp_path):
+    called = []
+    source = write(tmp_path / "a.ipynb", "open('ran', 'w')")
+    stopped = prepared(source, on_cell=lambda *counts: called.append(counts))
+    stopped.stop("Not today.")
+
+    assert stopped.execute() == NotebookOutcome.stopped("Not today.")
+    assert called == []
+    assert files_in(tmp_path) == {"a.ipynb"}
+
+
+def test_stop_while_the_kernel_starts(tmp_path):
+    source = write(tmp_path / "a.ipynb", "open('ran', 'w')")
+    stoppable = prepared(source)
+    before = set(psutil.Process().children(recursive=True))
+
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(stoppable.execute)
+        wait_until(lambda: set(psutil.Process().children(recursive=True)) - before)
+        stoppable.stop("Not today.")
+        outcome = future.result(DEADLINE_SECONDS)
+
+    assert outcome.error == "Not today."
+    assert not (tmp_path / "ran").exists()
+    assert set(psutil.Process().children(recursive=True)) == before
+
+
+def test_stop_after_the_end_changes_nothing(tmp_path):
+    finished = prepared(write(tmp_path / "a.ipynb", "1"))
+    outcome = finished.execute()
+    finished.stop("Too late.")
+    assert outcome.error is None
+
+
+def test_a_deadline_that_the_start_misses(tmp_path):
+    outcome = run(write(tmp_path / "a.ipynb", "open('ran', 'w')"), timeout_seconds=0.05)
+    assert re.fullmatch(r"The kernel had not started after 0\.1 seconds, the .*", outcome.error)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("", "does not hold JSON"),
+        ("{ cut off", "does not hold JSON"),
+        (b"\xff\xfe\x00", "does not hold JSON"),
+        ("[]", "is no notebook that can be run"),
+        ('{"a": 1}', "is no"),
+        ('{"nbformat": 99, "nbformat_minor": 0, "metadata": {}, "cells": []}', "version 99"),
+        ('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "cells"),
+        ('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [3]}', "is no"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_what_is_no_notebook_is_told_in_a_sentence(tmp_path, content, error):
+    source = tmp_path / "a.ipynb"
+    if content is not None:
+        source.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    outcome = run(source)
+
+    assert outcome.error.startswith("a.ipynb ")
+    assert error in outcome.error
+    assert outcome.executed_path is None
+    assert files_in(tmp_path) <= {"a.ipynb"}
+
+
+def test_runs_a_notebook_without_cell_ids_and_kernel(tmp_path):
+    source = tmp_path / "old.ipynb"
+    cell = {"cell_type": "code", "metadata": {}, "source": ["print(1)"], "outputs": []}
+    cells = [cell | {"execution_count": 3}, cell | {"execution_count": None, "unheard": "of"}]
+    source.write_text(
+        json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells})
+    )
+    outcome = run(source)
+    assert (outcome.error, outcome.stdout) == (None, "1\n1\n")
+
+
+@pytest.mark.parametrize(("cell", "error"), [("1", None), ("1 / 0", "ZeroDivisionError")])
+def test_a_copy_that_cannot_be_written_is_told_beside_the_notebooks_own_error(
+    tmp_path, cell, error
+):
+    source = write(tmp_path / "a.ipynb", cell)
+    (tmp_path / "runs").write_text("a file where the folder should be")
+
+    outcome = run(source)
+
+    assert outcome.executed_path is None
+    assert outcome.error.endswith(f"could not be written to {tmp_path / 'runs'}: File exists.")
+    if error:
+        assert outcome.error.startswith(f"Cell 1 “1 / 0”: {error}")
+    assert files_in(tmp_path) == {"a.ipynb", "runs"}
+
+
+def test_no_secret_reaches_the_outcome_or_the_copy(tmp_path, monkeypatch):
+    secret = "s3cret&token"
+    monkeypatch.setenv("RISK_MODELER_API_KEY", secret)
+    get_settings.cache_clear()
+    source = write(
+        tmp_path / "a.ipynb",
+        "import os, sys, time; key = os.environ['RISK_MODELER_API_KEY']",
+        "sys.stdout.write(key[:5]); sys.stdout.flush(); time.sleep(0.5); print(key[5:])",
+        "print(key, file=sys.stderr)",
+        "from IPython.display import HTML, JSON, display\nimport html",
+        "display(HTML(html.escape(key)), JSON({key: [key]}))\nkey",
+        "raise ValueError(key)",
+    )
+
+    outcome = run(source)
+
+    assert outcome.error == "Cell 6 “raise ValueError(key)”: ValueError: ***"
+    assert (outcome.stdout, outcome.stderr) == ("***\n", "***\n")
+    text = outcome.executed_path.read_text()
+    assert "***" in text
+    for spelling in ("s3cret", "token"):
+        assert spelling not in text
+
+
+def test_what_is_shown_has_no_terminal_sequences_and_keeps_markup_as_text(tmp_path):
+    source = write(tmp_path / "a.ipynb", r"print('\x1b[31m<script>alert(1)</script>\x1b[0m')")
+    outcome = run(source)
+    assert outcome.stdout == "<script>alert(1)</script>\n"
+    assert cells_of(outcome)[0].outputs[0].output_type == "stream"
+
+
+def test_a_runaway_loop_does_not_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook_session, "_MOST_STREAM", 1000)
+    lines = "for _ in range(50):\n    print('x' * 999, flush=True); time.sleep(0.01)"
+    outcome = run(write(tmp_path / "a.ipynb", f"import time\n{lines}", "print('more')"))
+    assert outcome.error is None
+    assert len(outcome.stdout) < 20_000
+    assert outcome.stdout.endswith("[What this notebook wrote from here on was not kept.]\n")
+
+
+def test_tags_mean_what_they_mean_to_nbclient(tmp_path):
+    counted = []
+    source = write(
+        tmp_path / "a.ipynb",
+        new_code_cell("1 / 0", metadata={"tags": ["raises-exception"]}),
+        new_code_cell("open('ran', 'w')", metadata={"tags": ["skip-execution"]}),
+        "print('went on')",
+    )
+    outcome = run(source, on_cell=lambda *counts: counted.append(counts))
+    assert (outcome.error, outcome.stdout) == (None, "went on\n")
+    assert counted == [(0, 2), (1, 2), (2, 2)]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_python_kernel_of_another_machine_is_replaced_and_that_is_said(tmp_path):
+    spec = {"name": "irp-laptop", "display_name": "IRP", "language": "python"}
+    outcome = run(write(tmp_path / "a.ipynb", "print(1)", kernelspec=spec))
+    assert (outcome.error, outcome.stdout) == (None, "1\n")
+    assert "“irp-laptop” is not installed on this machine" in outcome.stderr
+    assert "python -m ipykernel install --user --name irp-laptop" in outcome.stderr
+    used = nbformat.read(outcome.executed_path, as_version=4).metadata.kernelspec
+    assert used.name == "python3"
+
+
+def test_a_kernel_of_another_language_that_is_missing_is_refused(tmp_path):
+    spec = {"name": "ir", "display_name": "R", "language": "R"}
+    outcome = run(write(tmp_path / "a.ipynb", "1", kernelspec=spec))
+    assert outcome.error.startswith("The kernel “ir” is not installed on this machine. Install it")
+    assert outcome.executed_path is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "error"),
+    [
+        ([sys.executable, "-m", "no_such_kernel", "{connection_file}"], "No module named no_such"),
+        (["/no/such/python", "{connection_file}"], "No such file or directory: '/no/such/python'"),
+    ],
+)
+def test_a_kernel_that_cannot_start_says_why(tmp_path, monkeypatch, argv, error):
+    folder = tmp_path / "jupyter" / "kernels" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Broken"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    spec = {"name": "broken", "display_name": "Broken", "language": "python"}
+    outcome = run(write(tmp_path / "a.ipynb", "1", kernelspec=spec))
+    assert outcome.error.startswith("The kernel “broken” did not start: ")
+    assert error in outcome.error
+
+
+def test_runs_where_the_path_of_the_temporary_folder_is_long(tmp_path, monkeypatch):
+    folder = tmp_path / ("é" * 60)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    outcome = run(write(tmp_path / "a.ipynb", "print(1)"))
+    assert (outcome.error, outcome.stdout) == (None, "1\n")
+    assert list(folder.iterdir()) == []
+
+
+def test_runs_side_by_side_without_leaving_files_or_threads_open(tmp_path):
+    run(write(tmp_path / "first.ipynb", "1"))  # what is opened once and kept
+    files, threads = psutil.Process().num_fds(), threading.active_count()
+    sources = [write(tmp_path / str(n) / "a.ipynb", f"print({n})") for n in range(4)]
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(run, sources))
+
+    assert [outcome.stdout for outcome in outcomes] == ["0\n", "1\n", "2\n", "3\n"]
+    gc.collect()
+    assert psutil.Process().num_fds() == files
+    assert threading.active_count() == threads
+
+
+def test_an_error_of_the_callback_comes_out_and_leaves_a_copy(tmp_path):
+    def fail(done: int, total: int) -> None:
+        raise LookupError(done, total)
+
+    source = write(tmp_path / "a.ipynb", START_PROGRAMS)
+    with pytest.raises(LookupError):
+        run(source, on_cell=fail)
+    assert "a executed.ipynb" in files_in(tmp_path)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from helpers.notebook_run import NotebookRun
+source = Path(sys.argv[1])
+run = NotebookRun(source, source.with_name("executed.ipynb"), timeout_seconds=60)
+print(run.execute())
+"""
+
+
+@pytest.fixture
+def monitor(tmp_path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of its own that runs a notebook which has started its programs and waits."""
+    source = write(tmp_path / "a.ipynb", START_PROGRAMS, WAIT)
+    (tmp_path / "tmp").mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(source)],
+        env=os.environ | {"TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        wait_until((tmp_path / "waiting").exists)
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM], ids=lambda s: s.name)
+def test_all_is_ended_when_the_monitor_is_killed(tmp_path, monitor, signum):
+    below = psutil.Process(monitor.pid).children(recursive=True)  # the watchdog, the kernel, …
+    assert len(programs_in(tmp_path)) == PROGRAMS
+
+    monitor.send_signal(signum)
+    assert monitor.wait(DEADLINE_SECONDS) == -signum
+
+    wait_until(lambda: not programs_in(tmp_path))
+    assert psutil.wait_procs(below, timeout=DEADLINE_SECONDS)[1] == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_an_interrupt_cleans_up_and_comes_out(tmp_path, monitor):
+    monitor.send_signal(signal.SIGINT)
+    _, complaint = monitor.communicate(timeout=DEADLINE_SECONDS)
+
+    assert monitor.returncode == -signal.SIGINT
+    assert complaint.rstrip().endswith(b"KeyboardInterrupt")
+    assert programs_in(tmp_path) == []
+    assert list((tmp_path / "tmp").iterdir()) == []
+    error = nbformat.read(tmp_path / "executed.ipynb", as_version=4).cells[1].outputs[-1]
+    assert error.evalue.startswith("Interrupted. Cell 2")
+
+
+def test_an_interrupt_of_the_whole_terminal_is_survived_by_the_watchdog(tmp_path, monitor):
+    (watchdog,) = psutil.Process(monitor.pid).children()
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        watchdog.send_signal(signum)
+    monitor.kill()
+    wait_until(lambda: not programs_in(tmp_path))
+    assert psutil.wait_procs([watchdog], timeout=DEADLINE_SECONDS)[1] == []
+
+
+INNER = """
+from pathlib import Path
+from helpers.notebook_run import NotebookRun
+inner = Path("inner/b.ipynb").resolve()
+"""
+
+
+def test_runs_from_within_a_kernel_in_its_main_thread_and_in_others(tmp_path):
+    """A kernel's main thread has an event loop that runs; the monitor lives in one."""
+    write(tmp_path / "inner" / "b.ipynb", "print('inside')")
+    execute = "NotebookRun(inner, inner.with_name('copy.ipynb'), timeout_seconds=60).execute()"
+    source = write(
+        tmp_path / "a.ipynb",
+        INNER,
+        f"print({execute}.stdout)",
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(1) as pool:\n"
+        f"    print(pool.submit(lambda: {execute}).result().stdout)",
+    )
+    outcome = run(source)
+    assert (outcome.error, outcome.stdout) == (None, "inside\n\ninside\n\n")
+    assert outcome.stderr == ""
+
+
+def test_the_end_of_an_outer_notebook_ends_the_inner_one(tmp_path):
+    write(tmp_path / "inner" / "b.ipynb", START_PROGRAMS, WAIT)
+    execute = "NotebookRun(inner, inner.with_name('copy.ipynb'), timeout_seconds=60).execute()"
+    source = write(tmp_path / "a.ipynb", INNER, execute)
+    # The inner run's own folder stays where both were ended at once; not in the system's.
+    stoppable = prepared(source, environment={"TMPDIR": str(tmp_path)})
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(stoppable.execute)
+        wait_until((tmp_path / "inner" / "waiting").exists)
+        stoppable.stop("Enough.")
+        outcome = future.result(DEADLINE_SECONDS)
+    assert outcome.error.startswith("Enough. Cell 2")
+    assert len(list((tmp_path / "inner").glob("started-?"))) == PROGRAMS
+    assert programs_in(tmp_path / "inner") == []
+
+
+def test_importing_it_costs_nothing_that_an_empty_pass_would_have_to_pay():
+    script = "import sys, helpers.notebook_run; print(*{'nbformat', 'zmq'} & set(sys.modules))"
+    command = [sys.executable, "-c", script]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"\n"

@@ -1,0 +1,16 @@
+"""Wait for what another thread or process does: on a condition, within a bound."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+PATIENCE_SECONDS = 20.0
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Return once the condition holds; raises AssertionError where it does not within the bound."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)

@@ -1,0 +1,364 @@
+"""What people see: tones, times, and every report as text and as HTML."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from enum import StrEnum
+from html.parser import HTMLParser
+from io import StringIO
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from helpers import constants
+from helpers.batch import Reconciliation
+from helpers.constants import BatchStatus, BatchType, JobStatus, NotificationKind
+from helpers.display import Report, Tone, duration, moment, progress, tone_of
+from helpers.display.rendering import ids, labels, tally
+from helpers.display.tone import _TONES
+from helpers.monitor.reports import (
+    ChainedStep,
+    ChainReport,
+    FoundReport,
+    PollReport,
+    ReconciledBatch,
+    ReconReport,
+    Remark,
+    SummaryReport,
+    ToDo,
+    Transition,
+)
+from helpers.stage.reports import FailedJob, StageBatch, StageSummary, StepReport, SubmissionReport
+
+NOON = datetime(2025, 3, 1, 12, 0, 0, tzinfo=UTC)
+HOSTILE = "<script>alert('x')</script> & \"q\" {{ report }} \x1b[31mred\x00\u202e %s"
+SEEN = "<script>alert('x')</script> & \"q\" {{ report }} red %s"
+STATUS_ENUMS = [
+    enum
+    for _, enum in inspect.getmembers(constants, inspect.isclass)
+    if issubclass(enum, StrEnum) and enum not in {StrEnum, BatchType, NotificationKind}
+]
+
+
+@pytest.mark.parametrize("status", [status for enum in STATUS_ENUMS for status in enum])
+def test_every_status_has_a_tone_on_purpose(status):
+    assert str(status) in _TONES
+
+
+def test_only_success_is_good_and_a_foreign_word_warns():
+    good = {status for enum in STATUS_ENUMS for status in enum if tone_of(status) is Tone.GOOD}
+    assert good == {"FINISHED", "COMPLETED", "VALID", "SENT"}
+    assert tone_of("EXPLODED") is Tone.WARN
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "—"),
+        (0, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.94, "9.9 s"),
+        (12.4, "12 s"),
+        (59.6, "1 min 0 s"),  # never 60 s
+        (185, "3 min 5 s"),
+        (3599.7, "1 h 0 min"),
+        (7800, "2 h 10 min"),
+        (90_000, "25 h 0 min"),
+        (timedelta(minutes=3, seconds=5), "3 min 5 s"),
+    ],
+)
+def test_a_duration_is_said_in_at_most_two_units(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("when", "text"),
+    [
+        (None, "—"),
+        (NOON, "2025-03-01 12:00:00 UTC"),
+        # an analyst's half past five in Mumbai
+        (
+            datetime(2025, 3, 1, 17, 30, tzinfo=timezone(timedelta(hours=5.5))),
+            "2025-03-01 12:00:00 UTC",
+        ),
+        # the day before, seen from Greenwich
+        (
+            datetime(2025, 3, 1, 1, tzinfo=timezone(timedelta(hours=2))),
+            "2025-02-28 23:00:00 UTC",
+        ),
+    ],
+)
+def test_a_moment_is_shown_in_utc(when, text):
+    assert moment(when) == text
+
+
+def test_small_filters():
+    assert ids(list(range(1, 15))) == "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 and 2 more"
+    assert labels(None) == labels({}) == labels({"nested": {}}) == "—"
+    assert labels({"name": "LOB 1", "n": 2, "list": []}) == "name: LOB 1, n: 2"
+    assert tally({"FINISHED": 1800, "FAILED": 2, "QUEUED": 0}) == "1,800 FINISHED, 2 FAILED"
+    assert tally({}) == "—"
+
+
+# --- Every report, without anything, with a little, with very much, and with hostile values.
+
+
+def active_batch(number: int, text: str) -> dict:
+    return {
+        "batch_id": number,
+        "batch_type": text,
+        "submitted_ts": None if number % 2 else NOON,
+        "activation_num": 1,
+        "cycle_id": 1,
+        "cycle_name": text,
+        "stage_num": 3,
+        "stage_name": text,
+        "step_id": 1,
+        "step_num": 3,
+        "step_name": text,
+    }
+
+
+def step(text: str) -> dict:
+    return {**active_batch(1, text), "notebook_path": text, "cycle_status": "ACTIVE"}
+
+
+def found(count: int, text: str) -> FoundReport:
+    return FoundReport([active_batch(n, text) for n in range(count)])
+
+
+def polled(count: int, text: str) -> PollReport:
+    return PollReport(
+        batch_ids=list(range(count)),
+        held_elsewhere=dict.fromkeys(range(count), text),
+        jobs_due=count,
+        jobs_polled=count,
+        polls_failed=count,
+        transitions=[Transition(n, 1, "QUEUED", text) for n in range(count)],
+        remarks=[Remark(f"Job {n}", f"{text} {n}") for n in range(count)],
+        not_submitted=list(range(count)),
+        not_asked=count,
+        refused=text if count else None,
+        errors=[Remark(text, text)] * min(count, 1),
+    )
+
+
+def reconciled(count: int, text: str) -> ReconReport:
+    outcomes = [
+        Reconciliation(
+            n,
+            BatchStatus.ACTIVE,
+            BatchStatus.FAILED if n % 2 else BatchStatus.ACTIVE,
+            text,
+            needs_attention=True,
+            attention=(text,),
+            chain=text,
+        )
+        for n in range(count)
+    ]
+    return ReconReport(
+        [ReconciledBatch(active_batch(o.batch_id, text), o) for o in outcomes],
+        left_to_others=count,
+        errors=[Remark(text, text)] * count,
+    )
+
+
+def chained(count: int, text: str) -> ChainReport:
+    waiting = {
+        "cycle_name": text,
+        "cycle_status": "ACTIVE",
+        "stage_num": 3,
+        "next_step_num": 4,
+        "status": "RUNNING",
+        "owner": text,
+        "started_ts": NOON,
+        "heartbeat_ts": None,
+    }
+    return ChainReport(
+        [ChainedStep(n, text, 3, 3, 4, text, text, 1.5) for n in range(count)],
+        [waiting] * count,
+        text if count else None,
+        [Remark(text, text)] * count,
+    )
+
+
+def summary(count: int, text: str) -> SummaryReport:
+    return SummaryReport(
+        batches_found=count,
+        batches_processed=count,
+        batches_completed=count,
+        batches_failed=count,
+        jobs_polled=count,
+        polls_failed=count,
+        transitions=count,
+        chains_executed=count,
+        chains_failed=count,
+        cards_sent=count,
+        cards_waiting=count,
+        cards_problem=text if count else None,
+        errors=[Remark(text, text)] * count,
+        to_do=[ToDo(text, text, Tone.BAD)] * min(count, 50),
+        to_do_total=count,
+        started_ts=NOON,
+        seconds=3.2,
+        next_run_ts=NOON if count else None,
+        active_batches=count,
+    )
+
+
+def stage_batch(number: int, text: str) -> StageBatch:
+    took = timedelta(seconds=90)
+    counts = {JobStatus.FINISHED.value: 3, JobStatus.FAILED.value: 1, "SKIPPED": 1}
+    ended = NOON + took
+    return StageBatch(3, text, number, text, "FAILED", NOON, ended, counts, took, {text: 1234.5})
+
+
+def stage(count: int, text: str) -> StageSummary:
+    failures = [FailedJob(n, 1, text, None, "FAILED", text, {text: text}) for n in range(count)]
+    batches = [stage_batch(n, text) for n in range(min(count, 9))]
+    return StageSummary(step(text), batches, failures, count)
+
+
+def where(count: int, text: str) -> StepReport:
+    return StepReport(step(text), [stage_batch(n, text) for n in range(min(count, 9))])
+
+
+def submitted(count: int, text: str) -> SubmissionReport:
+    done = {
+        "batch_id": 1,
+        "status": "ACTIVE",
+        "submitted": 1,
+        "failed": count,
+        "untouched": 0,
+        "errors": [text] * count,
+    }
+    return SubmissionReport(step(text), [done] * min(count, 1), "submitted")
+
+
+MAKERS = [found, polled, reconciled, chained, summary, stage, where, submitted]
+every_report = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+
+
+def test_every_kind_of_report_is_in_these_tests():
+    for module in ("helpers.monitor", "helpers.stage"):
+        importlib.import_module(module)
+    made = {type(make(0, "")) for make in MAKERS}
+    assert made == set(Report.__subclasses__())
+
+
+class _Balance(HTMLParser):
+    """Checks that what is opened is closed, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag != "br":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def html_of(report: Report) -> str:
+    html = report._repr_html_()
+    balance = _Balance()
+    balance.feed(html)
+    balance.close()
+    assert balance.open == []
+    return html
+
+
+@every_report
+@pytest.mark.parametrize("count", [0, 1, 2, 250])
+def test_text_is_plain_and_without_blank_lines_at_its_ends(make, count):
+    text = str(make(count, "Analysis"))
+
+    assert repr(make(count, "Analysis")) == text
+    assert text
+    assert text == text.strip("\n")
+    assert not re.search(r"<[a-z/]", text)
+    assert "\n\n\n" not in text
+    assert not [line for line in text.split("\n") if line != line.rstrip()]
+    html_of(make(count, "Analysis"))
+
+
+@every_report
+def test_hostile_values_are_shown_as_they_are_and_escaped(make):
+    report = make(1, HOSTILE)
+
+    assert SEEN in str(report)
+    html = html_of(report)
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    for shown in (str(report), html):
+        assert not re.search("[\x00\x1b\u202e]", shown)
+
+
+@pytest.mark.parametrize(
+    ("make", "more"),
+    [
+        (found, {"150 batches more"}),
+        (polled, {"150 batches more", "150 jobs more", "151 remarks more"}),
+        (reconciled, {"150 batches more", "150 remarks more"}),
+        (chained, {"150 steps more", "150 remarks more"}),
+        (summary, {"200 items more", "150 remarks more"}),
+        (stage, {"150 jobs more"}),
+        (submitted, {"150 errors more"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_long_report_is_cut_and_says_how_much_is_missing(make, more):
+    report = make(250, "Analysis")
+
+    for shown in (str(report), html_of(report)):
+        assert set(re.findall(r"… and (\d+ \w+ more)", shown)) == more
+    assert str(report).count("\n") < 1200
+
+
+@every_report
+def test_a_report_cut_at_exactly_its_limit_misses_nothing(make):
+    if make is not summary:  # whose list of things to do is cut where it is read
+        assert "… and" not in str(make(99, "x")) + html_of(make(99, "x"))
+
+
+def test_the_summary_shows_all_five_metrics_of_the_specification_and_what_it_took():
+    text = str(summary(1, "Analysis"))
+
+    for label in (
+        "batches found",
+        "batches processed",
+        "jobs polled",
+        "status transitions",
+        "chain executions",
+        "errors",
+        "next run",
+    ):
+        assert re.search(rf"^  {label}\s+\S", text, re.MULTILINE)
+    assert "took 3.2 s" in text
+    assert "2025-03-01 12:00:00 UTC" in text
+
+
+def test_a_report_displays_itself_in_ipython_as_html_and_text():
+    shell = InteractiveShell.instance()
+    data, _ = shell.display_formatter.format(found(1, "Analysis"))
+    assert data["text/html"].lstrip().startswith("<style>")
+    assert data["text/plain"].startswith("1 active batch found.")
+
+
+# --- Progress.
+
+
+def test_progress_is_silent_where_nobody_watches(monkeypatch):
+    nobody = StringIO()
+    monkeypatch.setattr(sys, "stderr", nobody)
+    bar = progress(3, "Polling", "jobs")
+    for _ in range(3):
+        bar.update()
+    bar.close()
+    assert nobody.getvalue() == ""

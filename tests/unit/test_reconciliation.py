@@ -1,0 +1,239 @@
+from datetime import timedelta
+
+import pytest
+
+from helpers.constants import BatchStatus, BatchType
+from helpers.reconciliation import BatchFacts, decide, doubts, patience
+
+COMPLETED, ACTIVE = BatchStatus.COMPLETED, BatchStatus.ACTIVE
+CANCELLED, ERROR, FAILED = BatchStatus.CANCELLED, BatchStatus.ERROR, BatchStatus.FAILED
+
+
+def facts(jobs: str = "", *, configs: str = "") -> BatchFacts:
+    """Facts of jobs, ids from 1 on, and of configurations, ids from 101 on.
+
+    Jobs are labels, "-" before a skipped one; configurations are "+" with a success, "o" without
+    one, and "-" skipped.
+    """
+    labels = jobs.split()
+    live = {i: label for i, label in enumerate(labels, 1) if not label.startswith("-")}
+    counts: dict[str, int] = {}
+    for label in labels:
+        key = "SKIPPED" if label.startswith("-") else label
+        counts[key] = counts.get(key, 0) + 1
+
+    def ids(label: str) -> list[int]:
+        return [i for i, of_job in live.items() if of_job == label]
+
+    return BatchFacts(
+        total_jobs=len(labels),
+        non_skipped_jobs=len(live),
+        job_status_counts=counts,
+        failed_job_ids=ids("FAILED"),
+        cancelled_job_ids=ids("CANCELLED"),
+        error_job_ids=ids("ERROR"),
+        total_configs=len(configs),
+        non_skipped_configs=len(configs.replace("-", "")),
+        fulfilled_configs=configs.count("+"),
+        unfulfilled_config_ids=[101 + i for i, mark in enumerate(configs) if mark == "o"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("jobs", "configs", "status", "needs_attention"),
+    [
+        # an empty batch has nothing to wait for
+        ("", "", COMPLETED, False),
+        # everything skipped is as empty
+        ("-RUNNING -FAILED", "--", COMPLETED, False),
+        # a configuration without a job waits for a person
+        ("", "o", ACTIVE, True),
+        # so does one whose jobs are all skipped
+        ("-FINISHED", "o", ACTIVE, True),
+        # each status that is not terminal keeps the batch active
+        ("INITIATED", "o", ACTIVE, False),
+        ("SUBMITTED", "o", ACTIVE, False),
+        ("PENDING", "o", ACTIVE, False),
+        ("QUEUED", "o", ACTIVE, False),
+        ("RUNNING", "o", ACTIVE, False),
+        ("CANCEL_REQUESTED", "o", ACTIVE, False),
+        ("CANCELLING", "o", ACTIVE, False),
+        # one running job outweighs every end of the others
+        ("RUNNING ERROR FAILED CANCELLED", "oooo", ACTIVE, False),
+        ("RUNNING CANCELLED CANCELLED", "ooo", ACTIVE, False),
+        # a running job keeps it active even where every configuration is fulfilled
+        ("RUNNING FINISHED", "+", ACTIVE, False),
+        # a skipped running job does not
+        ("-RUNNING FINISHED", "+", COMPLETED, False),
+        # all cancelled
+        ("CANCELLED CANCELLED", "oo", CANCELLED, False),
+        ("CANCELLED -FINISHED", "o", CANCELLED, False),
+        # not all cancelled: a finished one leaves the others' configurations open
+        ("CANCELLED FINISHED", "o+", ACTIVE, True),
+        # cancelled, and done again: fulfilled
+        ("CANCELLED FINISHED", "+", COMPLETED, False),
+        # ERROR comes before FAILED, and FAILED before COMPLETED
+        ("ERROR FAILED FINISHED", "oo+", ERROR, False),
+        ("ERROR CANCELLED", "oo", ERROR, False),
+        ("FAILED CANCELLED", "oo", FAILED, False),
+        ("FAILED FINISHED", "o+", FAILED, False),
+        # a failure counts although another job fulfils its configuration: skip it to go on
+        ("FAILED FINISHED", "+", FAILED, False),
+        ("-FAILED FINISHED", "+", COMPLETED, False),
+        # every configuration has its success
+        ("FINISHED FINISHED", "++", COMPLETED, False),
+        # a skipped configuration needs none
+        ("FINISHED", "+-", COMPLETED, False),
+        # jobs without any configuration are done when they are finished
+        ("FINISHED", "", COMPLETED, False),
+        # one configuration was left out
+        ("FINISHED", "+o", ACTIVE, True),
+    ],
+)
+def test_a_batch_is_what_the_first_row_that_applies_says(jobs, configs, status, needs_attention):
+    decision = decide(facts(jobs, configs=configs))
+
+    assert (decision.status, decision.needs_attention) == (status, needs_attention)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "configs", "said"),
+    [
+        ("", "", "Nothing to do: the batch is empty."),
+        # what runs, what waits, what is not sent, what is done, and what has already failed
+        (
+            "RUNNING RUNNING QUEUED INITIATED FINISHED FAILED ERROR",
+            "ooooooo",
+            "1 initiated, 1 queued, 2 running; 1 of 7 finished; 2 already failed.",
+        ),
+        ("RUNNING -FAILED", "o", "1 running; 0 of 1 finished."),
+        ("CANCELLED", "o", "All 1 job cancelled."),
+        ("CANCELLED CANCELLED", "o", "All 2 jobs cancelled."),
+        ("FINISHED ERROR", "+o", "Not submitted: job 2."),
+        # the ids are cut before they fill the screen
+        (
+            " ".join(["FAILED"] * 10),
+            "o",
+            "Failed: jobs 1, 2, 3, 4, 5, 6, 7, 8 and 2 more.",
+        ),
+        ("FINISHED FINISHED", "++", "2 jobs done."),
+        (
+            "FINISHED CANCELLED",
+            "+o",
+            (
+                "No success for configuration 102: no job of it has finished. "
+                "Resubmit it, or skip the configuration."
+            ),
+        ),
+        (
+            "-FAILED",
+            "o",
+            (
+                "No success for configuration 101: every job is skipped. "
+                "Resubmit it, or skip the configuration."
+            ),
+        ),
+        (
+            "",
+            "oo",
+            (
+                "No success for configurations 101, 102: they have no job. "
+                "Resubmit them, or skip the configurations."
+            ),
+        ),
+    ],
+)
+def test_the_reason_says_what_holds_a_batch_or_ended_it(jobs, configs, said):
+    assert decide(facts(jobs, configs=configs)).reason == said
+
+
+def test_the_summary_keeps_the_keys_of_the_reconciliation_log():
+    summary = facts("FINISHED FAILED -RUNNING CANCELLED ERROR", configs="+o-").summary()
+
+    assert summary == {
+        "total_configs": 3,
+        "non_skipped_configs": 2,
+        "fulfilled_configs": 1,
+        "unfulfilled_configs": 1,
+        "unfulfilled_config_ids": [102],
+        "total_jobs": 5,
+        "non_skipped_jobs": 4,
+        "job_status_counts": {
+            "FINISHED": 1,
+            "FAILED": 1,
+            "SKIPPED": 1,
+            "CANCELLED": 1,
+            "ERROR": 1,
+        },
+        "failed_job_ids": [2],
+        "cancelled_job_ids": [4],
+        "error_job_ids": [5],
+    }
+
+
+@pytest.mark.parametrize("batch_type", sorted(BatchType.polled()))
+def test_patience_is_longer_than_a_queue_and_far_longer_than_the_work(batch_type):
+    assert patience(batch_type) >= timedelta(hours=4)
+
+
+def test_patience_with_a_type_that_nobody_knows_is_that_of_a_queue():
+    assert patience("Something New") == timedelta(hours=4)
+
+
+def test_patience_grows_with_what_a_type_was_seen_to_take():
+    assert patience(BatchType.GEOHAZ) == timedelta(seconds=30 * 513)
+
+
+def doubtful(**facts: object) -> dict[str, object]:
+    return {
+        "job_id": 7,
+        "status": "RUNNING",
+        "moodys_workflow_id": "12345678",
+        "updated_ts": None,
+        "said_status": None,
+        "error_message": None,
+        "http_status": None,
+        "was_sent": False,
+        "last_error": None,
+        "total": 1,
+        **facts,
+    }
+
+
+@pytest.mark.parametrize(
+    ("job", "line"),
+    [
+        # never sent
+        (
+            doubtful(status="INITIATED", moodys_workflow_id=None),
+            "Job 7 was never submitted: submit its batch again, or skip it.",
+        ),
+        # sent, and the answer was lost: skipping it could leave it running unseen
+        (
+            doubtful(moodys_workflow_id=None, was_sent=True, last_error="Timed out."),
+            "Job 7: Timed out. Submit its batch again.",
+        ),
+        # sent by a process that died before the answer
+        (
+            doubtful(moodys_workflow_id=None, was_sent=True),
+            "Job 7: its submission was cut off. Submit its batch again.",
+        ),
+        # the last poll failed
+        (
+            doubtful(error_message="Moody's does not know job 12345678 (404).", http_status=404),
+            "Job 7: Moody's does not know job 12345678 (404).",
+        ),
+        # a status that nobody knows
+        (
+            doubtful(said_status="HIBERNATING"),
+            "Job 7: Moody's says 'HIBERNATING', which is no status we know; left as it is.",
+        ),
+        # no change for long
+        (
+            doubtful(said_status="RUNNING"),
+            "Job 7 has been RUNNING for over 4 hours: look at it at Moody's.",
+        ),
+    ],
+)
+def test_a_job_in_doubt_is_told_with_its_reason(job, line):
+    assert doubts([job], batch_type=BatchType.ANALYSIS) == [line]

@@ -1,0 +1,169 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from helpers.errors import SettingsError
+from helpers.settings import PROJECT_DIR, Settings, get_settings, redact
+
+
+def use(monkeypatch: pytest.MonkeyPatch, **values: str) -> Settings:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    return get_settings()
+
+
+def test_without_any_variable_the_defaults_hold():
+    settings = get_settings()
+
+    assert settings.database_url is None
+    assert settings.irp_workflows_dir == PROJECT_DIR / "workflows"
+    assert settings.teams_notification_enabled is True
+    assert (settings.monitor_poll_workers, settings.monitor_poll_budget_seconds) == (32, 45)
+    assert (settings.monitor_step_workers, settings.monitor_step_timeout_seconds) == (4, 3600)
+    assert settings.monitor_interval_seconds == 60
+
+
+def test_each_setting_is_the_variable_of_its_name(monkeypatch):
+    settings = use(
+        monkeypatch,
+        IRP_WORKFLOWS_DIR="/data/workflows",
+        TEAMS_NOTIFICATION_ENABLED="false",
+        MONITOR_POLL_WORKERS="8",
+        MONITOR_INTERVAL_SECONDS="300",
+    )
+
+    assert settings.irp_workflows_dir == Path("/data/workflows")
+    assert settings.teams_notification_enabled is False
+    assert settings.monitor_poll_workers == 8
+    assert settings.monitor_interval_seconds == 300
+
+
+def test_a_variable_that_is_set_to_nothing_is_not_set(monkeypatch):
+    settings = use(monkeypatch, DATABASE_URL="", MONITOR_POLL_WORKERS="")
+
+    assert settings.database_url is None
+    assert settings.monitor_poll_workers == 32
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        # no number, and what may be a secret in the wrong variable
+        ("MONITOR_POLL_WORKERS", "hunter2-hunter2"),
+        # out of range
+        ("MONITOR_POLL_WORKERS", "0"),
+        ("MONITOR_POLL_WORKERS", "100000"),
+        ("MONITOR_POLL_BUDGET_SECONDS", "-1"),
+        ("MONITOR_POLL_BUDGET_SECONDS", "inf"),
+        ("MONITOR_POLL_BUDGET_SECONDS", "nan"),
+        ("MONITOR_STEP_TIMEOUT_SECONDS", "1e300"),
+        ("MONITOR_INTERVAL_SECONDS", "inf"),
+        ("TEAMS_NOTIFICATION_ENABLED", "hunter2-hunter2"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_and_not_shown(monkeypatch, name, value):
+    with pytest.raises(SettingsError, match=name) as caught:
+        use(monkeypatch, **{name: value})
+
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_several_wrong_values_are_named_at_once(monkeypatch):
+    with pytest.raises(SettingsError) as caught:
+        use(monkeypatch, MONITOR_POLL_WORKERS="x", MONITOR_STEP_WORKERS="y")
+
+    assert "MONITOR_POLL_WORKERS" in str(caught.value)
+    assert "MONITOR_STEP_WORKERS" in str(caught.value)
+
+
+def test_a_dot_env_file_adds_what_the_environment_lacks(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("MONITOR_POLL_WORKERS=5\nMONITOR_STEP_WORKERS=6\nPGHOST=db\n")
+    below = tmp_path / "notebooks"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    monkeypatch.delenv("PYTHON_DOTENV_DISABLED")
+    for name in ("MONITOR_POLL_WORKERS", "PGHOST"):  # so that what the file sets is undone
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+    settings = use(monkeypatch, MONITOR_STEP_WORKERS="2")
+
+    assert (settings.monitor_poll_workers, settings.monitor_step_workers) == (5, 2)
+    assert os.environ["PGHOST"] == "db"
+
+
+def test_a_dot_env_file_that_is_no_text_is_told(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_bytes(b"A=\xff\xfe\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHON_DOTENV_DISABLED")
+
+    with pytest.raises(SettingsError, match=r"\.env"):
+        use(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["RISK_MODELER_API_KEY", "RISK_MODELER_PASSWORD", "TEAMS_WEBHOOK_URL", "DATABASE_URL"],
+)
+def test_a_secret_does_not_show_in_the_settings(monkeypatch, name):
+    settings = use(monkeypatch, **{name: "hunter2-hunter2"})
+
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in str(settings.model_dump())
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"RISK_MODELER_API_KEY": "hunter2-key"}, "sent hunter2-key to Moody's"),
+        ({"RISK_MODELER_PASSWORD": "hunter2-key"}, "hunter2-key"),
+        ({"PGPASSWORD": "hunter2-key"}, "hunter2-key"),
+        # the whole URL, its password as written, and as meant
+        ({"DATABASE_URL": "postgresql://u:hunter2%2Fkey@h/d"}, "postgresql://u:hunter2%2Fkey@h/d"),
+        ({"DATABASE_URL": "postgresql://u:hunter2%2Fkey@h/d"}, "password hunter2%2Fkey"),
+        ({"DATABASE_URL": "postgresql://u:hunter2%2Fkey@h/d"}, "password hunter2/key"),
+        ({"DATABASE_URL": "postgresql://h/d?user=u&password=hunter2%2Fkey"}, "hunter2/key"),
+        ({"DATABASE_URL": "postgresql://h/d?user=u&password=hunter2%2Fkey"}, "hunter2%2Fkey"),
+        # libpq's own form
+        ({"DATABASE_URL": "host=h user=u password=hunter2-key dbname=d"}, "hunter2-key"),
+        ({"DATABASE_URL": r"host=h password = 'hunter2 k\'ey'"}, "hunter2 k'ey"),
+        ({"DATABASE_URL": r"host=h password = 'hunter2 k\'ey'"}, r"hunter2 k\'ey"),
+        # %-encoded by whoever puts it into a URL
+        ({"DATABASE_URL": "host=h password=hunter2/k@y"}, "postgresql://u:hunter2%2Fk%40y@h/d"),
+        # what cannot be parsed is still a secret
+        ({"DATABASE_URL": "postgresql://u:hunter2%ZZkey@h/d"}, "hunter2%ZZkey"),
+        ({"DATABASE_URL": "host=h password='hunter2-key"}, "hunter2-key"),
+        # a webhook without its host
+        (
+            {"TEAMS_WEBHOOK_URL": "https://prod.example.com/workflows/abc?sig=hunter2-key"},
+            "Max retries exceeded with url: /workflows/abc?sig=hunter2-key",
+        ),
+        ({"TEAMS_WEBHOOK_URL": "https://prod.example.com/w?sig=hunter2-key"}, "sig=hunter2-key"),
+        # a URL without a host does not trip it
+        ({"TEAMS_WEBHOOK_URL": "https:///hunter2-key"}, "https:///hunter2-key"),
+    ],
+)
+def test_secrets_are_taken_out_of_any_text(monkeypatch, values, text):
+    use(monkeypatch, **values)
+
+    assert "hunter2" not in redact(text)
+    assert "***" in redact(text)
+
+
+def test_a_secret_is_taken_out_of_json(monkeypatch):
+    use(monkeypatch, RISK_MODELER_PASSWORD='hunter2"\\é')
+
+    kept = redact(json.dumps({"echo": 'you sent hunter2"\\é'}))
+
+    assert json.loads(kept) == {"echo": "you sent ***"}
+
+
+def test_a_text_without_secrets_is_left_as_it_is(monkeypatch):
+    use(monkeypatch, DATABASE_URL="postgresql://u@h/d", RISK_MODELER_API_KEY="abc")
+
+    assert redact("abc, user u at h, database d") == "abc, user u at h, database d"
