@@ -29,7 +29,7 @@ demo: .venv/.installed-sandbox
 	$(BIN)/python -m helpers.sandbox.demo
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # FAULTS_REPETITIONS=3 goes through each crash so often.
 faults: .venv/.installed-dev

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from helpers.database.migrations import migrate, migration_ids, missing_migrations
+from helpers.database.migrations import migrate
+from helpers.database.schema import migration_ids, missing_migrations
 from helpers.errors import BatchMonitoringError
 
 

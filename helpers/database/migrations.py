@@ -1,6 +1,6 @@
-"""The schema's migrations: numbered plain SQL, applied by yoyo, by an explicit command only.
+"""Apply the schema's migrations: numbered plain SQL, by yoyo, by an explicit command only.
 
-Nothing here runs on import or in a pass; a pass only asks whether the schema is up to date.
+Nothing here runs in a pass, which only asks whether the schema is up to date (``schema``).
 """
 
 from __future__ import annotations
@@ -16,40 +16,11 @@ from psycopg.conninfo import conninfo_to_dict
 from helpers.database.connection import connect, conninfo, transaction, translated_errors
 from helpers.database.locks import AdvisoryLocks, LockSpace
 from helpers.database.named import queries, sql_dir
-from helpers.errors import DatabaseError, SchemaOutdatedError
+from helpers.errors import DatabaseError
 from helpers.identity import process_name
 
 _PIECE = 20_000  # rows of a tracking log per transaction: about a second
 _BEFORE_ANY_ID = -(2**31)
-
-
-def migration_ids() -> list[str]:
-    """Return the ids of all migrations of this package, in order."""
-    return sorted(path.stem for path in (sql_dir() / "migrations").glob("*.sql"))
-
-
-def missing_migrations() -> list[str]:
-    """Return the ids of the migrations that the database lacks, in order."""
-    with transaction() as connection:
-        if not queries("migrations").was_ever_migrated(connection):
-            return migration_ids()
-        applied = {row["migration_id"] for row in queries("migrations").applied(connection)}
-    return [name for name in migration_ids() if name not in applied]
-
-
-def require_migrated() -> None:
-    """Make sure that the database has every migration.
-
-    Raises:
-        SchemaOutdatedError: it lacks some; the message says how to apply them.
-    """
-    missing = missing_migrations()
-    if missing:
-        raise SchemaOutdatedError(
-            f"The database lacks {len(missing)} of {len(migration_ids())} migrations "
-            f"({', '.join(missing)}). Apply them with `python -m helpers.database migrate`; "
-            "nothing was written."
-        )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 from helpers.database import queries, transaction
 from helpers.display import Tone, moment
-from helpers.monitor.reports import ReconReport, ToDo
+from helpers.monitor.reports import ReconReport
+from helpers.monitor.summary import ToDo
 from helpers.text import shorten
 
 _MOST = 50

@@ -6,19 +6,16 @@ copies, and the scheduler's finished runs of the monitor. What is kept for good 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import timedelta
 
 from helpers.database import AdvisoryLocks, LockSpace, queries, transaction
-from helpers.errors import DatabaseUnavailableError
 from helpers.executed_copies import prune_copies
 from helpers.identity import process_name
+from helpers.monitor.problems import survived
 from helpers.monitor.reports import Remark
 from helpers.schedule.housekeeping import prune_finished_runs
-from helpers.settings import Settings, redact
-
-log = logging.getLogger(__name__)
+from helpers.settings import Settings
 
 _EVERY = timedelta(hours=1)
 _DAYS_AHEAD = 7  # of the tracking log's partitions: a week without a pass costs nothing
@@ -34,11 +31,10 @@ def tidy_up(run_id: int, *, settings: Settings) -> list[Remark]:
     with AdvisoryLocks(owner=process_name()) as locks:
         if not locks.try_acquire(LockSpace.TIDY_UP, [0]):
             return []
-        remarks = [
-            Remark("Housekeeping", problem)
-            for work in _chores(settings)
-            if (problem := _attempt(work)) is not None
-        ]
+        remarks: list[Remark] = []
+        for chore in _chores(settings):
+            with survived("Housekeeping", remarks):
+                chore()
     with transaction() as connection:
         queries("housekeeping").note_tidied(connection, id=run_id)
     return remarks
@@ -62,15 +58,3 @@ def _chores(settings: Settings) -> list[Callable[[], object]]:
 def _run(query: str, **parameters: object) -> None:
     with transaction() as connection:
         getattr(queries("housekeeping"), query)(connection, **parameters)
-
-
-def _attempt(work: Callable[[], object]) -> str | None:
-    """Do one chore; return what went wrong, or None."""
-    try:
-        work()
-    except DatabaseUnavailableError:
-        raise
-    except Exception as exc:
-        log.exception("Housekeeping")
-        return redact(str(exc))
-    return None

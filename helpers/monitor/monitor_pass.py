@@ -20,7 +20,7 @@ from pathlib import Path
 from helpers import batch as batches
 from helpers.constants import BatchStatus
 from helpers.database import queries, transaction
-from helpers.database.migrations import require_migrated
+from helpers.database.schema import require_migrated
 from helpers.identity import host_name, package_version
 from helpers.irp_integration import IRPClient
 from helpers.monitor.attention import what_waits_for_people
@@ -35,8 +35,8 @@ from helpers.monitor.reports import (
     ReconciledBatch,
     ReconReport,
     Remark,
-    SummaryReport,
 )
+from helpers.monitor.summary import SummaryReport
 from helpers.notifications.outbox import Sending, send_due
 from helpers.polling import server_clock
 from helpers.schedule.frozen import MONITOR_NOTEBOOK, STAGING_DIR, is_current

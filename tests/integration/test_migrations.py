@@ -18,12 +18,8 @@ from helpers.batch import (
     reconcile,
 )
 from helpers.database import AdvisoryLocks, LockSpace, migrations, queries, transaction
-from helpers.database.migrations import (
-    migrate,
-    migration_ids,
-    missing_migrations,
-    require_migrated,
-)
+from helpers.database.migrations import migrate
+from helpers.database.schema import migration_ids, missing_migrations, require_migrated
 from helpers.errors import DatabaseError, SchemaOutdatedError
 from helpers.job import get_job_config, read_job
 from helpers.polling import jobs_to_poll

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -165,9 +167,6 @@ def test_each_batch_type_is_polled_by_the_call_of_the_table(label, call):
     ],
 )
 def test_each_key_function_has_the_parameters_of_the_table(signature, module):
-    import importlib
-    import inspect
-
     name, parameters = re.fullmatch(r"`(\w+)\((.*)\)`", signature).groups()
     function = getattr(importlib.import_module(f"helpers.{module}"), name)
     wanted = [p.strip() for p in parameters.split(",") if p.strip()]

@@ -18,8 +18,8 @@ from helpers.monitor.reports import (
     FoundReport,
     PollReport,
     ReconReport,
-    SummaryReport,
 )
+from helpers.monitor.summary import SummaryReport
 from helpers.sandbox.moodys import MoodysStandIn
 from helpers.sandbox.seeding import PreparedJob, SeededBatch, add_batch, add_step
 from helpers.settings import get_settings

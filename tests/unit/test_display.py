@@ -28,10 +28,10 @@ from helpers.monitor.reports import (
     ReconciledBatch,
     ReconReport,
     Remark,
-    SummaryReport,
-    ToDo,
     Transition,
 )
+from helpers.monitor.summary import SummaryReport, ToDo
+from helpers.schedule.passes import PassHealth
 from helpers.stage.reports import FailedJob, StageBatch, StageSummary, StepReport, SubmissionReport
 
 NOON = datetime(2025, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -127,6 +127,12 @@ def step(text: str) -> dict:
     return {**active_batch(1, text), "notebook_path": text, "cycle_status": "ACTIVE"}
 
 
+def health(count: int, text: str) -> PassHealth:
+    if not count:
+        return PassHealth(NOON, None, 0, 0, 0, None, None, None)
+    return PassHealth(NOON, NOON - timedelta(minutes=3), 60, 59, 10, NOON, text, text)
+
+
 def found(count: int, text: str) -> FoundReport:
     return FoundReport([active_batch(n, text) for n in range(count)])
 
@@ -207,6 +213,8 @@ def summary(count: int, text: str) -> SummaryReport:
         seconds=3.2,
         next_run_ts=NOON if count else None,
         active_batches=count,
+        health=health(count, text),
+        warnings=[text] * min(count, 2),
     )
 
 
@@ -220,7 +228,8 @@ def stage_batch(number: int, text: str) -> StageBatch:
 def stage(count: int, text: str) -> StageSummary:
     failures = [FailedJob(n, 1, text, None, "FAILED", text, {text: text}) for n in range(count)]
     batches = [stage_batch(n, text) for n in range(min(count, 9))]
-    return StageSummary(step(text), batches, failures, count)
+    warnings = [text] * min(count, 2)
+    return StageSummary(step(text), batches, failures, count, health(count, text), warnings)
 
 
 def where(count: int, text: str) -> StepReport:
