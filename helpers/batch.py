@@ -21,7 +21,7 @@ from helpers.database import AdvisoryLocks, LockSpace, in_transaction, queries, 
 from helpers.errors import BatchError, DatabaseUnavailableError, JobError
 from helpers.identity import process_name
 from helpers.irp_integration import IRPClient
-from helpers.irp_integration.answers import DOWN_STATUSES
+from helpers.irp_integration.answers import NOT_OF_THE_JOB
 from helpers.job import read_job, submit_job
 from helpers.notifications import events
 from helpers.polling import family_of
@@ -197,7 +197,7 @@ def _still_active(batch: Batch, decision: Decision) -> Reconciliation:
                 batch_id=batch["batch_id"],
                 terminal=list(JobStatus.terminal()),
                 known=list(JobStatus.of_moodys()),
-                down=list(DOWN_STATUSES),
+                nothing_said=list(NOT_OF_THE_JOB),
                 stale_after=patience(batch["batch_type"]),
                 most=_MOST_DOUBTS,
             )

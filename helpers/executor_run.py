@@ -82,12 +82,14 @@ class Lease:
         self.path = path
         self._reason: str | None = None  # why the run shall stop
         self._ended = threading.Event()
+        self._is_held = False
         self._lock = threading.Lock()
 
     @contextmanager
     def renewed(self) -> Iterator[None]:
         """Write the lease, renew it in a thread, and take it away in the end."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._is_held = True
         self._write()
         thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         thread.start()
@@ -96,8 +98,10 @@ class Lease:
         finally:
             self._ended.set()
             thread.join()
-            self.path.unlink(missing_ok=True)
-            _started(self.path).unlink(missing_ok=True)
+            with self._lock:
+                self._is_held = False
+                self.path.unlink(missing_ok=True)
+                _started(self.path).unlink(missing_ok=True)
 
     @property
     def is_revoked(self) -> bool:
@@ -112,16 +116,20 @@ class Lease:
     def revoke(self, reason: str) -> None:
         """Tell the run to stop; the first reason counts."""
         self._reason = self._reason or reason
-        if self.path.exists():
-            self._write()
+        self._write_patiently()
 
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):
-            with suppress(OSError):  # the next time, or the run ends
-                self._write()
+            self._write_patiently()
+
+    def _write_patiently(self) -> None:
+        with suppress(OSError):  # it is written the next time, or silence ends the run
+            self._write()
 
     def _write(self) -> None:
         with self._lock:
+            if not self._is_held:
+                return
             said = {"renewed": time.time(), "reason": self._reason}
             self.path.write_text(json.dumps(said), encoding="utf-8")
 

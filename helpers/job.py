@@ -287,7 +287,7 @@ def fail_job(job_id: int, reason: str) -> None:
             connection,
             job_id=_checked(job_id),
             status=JobStatus.FAILED,
-            reason=redact(shorten(clean(reason), _MAX_REASON)),
+            reason=shorten(redact(clean(reason)), _MAX_REASON),
             response=None,
         )
     _require_change(job_id, changed)

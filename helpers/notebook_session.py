@@ -6,6 +6,7 @@ Imported only where a notebook is run, because nbconvert takes a second to impor
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -27,12 +28,15 @@ from helpers.text import counted
 _MOST_STREAM = 20_000_000  # characters; a runaway loop must not take the monitor's memory
 _IOPUB_SECONDS = 30  # outputs may trail a cell's end by so much on a busy machine
 
+_log = logging.getLogger(__name__)
+_log.setLevel(logging.INFO)  # below that, nbclient logs what cells write, which may hold secrets
+
 
 class _Executor(ExecutePreprocessor):
     """nbconvert's, on a kernel that it does not own, and with an end to what it keeps."""
 
     def __init__(self, notebook: NotebookNode, **options: Any) -> None:
-        super().__init__(iopub_timeout=_IOPUB_SECONDS, **options)  # type: ignore[no-untyped-call]  # nbconvert's
+        super().__init__(iopub_timeout=_IOPUB_SECONDS, log=_log, **options)  # type: ignore[no-untyped-call]  # nbconvert's
         self.nb = notebook
         self._kept = 0
 

@@ -68,7 +68,7 @@ class Recorded:
             return self.problem or self.answer.error
         said = self.answer.status or ""
         if not is_known(said):
-            return f"Moody's says {shorten(clean(said), 60)!r}, which is no status we know."
+            return f"Moody's says {shorten(redact(clean(said)), 60)!r}, which is no status we know."
         if self.new_status not in {None, said}:
             return f"Moody's says {said} after {self.old_status}; the status is left as it is."
         return None
@@ -195,7 +195,7 @@ def _columns(answers: Sequence[Answer]) -> dict[str, Any]:
         "job_ids": [answer.question.job_id for answer in answers],
         "asked": [answer.asked_ts for answer in answers],
         "workflow_ids": [answer.question.workflow_id[:_MAX_WORKFLOW_ID] for answer in answers],
-        "statuses": [answer.status and clean(answer.status) for answer in answers],
+        "statuses": [a.status and redact(clean(a.status)) for a in answers],
         "bodies": f"[{','.join(_body_text(answer) for answer in answers)}]",
         "errors": [answer.error and redact(clean(answer.error)) for answer in answers],
         "http_statuses": [answer.http_status for answer in answers],
@@ -211,7 +211,7 @@ def _reason(answer: Answer) -> str | None:
     if answer.body is None or answer.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
         return None
     reason = failure_reason(answer.body)
-    return reason and redact(shorten(reason, _MAX_REASON))
+    return reason and shorten(redact(reason), _MAX_REASON)  # or half a secret might be left
 
 
 __all__ = [

@@ -13,7 +13,7 @@ import re
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from dotenv import find_dotenv, load_dotenv
 from psycopg import ProgrammingError
@@ -25,6 +25,7 @@ from helpers.errors import SettingsError
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 _SHORTEST_SECRET = 6  # a shorter value would blank out ordinary words
+_SHORTEST_GIVEN = 16  # of what a URL's query gives: versions and names are shorter
 _DAY_SECONDS = 86_400
 _PASSWORD_AS_WRITTEN = re.compile(r"password\s*=\s*(?:'((?:\\.|[^'\\])*)'|'?([^\s&']+))")
 
@@ -70,7 +71,11 @@ class Settings(BaseSettings):
 def _spellings(values: frozenset[str]) -> tuple[str, ...]:
     """Return these secrets and what is secret inside them, in each way they may be written."""
     spellings = values | _parts_of_urls(values)
-    spellings |= {json.dumps(value)[1:-1] for value in spellings}  # as it stands inside JSON
+    spellings |= {  # as it stands inside JSON
+        json.dumps(value, ensure_ascii=ascii_only)[1:-1]
+        for value in spellings
+        for ascii_only in (True, False)
+    }
     return tuple(sorted((v for v in spellings if len(v) >= _SHORTEST_SECRET), key=len)[::-1])
 
 
@@ -84,6 +89,8 @@ def _parts_of_urls(values: frozenset[str]) -> set[str]:
             continue
         if url.scheme in {"http", "https"}:
             parts |= {value.partition(url.netloc)[2] if url.netloc else "", url.path, url.query}
+            given = {text for _, text in parse_qsl(url.query)}  # such as a signature
+            parts |= {text for text in given if len(text) >= _SHORTEST_GIVEN}
         parts |= _passwords(value, url.password or "")
     return parts
 

@@ -10,7 +10,8 @@ import json
 from typing import Any, TypeAlias
 
 from helpers.errors import MoodysCredentialsError, MoodysError
-from helpers.text import clean, shorten
+from helpers.settings import redact
+from helpers.text import clean, shorten, storable_json
 
 Body: TypeAlias = dict[str, Any]
 
@@ -20,6 +21,8 @@ _MAX_STATUS = 100
 _DEEPEST = 200
 DOWN_STATUSES = frozenset({429, 500, 502, 503, 504})
 """HTTP statuses that speak of the host and not of the one job."""
+NOT_OF_THE_JOB = DOWN_STATUSES | {401}
+"""HTTP statuses that say nothing of the one job."""
 
 
 def is_down(http_status: int | None) -> bool:
@@ -35,10 +38,14 @@ def job_body(content: bytes, *, http_status: int, workflow_id: str) -> Body:
         MoodysError: the answer is no job, or another job, or cannot be kept.
     """
     _require_ok(content, http_status=http_status, about=f"job {workflow_id}")
-    body = storable_body(content, http_status=http_status)
-    if not isinstance(body, dict):
+    value, is_storable = _parsed(content, http_status=http_status)
+    if not isinstance(value, dict):
         raise MoodysError("Moody's answered with JSON that is no job.", http_status=http_status)
-    status_of(body, workflow_id=workflow_id)
+    status = status_of(value, workflow_id=workflow_id)
+    body: Body = value if is_storable else _kept(value)
+    if body.get("status") != status:
+        problem = "Moody's answered with a status that is no text."
+        raise MoodysError(problem, http_status=http_status)
     return body
 
 
@@ -50,14 +57,18 @@ def search_rows(content: bytes, *, http_status: int) -> dict[str, Body]:
         MoodysError: the answer is no list of rows, or cannot be kept.
     """
     _require_ok(content, http_status=http_status, about="a search")
-    rows = storable_body(content, http_status=http_status)
+    rows, is_storable = _parsed(content, http_status=http_status)
     if not isinstance(rows, list):
         raise MoodysError("Moody's answered a search with no list.", http_status=http_status)
-    return {
+    jobs = {
         str(row["jobId"]): row
         for row in rows
         if isinstance(row, dict) and isinstance(row.get("status"), str) and row.get("jobId")
     }
+    if is_storable:
+        return jobs
+    kept = {job_id: _kept(row) for job_id, row in jobs.items()}
+    return {i: row for i, row in kept.items() if row.get("status") == jobs[i]["status"]}
 
 
 def status_of(body: Body, *, workflow_id: str) -> str:
@@ -146,14 +157,24 @@ def _said(content: bytes) -> str:
         return ", with an HTML page" if looks_like_html else ""
     if not isinstance(message, str) or not message.strip():
         return ""
-    return f': "{shorten(clean(message).strip(), _MAX_MESSAGE)}"'
+    return f': "{shorten(redact(clean(message)).strip(), _MAX_MESSAGE)}"'
 
 
 def storable_body(content: bytes, *, http_status: int) -> Any:
-    """Return the JSON value of an answer.
+    """Return the JSON value of an answer, without what the database cannot hold.
 
     Raises:
-        MoodysError: it is no JSON, or cannot be kept in the database.
+        MoodysError: it is no JSON, or too large or too deep to be kept.
+    """
+    value, is_storable = _parsed(content, http_status=http_status)
+    return value if is_storable else _kept(value)
+
+
+def _parsed(content: bytes, *, http_status: int) -> tuple[Any, bool]:
+    """Return the JSON value, and whether the database can hold it as it is.
+
+    jsonb holds neither NUL nor a lone surrogate. Those in a job's texts stand there for ever, and
+    must not keep it from its end.
     """
     if len(content) > MAX_BODY_BYTES:
         limit = MAX_BODY_BYTES // 1024**2
@@ -162,26 +183,27 @@ def storable_body(content: bytes, *, http_status: int) -> Any:
         )
     try:
         value = json.loads(content)
-        # jsonb holds neither NUL nor a lone surrogate, and encoding shows the latter.
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError):
+        raise MoodysError(
+            "Moody's answered with something that is not JSON.", http_status=http_status
+        ) from None
+    if _is_deeper_than(_DEEPEST, value):
+        problem = f"Moody's answered with more than {_DEEPEST} levels of nesting, which is no job."
+        raise MoodysError(problem, http_status=http_status)
+    return value, _is_storable(text)
+
+
+def _is_storable(text: str) -> bool:
+    try:
         text.encode()
     except UnicodeEncodeError:
-        problem: str | None = "Moody's answered with text that is no Unicode (a lone surrogate)."
-    except (ValueError, RecursionError):
-        problem = "Moody's answered with something that is not JSON."
-    else:
-        problem = _why_not_kept(value, text)
-    if problem is not None:
-        raise MoodysError(problem, http_status=http_status)
-    return value
+        return False
+    return "\\u0000" not in text.replace("\\\\", "")  # an escaped backslash starts no escape
 
 
-def _why_not_kept(value: Any, text: str) -> str | None:
-    if "\\u0000" in text.replace("\\\\", ""):  # an escaped backslash starts no escape
-        return "Moody's answered with a NUL character, which the database cannot hold."
-    if _is_deeper_than(_DEEPEST, value):
-        return f"Moody's answered with more than {_DEEPEST} levels of nesting, which is no job."
-    return None
+def _kept(value: Any) -> Any:
+    return json.loads(storable_json(value))
 
 
 def _is_deeper_than(levels: int, value: Any) -> bool:

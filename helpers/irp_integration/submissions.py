@@ -76,7 +76,7 @@ def response_record(raw: Raw) -> str:
     try:
         body = storable_body(raw.content, http_status=raw.http_status) if raw.content else None
     except MoodysError:
-        body = shorten(clean(raw.content.decode(errors="replace")), _MAX_SHOWN)
+        body = shorten(redact(clean(raw.content.decode(errors="replace"))), _MAX_SHOWN)
     answer = {"status": raw.http_status, "location": raw.headers.get("Location"), "body": body}
     return redact(storable_json(answer))
 
@@ -87,5 +87,5 @@ def _said(raw: Raw) -> str:
         message = json.loads(raw.content).get("message")
     except (ValueError, AttributeError, RecursionError):
         message = None
-    words = f': "{shorten(clean(message), _MAX_SHOWN)}"' if isinstance(message, str) else ""
+    words = f': "{shorten(redact(clean(message)), _MAX_SHOWN)}"' if isinstance(message, str) else ""
     return f"{raw.http_status}{words}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -33,6 +34,16 @@ class Transition:
     batch_id: int
     old_status: str
     new_status: str
+
+
+@dataclass(frozen=True)
+class Movement:
+    """Jobs of one batch that moved alike."""
+
+    batch_id: int
+    old_status: str
+    new_status: str
+    job_ids: list[int]
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,14 @@ class PollReport(Report):
     def problems(self) -> list[Remark]:
         """What is wrong with a host first, then what is odd about single jobs; each thing once."""
         return said_once(self.errors + self.remarks)
+
+    @property
+    def movements(self) -> list[Movement]:
+        """Return the jobs that moved, together where they moved alike; batches in order."""
+        alike: dict[tuple[int, str, str], list[int]] = defaultdict(list)
+        for move in self.transitions:
+            alike[move.batch_id, move.old_status, move.new_status].append(move.job_id)
+        return [Movement(*key, sorted(job_ids)) for key, job_ids in sorted(alike.items())]
 
     @property
     def all_remarks(self) -> list[Remark]:

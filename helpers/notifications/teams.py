@@ -50,7 +50,7 @@ def _post(card: pymsteams.connectorcard) -> str | None:
     try:
         card.send()
     except pymsteams.TeamsWebhookException as exc:
-        answer = shorten(clean(str(exc)).strip(), _MOST_OF_AN_ANSWER)
+        answer = shorten(redact(clean(str(exc))).strip(), _MOST_OF_AN_ANSWER)
         status = card.last_http_response.status_code
         return f"Teams answered HTTP {status}: {answer or 'without a word'}"
     except (requests.RequestException, HTTPError, UnicodeError) as exc:

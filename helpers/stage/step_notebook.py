@@ -152,7 +152,7 @@ def _do_job(job_id: int, work: Work) -> str | None:
             fail_job(job_id, problem)
     except JobError as exc:  # a person ended it meanwhile, or it runs at Moody's
         return str(exc)
-    return problem and redact(shorten(f"Job {job_id}: {problem}", _LONGEST_PROBLEM))
+    return problem and shorten(redact(f"Job {job_id}: {problem}"), _LONGEST_PROBLEM)
 
 
 def _result(

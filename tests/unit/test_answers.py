@@ -125,10 +125,9 @@ def test_an_error_is_never_repeated_whole():
         (b'"RUNNING"', "JSON that is no job"),
         (b"null", "JSON that is no job"),
         # what the database cannot hold
-        (b'{"status": "RUNNING", "name": "a\\u0000b"}', "NUL character"),
-        (b'{"status": "RUNNING", "name": "a\\\\\\u0000b"}', "NUL character"),
-        (b'{"status": "RUNNING", "a\\u0000b": 1}', "NUL character"),
-        (b'{"status": "RUNNING", "name": "\\ud800"}', "lone surrogate"),
+        (b'{"status": "FINI\\u0000SHED"}', "a status that is no text"),
+        (b'{"status": "FINISHED\\ud800"}', "a status that is no text"),
+        (b'{"status": "RUNNING", "sta\\u0000tus": "FINISHED"}', "a status that is no text"),
         (b'{"status": "RUNNING", "x": ' + b"[" * 300 + b"]" * 300 + b"}", "levels of nesting"),
         (b'{"status": "RUNNING", "x": "' + b"x" * MAX_BODY_BYTES + b'"}', "more than 4 MB"),
         # a job without a status
@@ -151,6 +150,22 @@ def test_a_200_is_a_job_only_if_every_part_of_it_says_so(content, message):
         read(content)
 
     assert caught.value.http_status == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [
+        (b'{"status": "FAILED", "name": "a\\u0000b"}', {"name": "ab"}),
+        (b'{"status": "FAILED", "name": "a\\\\\\u0000b"}', {"name": "a\\b"}),
+        (b'{"status": "FAILED", "a\\u0000b": 1}', {"ab": 1}),
+        (b'{"status": "FAILED", "name": "a\\ud800b"}', {"name": "ab"}),
+    ],
+)
+def test_what_the_database_cannot_hold_does_not_keep_a_job_from_its_end(content, kept):
+    """It stands in the body for ever."""
+    assert read(content) == {"status": "FAILED", **kept}
+    rows = search_rows(b'[{"jobId": "7", ' + content[1:] + b"]", http_status=200)
+    assert rows == {"7": {"jobId": "7", "status": "FAILED", **kept}}
 
 
 def test_an_escaped_backslash_before_u0000_is_no_nul():

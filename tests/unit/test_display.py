@@ -313,7 +313,7 @@ def test_hostile_values_are_shown_as_they_are_and_escaped(make):
     ("make", "more"),
     [
         (found, {"150 batches more"}),
-        (polled, {"150 batches more", "150 jobs more", "151 remarks more"}),
+        (polled, {"150 batches more", "151 remarks more"}),
         (reconciled, {"150 batches more", "150 remarks more"}),
         (chained, {"150 steps more", "150 remarks more"}),
         (summary, {"200 items more", "150 remarks more"}),
@@ -371,3 +371,17 @@ def test_progress_is_silent_where_nobody_watches(monkeypatch):
         bar.update()
     bar.close()
     assert nobody.getvalue() == ""
+
+
+def test_jobs_that_moved_alike_are_shown_together():
+    moves = [
+        (7, 2, "RUNNING", "FINISHED"),
+        (5, 2, "RUNNING", "FINISHED"),
+        (6, 1, "QUEUED", "FAILED"),
+    ]
+    report = PollReport(
+        jobs_due=3, jobs_polled=3, transitions=[Transition(*move) for move in moves]
+    )
+
+    assert [(m.batch_id, m.job_ids) for m in report.movements] == [(1, [6]), (2, [5, 7])]
+    assert "batch 2: 2 jobs RUNNING -> FINISHED: 5, 7" in str(report)
