@@ -33,7 +33,7 @@ test: .venv/.installed-dev
 
 # FAULTS_REPETITIONS=3 goes through each crash so often.
 faults: .venv/.installed-dev
-	$(BIN)/python -m pytest --numprocesses 2 -m faults tests/faults
+	$(BIN)/python -m pytest --numprocesses 2 -m faults tests/faults tests/property
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
