@@ -86,9 +86,9 @@ SELECT (SELECT count(*) FROM job) AS total_jobs,
         ORDER BY status = 'FAILED', id
         LIMIT 1) AS first_failure;
 
--- name: jobs_in_doubt(batch_id, terminal, known, down, stale_after, most)
--- Jobs of one batch that will not move by themselves, with what Moody's last said of them. That the
--- host gave no answer, or one of the HTTP statuses in down, says nothing of the job.
+-- name: jobs_in_doubt(batch_id, terminal, known, nothing_said, stale_after, most)
+-- Jobs of one batch that will not move by themselves, with what Moody's last said of them. No
+-- answer of the host, or one with an HTTP status in nothing_said, says nothing of the job.
 SELECT job.id AS job_id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
        job.updated_ts, said.job_status AS said_status, said.error_message, said.http_status,
        job.submission_request_id IS NOT NULL AS was_sent, job.last_error,
@@ -107,7 +107,7 @@ WHERE job.batch_id = :batch_id::int
   AND (job.moodys_workflow_id IS NULL
        OR (said.error_message IS NOT NULL
            AND (job.moodys_workflow_id !~ '^[0-9]+$'
-                OR NOT coalesce(said.http_status = ANY (:down::int[]), true)))
+                OR NOT coalesce(said.http_status = ANY (:nothing_said::int[]), true)))
        OR NOT said.job_status = ANY (:known::text[])
        OR coalesce(job.updated_ts, job.submitted_ts, job.created_ts, 'epoch')
           < now() - :stale_after::interval)

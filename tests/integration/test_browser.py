@@ -128,6 +128,8 @@ def schedule_every_minute(page: sync_api.Page) -> None:
     page.get_by_label("Run on a schedule").check()
     page.get_by_label("Interval").click()
     page.get_by_role("option", name="Minute", exact=True).click()
+    page.get_by_role("listbox").wait_for(state="hidden")
+    page.get_by_role("button", name="Create").scroll_into_view_if_needed()
     picture(page, "schedule-3-create")
     page.get_by_role("button", name="Create").click()
     page.get_by_role("tab", name="Job Definitions").wait_for()
@@ -146,7 +148,7 @@ def use_dark_theme(page: sync_api.Page) -> None:
     page.get_by_role("menuitem", name="Settings", exact=True).click()
     page.locator(".lm-Menu-item", has_text="Theme").first.hover()
     page.locator(".lm-Menu-item", has_text="JupyterLab Dark").first.click()
-    page.locator("body[data-jp-theme-light=false]").wait_for()
+    page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
 
 
 def await_passes(database: str, number: int) -> list[tuple[str, int]]:

@@ -101,7 +101,6 @@ def test_a_search_that_ignores_its_filter_is_seen_through(ask, moodys):
         {"fault": Fault.HTTP_STATUS, "http_status": 431},
         {"fault": Fault.HTML_403},
         {"fault": Fault.MALFORMED_JSON},
-        {"fault": Fault.NUL},
     ],
 )
 def test_a_search_that_is_refused_is_not_tried_for_every_chunk(ask, moodys, fault):

@@ -203,8 +203,6 @@ BAD_ANSWERS = [
     (Fault.TRUNCATED, {}, None, "broke the connection off"),
     (Fault.MALFORMED_JSON, {}, 200, "not JSON"),
     (Fault.HUGE, {}, 200, "more than 4 MB"),
-    (Fault.NUL, {}, 200, "a NUL character"),
-    (Fault.LONE_SURROGATE, {}, 200, "a lone surrogate"),
     (Fault.NOT_AN_OBJECT, {}, 200, "JSON that is no job"),
     (Fault.NO_STATUS, {}, 200, "status"),
     (Fault.WRONG_JOB_ID, {}, 200, "not about job"),

@@ -20,7 +20,7 @@ from psycopg import sql as compose
 
 from helpers.constants import JOB_MOVES, JobStatus
 from helpers.database import queries
-from helpers.irp_integration.answers import DOWN_STATUSES
+from helpers.irp_integration.answers import NOT_OF_THE_JOB
 from helpers.sandbox.postgres import database_url, drop_database, recreate_database
 
 LOG_ROWS = 200_000  # and a tenth as many jobs, in 400 batches
@@ -109,7 +109,7 @@ HOT = [
     ),
     Hot("batch.lock_batch", "irp_batch_pkey", 1, {"batch_id": "batch"}),
     Hot("batch.read_batch", "irp_batch_pkey", PLACES, {"batch_id": "batch"}),
-    Hot("batch.facts", "irp_job_configuration_batch_idx", 3 * JOBS, {"batch_id": "batch"}),
+    Hot("batch.facts", "irp_job_configuration_batch_idx", 5 * JOBS, {"batch_id": "batch"}),
     # The latest poll of each job, found in the partition of its day.
     Hot(
         "batch.jobs_in_doubt",
@@ -119,7 +119,7 @@ HOT = [
             "batch_id": "batch",
             "terminal": TERMINAL,
             "known": list(JobStatus.of_moodys()),
-            "down": list(DOWN_STATUSES),
+            "nothing_said": list(NOT_OF_THE_JOB),
             "stale_after": timedelta(hours=4),
             "most": 10,
         },
