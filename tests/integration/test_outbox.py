@@ -5,7 +5,7 @@ from itertools import pairwise
 import psycopg
 import pytest
 
-from helpers import chain_runs
+from helpers import chain_runs, step_execution
 from helpers.batch import recon_batch
 from helpers.constants import BatchStatus as Status
 from helpers.constants import BatchType, JobStatus
@@ -17,7 +17,6 @@ from helpers.sandbox.misbehaviour import Fault
 from helpers.sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from helpers.sandbox.teams import TeamsStandIn
 from helpers.settings import get_settings
-from helpers.step_execution import fail_unstarted
 
 DAY = timedelta(days=1)
 
@@ -118,7 +117,7 @@ def test_a_failed_hand_over_gets_one_card_with_links(step, teams, sql, monkeypat
     batch = add_batch(step, BatchType.ANALYSIS, jobs, status=Status.ACTIVE)
     recon_batch(batch.batch_id)
 
-    fail_unstarted(chain_runs.claim(), "Stage 4, step 2 has no notebook.")
+    step_execution.fail(chain_runs.claim(), "Stage 4, step 2 has no notebook.")
     send_due()
 
     assert titles(teams.messages) == ["FAILED: step 2 of stage 4 (Analysis) — cycle Q1"]
