@@ -11,11 +11,11 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 
-from helpers import chain_runs
-from helpers.chain_runs import ChainRun, Heartbeat
+from helpers.chaining import runs as chain_runs
+from helpers.chaining.runs import ChainRun, Heartbeat
 from helpers.database import queries, transaction
 from helpers.errors import NotebookError
-from helpers.notebook_run import NotebookOutcome, NotebookRun
+from helpers.notebooks.run import NotebookOutcome, NotebookRun
 from helpers.records import NotebookResult, Step
 from helpers.settings import get_settings
 from helpers.step_execution import StepExecution, interrupts_held, result_of
