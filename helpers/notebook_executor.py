@@ -123,10 +123,17 @@ def _step_at(source: Path) -> Step:
 
 
 def _claim_for(step: Step) -> ChainRun | None:
-    owner = chain_runs.owner_at_work(step["step_id"])
+    """Claim the hand-over to this step; None where none is due.
+
+    Raises:
+        NotebookError: somebody runs the step at this moment.
+    """
+    claim = chain_runs.claim(next_step_id=step["step_id"])
+    # Asked afterwards: a monitor that claimed it a moment ago is seen.
+    owner = None if claim else chain_runs.owner_at_work(step["step_id"])
     if owner is not None:
         raise NotebookError(f"This step is being run by {owner}. Wait until it has ended.")
-    return chain_runs.claim(next_step_id=step["step_id"])
+    return claim
 
 
 def _not_run(path: Path, error: str) -> NotebookResult:
