@@ -11,11 +11,11 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 
-from helpers import chain_runs
-from helpers.chain_runs import ChainRun, Heartbeat
+from helpers.chaining import runs as chain_runs
+from helpers.chaining.runs import ChainRun, Heartbeat
 from helpers.database import queries, transaction
 from helpers.errors import NotebookError
-from helpers.notebook_run import NotebookOutcome, NotebookRun
+from helpers.notebooks.run import NotebookOutcome, NotebookRun
 from helpers.records import NotebookResult, Step
 from helpers.settings import get_settings
 from helpers.step_execution import StepExecution, interrupts_held, result_of
@@ -123,10 +123,17 @@ def _step_at(source: Path) -> Step:
 
 
 def _claim_for(step: Step) -> ChainRun | None:
-    owner = chain_runs.owner_at_work(step["step_id"])
+    """Claim the hand-over to this step; None where none is due.
+
+    Raises:
+        NotebookError: somebody runs the step at this moment.
+    """
+    claim = chain_runs.claim(next_step_id=step["step_id"])
+    # Asked afterwards: a monitor that claimed it a moment ago is seen.
+    owner = None if claim else chain_runs.owner_at_work(step["step_id"])
     if owner is not None:
         raise NotebookError(f"This step is being run by {owner}. Wait until it has ended.")
-    return chain_runs.claim(next_step_id=step["step_id"])
+    return claim
 
 
 def _not_run(path: Path, error: str) -> NotebookResult:

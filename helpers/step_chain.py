@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import cast
 
 from helpers.batch import read_batch
-from helpers.chain_rules import ChainRule, Verdict, fired_rule, stage_rules
+from helpers.chaining.rules import ChainRule, Verdict, fired_rule, stage_rules
 from helpers.constants import CycleStatus
 from helpers.database import queries, transaction
 from helpers.records import Batch, ChainConfig, NextStep

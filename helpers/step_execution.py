@@ -16,15 +16,15 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from helpers import chain_runs
 from helpers.batch import read_batch
-from helpers.chain_runs import AbandonedChainRun, ChainRun
+from helpers.chaining import runs as chain_runs
+from helpers.chaining.runs import AbandonedChainRun, ChainRun
 from helpers.constants import StepStatus
 from helpers.database import queries, transaction
 from helpers.errors import NotebookError
-from helpers.executor_run import ExecutorRun
 from helpers.identity import person
-from helpers.notebook_run import NotebookOutcome, NotebookRun
+from helpers.notebooks.executor import ExecutorRun
+from helpers.notebooks.run import NotebookOutcome, NotebookRun
 from helpers.notifications import events
 from helpers.records import NotebookResult, Step
 from helpers.settings import redact

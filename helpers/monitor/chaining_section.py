@@ -16,15 +16,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from helpers import chain_runs, step_execution
+from helpers import step_execution
 from helpers.batch import read_batch
-from helpers.chain_runs import ChainRun, Heartbeat
+from helpers.chaining import runs as chain_runs
+from helpers.chaining.runs import ChainRun, Heartbeat
 from helpers.display import Progress, progress
 from helpers.errors import DatabaseError, DatabaseUnavailableError, NotebookError
 from helpers.identity import owner_id
 from helpers.monitor.problems import in_words, survived
 from helpers.monitor.reports import ChainedStep, ChainReport, Remark
-from helpers.notebook_run import NotebookOutcome
+from helpers.notebooks.run import NotebookOutcome
 from helpers.records import NotebookResult
 from helpers.settings import Settings, redact
 from helpers.step_execution import StepExecution, interrupts_held

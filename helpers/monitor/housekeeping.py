@@ -10,10 +10,10 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from helpers.database import AdvisoryLocks, LockSpace, queries, transaction
-from helpers.executed_copies import prune_copies
 from helpers.identity import process_name
 from helpers.monitor.problems import survived
 from helpers.monitor.reports import Remark
+from helpers.notebooks.copies import prune_copies
 from helpers.schedule.housekeeping import prune_finished_runs
 from helpers.settings import Settings
 

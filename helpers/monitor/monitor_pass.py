@@ -128,6 +128,7 @@ class Monitor:
         return SummaryReport(
             batches_found=len(self._found.batches),
             batches_processed=len(self._reconciled.batches),
+            batches_left=self._reconciled.left_to_others,
             batches_completed=completed,
             batches_failed=len(settled) - completed,
             jobs_polled=self._polled.jobs_polled,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from helpers.batch import Reconciliation
-from helpers.chain_runs import OpenChainRun
+from helpers.chaining.runs import OpenChainRun
 from helpers.constants import BatchStatus, ChainRunStatus, CycleStatus
 from helpers.display import Report, Tone, moment
 from helpers.polling import Recorded

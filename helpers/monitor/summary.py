@@ -34,6 +34,7 @@ class SummaryReport(Report):
 
     batches_found: int
     batches_processed: int
+    batches_left: int  # to other runs, which poll them at this moment
     batches_completed: int
     batches_failed: int
     jobs_polled: int

@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from helpers.chain_runs import AbandonedChainRun, ChainRun
+from helpers.chaining.runs import AbandonedChainRun, ChainRun
 from helpers.constants import BatchStatus, NotificationKind
 from helpers.database import queries, transaction
 from helpers.errors import NotebookError

@@ -15,7 +15,7 @@ from typing import Any
 
 from helpers.database import queries, transaction
 from helpers.notebook_executor import execute_next_step
-from helpers.notebook_run import NotebookRun
+from helpers.notebooks.run import NotebookRun
 from helpers.sandbox.demo_cycle import CYCLE_NAME, prepare_cycle
 from helpers.sandbox.world import MONITOR, SOURCES, sandbox_arguments, sandbox_world
 from helpers.text import counted

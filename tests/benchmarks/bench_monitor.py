@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from helpers.batch import reconcile
-from helpers.chain_runs import claim
+from helpers.chaining.runs import claim
 from helpers.constants import BatchStatus, BatchType
-from helpers.notebook_run import NotebookRun
+from helpers.notebooks.run import NotebookRun
 from helpers.polling import RECORD_CHUNK
 from helpers.sandbox.server import bound_socket
 from helpers.settings import PROJECT_DIR

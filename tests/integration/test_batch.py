@@ -5,7 +5,6 @@ from datetime import datetime
 import psycopg
 import pytest
 
-from helpers import chain_runs
 from helpers.batch import (
     get_active_batches,
     get_batch_job_configurations,
@@ -14,6 +13,7 @@ from helpers.batch import (
     recon_batch,
     reconcile,
 )
+from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchStatus, BatchType, CycleStatus
 from helpers.errors import BatchError, BatchMonitoringError
 from helpers.notifications import events

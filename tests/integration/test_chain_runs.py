@@ -3,9 +3,9 @@ import time
 
 import pytest
 
-from helpers import chain_runs
 from helpers.batch import recon_batch
-from helpers.chain_runs import ChainRun, Heartbeat
+from helpers.chaining import runs as chain_runs
+from helpers.chaining.runs import ChainRun, Heartbeat
 from helpers.constants import BatchStatus
 from helpers.database import queries, transaction
 from helpers.errors import DatabaseUnavailableError

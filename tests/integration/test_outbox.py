@@ -5,8 +5,9 @@ from itertools import pairwise
 import psycopg
 import pytest
 
-from helpers import chain_runs, step_execution
+from helpers import step_execution
 from helpers.batch import recon_batch
+from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchStatus as Status
 from helpers.constants import BatchType, JobStatus
 from helpers.database import AdvisoryLocks, LockSpace, transaction

@@ -10,12 +10,12 @@ import psutil
 import psycopg
 import pytest
 
-from helpers import chain_runs
+from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchType
 from helpers.database import connection as database_connection
 from helpers.errors import DatabaseUnavailableError
 from helpers.monitor import chaining_section, run_pass
-from helpers.notebook_run import NotebookOutcome
+from helpers.notebooks.run import NotebookOutcome
 from helpers.sandbox.seeding import add_batch, add_cycle, add_step
 from helpers.settings import get_settings
 from helpers.step_execution import StepExecution

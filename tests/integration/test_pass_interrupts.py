@@ -15,7 +15,7 @@ import nbformat
 import psutil
 import pytest
 
-from helpers import chain_runs
+from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchType
 from helpers.monitor import Monitor
 from helpers.notebook_executor import execute_next_step

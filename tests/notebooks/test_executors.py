@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers.executor_run import ExecutorRun, Lease, LeasedRun
 from helpers.notebook_executor import execute_next_step
+from helpers.notebooks.executor import ExecutorRun, Lease, LeasedRun
 from helpers.sandbox.seeding import add_cycle, add_step
 from tests.support.notebooks import step_notebook, write_notebook
 
@@ -190,7 +190,7 @@ def test_work_whose_caller_is_gone_is_not_started(leased):
 
 
 def test_a_lease_is_renewed_while_the_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("helpers.executor_run.RENEW_SECONDS", 0.01)
+    monkeypatch.setattr("helpers.notebooks.executor.RENEW_SECONDS", 0.01)
     lease = Lease(tmp_path / "copy.ipynb.lease")
 
     with lease.renewed():

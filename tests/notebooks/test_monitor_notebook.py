@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from helpers.constants import BatchType, JobStatus
-from helpers.notebook_run import NotebookOutcome, NotebookRun
+from helpers.notebooks.run import NotebookOutcome, NotebookRun
 from helpers.sandbox.misbehaviour import Fault
 from helpers.sandbox.seeding import PreparedJob, add_cycle
 from helpers.settings import PROJECT_DIR

@@ -21,8 +21,8 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers import notebook_session
-from helpers.notebook_run import NotebookOutcome, NotebookRun
+from helpers.notebooks import session
+from helpers.notebooks.run import NotebookOutcome, NotebookRun
 from helpers.settings import get_settings
 
 PYTHON = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -345,7 +345,7 @@ def test_what_is_shown_has_no_terminal_sequences_and_keeps_markup_as_text(tmp_pa
 
 
 def test_a_runaway_loop_does_not_fill_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(notebook_session, "_MOST_STREAM", 1000)
+    monkeypatch.setattr(session, "_MOST_STREAM", 1000)
     lines = "for _ in range(50):\n    print('x' * 999, flush=True); time.sleep(0.01)"
     outcome = run(write(tmp_path / "a.ipynb", f"import time\n{lines}", "print('more')"))
     assert outcome.error is None
@@ -438,7 +438,7 @@ def test_an_error_of_the_callback_comes_out_and_leaves_a_copy(tmp_path):
 SCRIPT = """
 import sys
 from pathlib import Path
-from helpers.notebook_run import NotebookRun
+from helpers.notebooks.run import NotebookRun
 source = Path(sys.argv[1])
 run = NotebookRun(source, source.with_name("executed.ipynb"), timeout_seconds=60)
 print(run.execute())
@@ -497,7 +497,7 @@ def test_an_interrupt_of_the_whole_terminal_is_survived_by_the_watchdog(tmp_path
 
 INNER = """
 from pathlib import Path
-from helpers.notebook_run import NotebookRun
+from helpers.notebooks.run import NotebookRun
 inner = Path("inner/b.ipynb").resolve()
 """
 
@@ -536,6 +536,6 @@ def test_the_end_of_an_outer_notebook_ends_the_inner_one(tmp_path):
 
 
 def test_importing_it_costs_nothing_that_an_empty_pass_would_have_to_pay():
-    script = "import sys, helpers.notebook_run; print(*{'nbformat', 'zmq'} & set(sys.modules))"
+    script = "import sys, helpers.notebooks.run; print(*{'nbformat', 'zmq'} & set(sys.modules))"
     command = [sys.executable, "-c", script]
     assert subprocess.run(command, capture_output=True, check=True).stdout == b"\n"

@@ -29,8 +29,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from helpers import chain_runs, polling, step_execution
+from helpers import polling, step_execution
 from helpers.batch import get_active_batches, recon_batch, reconcile
+from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import close_pools, transaction
 from helpers.irp_integration.polling import Answer, Question

@@ -38,11 +38,13 @@ POINTS = {
     "inside a chunk's transaction": Point("helpers.polling:_worth_keeping"),
     "recorded, not reconciled": Point("helpers.batch:reconcile"),
     "one batch reconciled of several": Point("helpers.batch:reconcile", call=2),
-    "batch locked, nothing decided": Point("helpers.batch:decide"),
-    "status written, not committed": Point("helpers.batch:_settle"),
-    "all that follows written, not committed": Point("helpers.batch:_settle", after=True),
-    "batch ended, step not claimed": Point("helpers.chain_runs:claim"),
-    "step claimed, not started": Point("helpers.chain_runs:claim", after=True),
+    "batch locked, nothing decided": Point("helpers.batch.reconciling:decide"),
+    "status written, not committed": Point("helpers.batch.reconciling:_settle"),
+    "all that follows written, not committed": Point(
+        "helpers.batch.reconciling:_settle", after=True
+    ),
+    "batch ended, step not claimed": Point("helpers.chaining.runs:claim"),
+    "step claimed, not started": Point("helpers.chaining.runs:claim", after=True),
     "step logged, not started": Point("helpers.step_execution:StepExecution.begin", after=True),
     "notebook about to run": Point("helpers.step_execution:StepExecution.run"),
     "notebook done, not recorded": Point("helpers.step_execution:StepExecution.finish"),

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from helpers.chain_rules import CHAIN_RULES
+from helpers.chaining.rules import CHAIN_RULES
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.monitor import Monitor
 from helpers.monitor.reports import (

@@ -1,6 +1,6 @@
 import pytest
 
-from helpers.chain_rules import CHAIN_RULES, fired_rule, stage_rules
+from helpers.chaining.rules import CHAIN_RULES, fired_rule, stage_rules
 from helpers.constants import BatchStatus, BatchType
 
 # Stage, step, batch type, next step, and the statuses that fire it: the specification's table.

@@ -196,6 +196,7 @@ def summary(count: int, text: str) -> SummaryReport:
     return SummaryReport(
         batches_found=count,
         batches_processed=count,
+        batches_left=count,
         batches_completed=count,
         batches_failed=count,
         jobs_polled=count,

@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-from helpers.executed_copies import prune_copies
+from helpers.notebooks.copies import prune_copies
 
 NOW = datetime(2025, 3, 31, 12, tzinfo=UTC)
 MONTH = timedelta(days=30)

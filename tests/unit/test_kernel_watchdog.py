@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers import kernel_watchdog
+from helpers.notebooks import watchdog
 
 DEADLINE_SECONDS = 30
-WATCHDOG = [sys.executable, "-I", "-S", kernel_watchdog.__file__]
+WATCHDOG = [sys.executable, "-I", "-S", watchdog.__file__]
 
 
 def wait_for(path: Path) -> int:

@@ -7,7 +7,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from helpers.errors import NotebookError
-from helpers.notebook_file import (
+from helpers.notebooks.file import (
     cells_to_run,
     label,
     read_notebook,

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from helpers.chain_rules import CHAIN_RULES
+from helpers.chaining.rules import CHAIN_RULES
 from helpers.constants import BatchStatus, ChainRunStatus, JobStatus, StepStatus
 from helpers.settings import PROJECT_DIR
 from helpers.workflow_paths import _STAGE, _STEP, _number

@@ -21,8 +21,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from zmq import ZMQBaseError
 
-from helpers.notebook_file import cells_to_run, label, shown
-from helpers.notebook_kernel import NotebookKernel
+from helpers.notebooks.file import cells_to_run, label, shown
+from helpers.notebooks.kernel import NotebookKernel
 from helpers.text import counted
 
 _MOST_STREAM = 20_000_000  # characters; a runaway loop must not take the monitor's memory

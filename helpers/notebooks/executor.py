@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.notebook_run import NotebookOutcome, NotebookRun
+from helpers.notebooks.run import NotebookOutcome, NotebookRun
 
 RENEW_SECONDS = 5.0
 SILENCE_SECONDS = 60.0  # as long as a heartbeat may be silent: others may claim after 90 s

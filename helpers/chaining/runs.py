@@ -16,7 +16,7 @@ from typing import TypedDict
 
 import psycopg.errors
 
-from helpers.chain_rules import ChainRule
+from helpers.chaining.rules import ChainRule
 from helpers.constants import ChainRunStatus
 from helpers.database import connect, queries, transaction, translated_errors
 from helpers.errors import DatabaseError

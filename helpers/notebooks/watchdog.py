@@ -1,6 +1,6 @@
 """Run a notebook's kernel, and end all that it started when it ends or when the monitor does.
 
-Started as a script between the two: ``python -I -S kernel_watchdog.py <folder> <command>``, with
+Started as a script between the two: ``python -I -S watchdog.py <folder> <command>``, with
 a pipe from the monitor as its standard input. That pipe closes when the monitor is done with
 the kernel, and also when the monitor is killed outright. On Linux this process adopts whatever
 a program of the notebook leaves behind, however it detached; elsewhere it ends the kernel's

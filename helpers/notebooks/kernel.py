@@ -25,16 +25,16 @@ from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager, NoS
 from jupyter_client.manager import AsyncKernelManager
 from nbformat import NotebookNode
 
-from helpers import kernel_watchdog
 from helpers.errors import NotebookError
-from helpers.notebook_file import shown
+from helpers.notebooks import watchdog
+from helpers.notebooks.file import shown
 
 log = logging.getLogger(__name__)
 
 START_SECONDS = 120.0
 _SHUTDOWN_SECONDS = 5.0  # for the notebook's own atexit handlers
 _LONGEST_SOCKET_PATH = 90  # the system's limit is 103 or 107; “-ipc-5” and a margin go off
-_WATCHDOG_SECONDS = kernel_watchdog.PATIENCE_SECONDS + kernel_watchdog.LAST_PATIENCE_SECONDS + 4
+_WATCHDOG_SECONDS = watchdog.PATIENCE_SECONDS + watchdog.LAST_PATIENCE_SECONDS + 4
 
 
 def choose_kernel(notebook: NotebookNode) -> tuple[str, str | None]:
@@ -85,7 +85,7 @@ class _WatchedKernelManager(AsyncKernelManager):
             arguments.append("--HistoryManager.hist_file=:memory:")  # the file's lock is a person's
         command = super().format_kernel_cmd(arguments)
         folder = str(Path(self.connection_file).parent)
-        return [sys.executable, "-I", "-S", kernel_watchdog.__file__, folder, *command]
+        return [sys.executable, "-I", "-S", watchdog.__file__, folder, *command]
 
 
 class NotebookKernel:

@@ -98,12 +98,12 @@ class NotebookRun:
         if self._stopped.done():
             return NotebookOutcome.stopped(self._stopped.result())
         # These take a second to import, which a pass without notebooks shall not pay for.
-        from helpers import notebook_file, notebook_kernel  # noqa: PLC0415
+        from helpers.notebooks import file, kernel  # noqa: PLC0415
 
         started = time.monotonic()
         try:
-            notebook = notebook_file.read_notebook(self._source)
-            kernel_name, remark = notebook_kernel.choose_kernel(notebook)
+            notebook = file.read_notebook(self._source)
+            kernel_name, remark = kernel.choose_kernel(notebook)
         except NotebookError as exc:
             return NotebookOutcome(None, time.monotonic() - started, "", "", str(exc))
         if remark:
@@ -112,8 +112,8 @@ class NotebookRun:
         return NotebookOutcome(
             executed_path=executed,
             execution_seconds=time.monotonic() - started,
-            stdout=notebook_file.stream(notebook, "stdout"),
-            stderr=(remark or "") + notebook_file.stream(notebook, "stderr"),
+            stdout=file.stream(notebook, "stdout"),
+            stderr=(remark or "") + file.stream(notebook, "stderr"),
             error=error,
         )
 
@@ -121,9 +121,9 @@ class NotebookRun:
         self, notebook: NotebookNode, kernel_name: str, started: float
     ) -> tuple[str | None, Path | None]:
         """Return the error, and where the executed copy is; None each where there is none."""
-        from helpers import notebook_file, notebook_session  # noqa: PLC0415 - see above
+        from helpers.notebooks import file, session  # noqa: PLC0415 - see above
 
-        session = notebook_session.NotebookSession(
+        running = session.NotebookSession(
             notebook,
             kernel_name=kernel_name,
             folder=self._source.parent,
@@ -136,10 +136,10 @@ class NotebookRun:
         problems: list[str | None] = []
         executed: Path | None = None
         try:
-            problems.append(asyncio.run(session.run()))
+            problems.append(asyncio.run(running.run()))
         finally:
             try:
-                notebook_file.write_copy(notebook_file.tidy_outputs(notebook), self._executed_copy)
+                file.write_copy(file.tidy_outputs(notebook), self._executed_copy)
                 executed = self._executed_copy
             except NotebookError as exc:
                 problems.append(str(exc))

@@ -1,0 +1,86 @@
+"""Read batches, their jobs and their configurations."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from helpers.constants import JobStatus
+from helpers.database import queries, transaction
+from helpers.errors import BatchError
+from helpers.records import ActiveBatch, Batch, Job, JobConfiguration
+
+_LARGEST_ID = 2**31 - 1
+
+
+def get_active_batches() -> list[ActiveBatch]:
+    """Return the ACTIVE batches of ACTIVE cycles, oldest first."""
+    with transaction() as connection:
+        return list(queries("batch").active_batches(connection))
+
+
+def read_batch(batch_id: int) -> Batch:
+    """Return one batch with its place in the workflow.
+
+    Raises:
+        BatchError: there is no such batch, or the id is no id.
+    """
+    with transaction() as connection:
+        row = queries("batch").read_batch(connection, batch_id=checked_id(batch_id))
+    if row is None:
+        raise BatchError(f"There is no batch {batch_id} in the metastore.", batch_id=batch_id)
+    return cast("Batch", row)
+
+
+def get_batch_jobs(
+    batch_id: int,
+    skipped: bool | None = None,  # noqa: FBT001 - the published signature
+    status: str | None = None,
+) -> list[Job]:
+    """Return the jobs of a batch in the order in which they were made.
+
+    Args:
+        batch_id: the batch.
+        skipped: True for skipped jobs only, False for the others only, None for both.
+        status: a ``JobStatus``; None for all.
+
+    Raises:
+        BatchError: there is no such batch, or no such status.
+    """
+    if status is not None and status not in set(JobStatus):
+        raise BatchError(f"{status!r} is no job status.", batch_id=batch_id)
+    read_batch(batch_id)
+    with transaction() as connection:
+        rows = queries("batch").batch_jobs(
+            connection, batch_id=batch_id, skipped=skipped, status=status
+        )
+        return list(rows)
+
+
+def get_batch_job_configurations(
+    batch_id: int,
+    skipped: bool | None = None,  # noqa: FBT001 - as get_batch_jobs
+) -> list[JobConfiguration]:
+    """Return the job configurations of a batch in the order in which they were made.
+
+    Raises:
+        BatchError: there is no such batch.
+    """
+    read_batch(batch_id)
+    with transaction() as connection:
+        rows = queries("batch").batch_job_configurations(
+            connection, batch_id=batch_id, skipped=skipped
+        )
+        return list(rows)
+
+
+def checked_id(batch_id: object) -> int:
+    """Return the id, where it is one that a batch may have; raises ``BatchError`` otherwise."""
+    if (
+        isinstance(batch_id, bool)
+        or not isinstance(batch_id, int)
+        or not 0 < batch_id <= _LARGEST_ID
+    ):
+        raise BatchError(
+            f"{batch_id!r} is no batch id: those are whole numbers from 1 on.", batch_id=batch_id
+        )
+    return batch_id

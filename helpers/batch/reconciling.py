@@ -1,0 +1,131 @@
+"""Reconcile a batch with its jobs: one transaction.
+
+The batch is locked, its facts are counted, and the decision is written together with everything
+that follows from it (the log, the notification, the hand-over to the next step): all of it or
+none of it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from helpers.batch.reading import checked_id, read_batch
+from helpers.chaining import runs as chain_runs
+from helpers.chaining.rules import fired_rule
+from helpers.constants import BatchStatus, JobStatus
+from helpers.database import queries, transaction
+from helpers.irp_integration.answers import NOT_OF_THE_JOB
+from helpers.notifications import events
+from helpers.reconciliation import BatchFacts, Decision, decide, doubts, patience
+from helpers.records import Batch
+from helpers.text import counted
+
+_MOST_DOUBTS = 10
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What one reconciliation decided, and what it set going."""
+
+    batch_id: int
+    old_status: BatchStatus
+    status: BatchStatus
+    reason: str
+    needs_attention: bool = False
+    cause: str | None = None  # in Moody's own words, of the first job that failed
+    attention: tuple[str, ...] = ()  # one line per job that will not move by itself
+    chain: str = ""  # which step is due, or why none is; empty while the batch is ACTIVE
+
+    @property
+    def settled(self) -> bool:
+        """Whether this reconciliation ended the batch."""
+        return self.status != self.old_status
+
+
+def recon_batch(batch_id: int) -> str:
+    """Reconcile a batch with its jobs and return its status, one of ``BatchStatus``.
+
+    Only an ACTIVE batch is decided about; one that has ended, or has not begun, stays as it is.
+
+    Raises:
+        BatchError: there is no such batch.
+    """
+    return reconcile(batch_id).status
+
+
+def reconcile(batch_id: int) -> Reconciliation:
+    """Do what ``recon_batch`` does, and return the reasons with it."""
+    checked_id(batch_id)
+    with transaction() as connection:
+        queries("batch").lock_batch(connection, batch_id=batch_id)
+        batch = read_batch(batch_id)
+        was = BatchStatus(batch["status"])
+        if was is not BatchStatus.ACTIVE:
+            return Reconciliation(batch_id, was, was, f"The batch is {was}: nothing to decide.")
+        facts = BatchFacts(**queries("batch").facts(connection, batch_id=batch_id))
+        decision = decide(facts)
+        _write(batch_id, decision, facts)
+        if decision.status is not BatchStatus.ACTIVE:
+            return _settle(batch, decision, facts)
+        return _still_active(batch, decision)
+
+
+def _write(batch_id: int, decision: Decision, facts: BatchFacts) -> None:
+    with transaction() as connection:
+        queries("batch").log_reconciliation(
+            connection,
+            batch_id=batch_id,
+            status=decision.status,
+            summary=json.dumps({**facts.summary(), "reason": decision.reason}),
+        )
+        if decision.status is not BatchStatus.ACTIVE:
+            queries("batch").settle(connection, batch_id=batch_id, status=decision.status)
+
+
+def _settle(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliation:
+    """Write what follows from the end of a batch, in the transaction that ends it."""
+    verdict = fired_rule(
+        stage_num=batch["stage_num"],
+        step_num=batch["step_num"],
+        batch_type=batch["batch_type"],
+        status=decision.status,
+    )
+    if verdict.rule is not None:
+        chain_runs.make_due(batch["batch_id"], batch["activation_num"], verdict.rule)
+    events.announce_batch(batch, decision=decision, facts=facts, next_step=verdict.reason)
+    return Reconciliation(
+        batch["batch_id"],
+        BatchStatus.ACTIVE,
+        decision.status,
+        decision.reason,
+        cause=decision.cause,
+        chain=verdict.reason,
+    )
+
+
+def _still_active(batch: Batch, decision: Decision) -> Reconciliation:
+    with transaction() as connection:
+        jobs = list(
+            queries("batch").jobs_in_doubt(
+                connection,
+                batch_id=batch["batch_id"],
+                terminal=list(JobStatus.terminal()),
+                known=list(JobStatus.of_moodys()),
+                nothing_said=list(NOT_OF_THE_JOB),
+                stale_after=patience(batch["batch_type"]),
+                most=_MOST_DOUBTS,
+            )
+        )
+    lines = doubts(jobs, batch_type=batch["batch_type"])
+    unnamed = jobs[0]["total"] - len(jobs) if jobs else 0
+    if unnamed:
+        lines.append(f"… and {counted(unnamed, 'more job')}.")
+    return Reconciliation(
+        batch["batch_id"],
+        BatchStatus.ACTIVE,
+        BatchStatus.ACTIVE,
+        decision.reason,
+        needs_attention=decision.needs_attention or bool(jobs),
+        attention=tuple(lines),
+    )
