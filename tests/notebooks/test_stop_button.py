@@ -1,0 +1,51 @@
+"""The kernel's stop button in the middle of a pass, on a real kernel."""
+
+from __future__ import annotations
+
+import psutil
+from jupyter_client.manager import start_new_kernel
+
+from helpers.constants import BatchType
+from helpers.sandbox.seeding import add_cycle
+from tests.support.notebooks import step_notebook
+from tests.support.passes import finished_batch, rows, wait_until
+
+CYCLE = "Analysis-2025-Q1"
+PASS = """
+from helpers.monitor import Monitor
+
+monitor = Monitor()
+monitor.find_batches()
+monitor.reconcile_batches()
+monitor.execute_next_steps()
+"""
+# Starts a program of its own, which must end with the notebook.
+WAITS = """
+import subprocess, time
+program = subprocess.Popen(["sleep", "600"], start_new_session=True)
+open("started", "w").write(str(program.pid))
+time.sleep(600)
+"""
+
+
+def test_it_ends_the_chained_notebook_and_the_next_pass_may_start_it_again(
+    metastore, workflows, sql
+):
+    finished_batch(add_cycle(CYCLE), BatchType.ANALYSIS)
+    notebook = step_notebook(workflows, WAITS, cycle=CYCLE, stage_num=4, step_num=2)
+    started = notebook.with_name("started")
+    manager, client = start_new_kernel()
+    try:
+        client.execute(PASS)
+        wait_until(lambda: started.exists() and started.read_text())
+        manager.interrupt_kernel()
+        reply = client.get_shell_msg(timeout=60)["content"]
+
+        assert reply["ename"] == "KeyboardInterrupt"
+        assert not psutil.pid_exists(int(started.read_text()))
+        assert rows(sql, "SELECT status::text, owner FROM irp_chain_run") == [("PENDING", None)]
+        assert rows(sql, "SELECT status::text FROM irp_step_run") == [("FAILED",)]
+        assert rows(sql, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel()
