@@ -25,7 +25,9 @@ from helpers.text import clean
 
 MOST_ATTEMPTS = 3
 HEARTBEAT_SECONDS = 10.0
-_SILENCE_SECONDS = 60.0  # an owner stops its notebooks well before 90 s, when others may claim
+# Others may claim after 90 s. By then the notebook must be gone, and a beat that finds no database
+# comes up to 20 s after the one before it; ending a notebook takes up to 15 s.
+_SILENCE_SECONDS = 45.0
 
 
 @dataclass(frozen=True)
