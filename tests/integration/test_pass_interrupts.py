@@ -73,12 +73,13 @@ def interrupted_when(condition: Callable[[], object], *, times: int = 1) -> Iter
 
 
 def assert_nothing_is_held(sql) -> None:
-    assert rows(sql, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
-    assert rows(
-        sql,
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND state LIKE 'idle in transaction%%'",
-    ) == [(0,)]
+    # The server frees the locks of a connection a moment after it was closed.
+    wait_until(lambda: rows(sql, "SELECT FROM pg_locks WHERE locktype = 'advisory'") == [])
+    open_transactions = (
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() "
+        "AND state LIKE 'idle in transaction%%'"
+    )
+    wait_until(lambda: rows(sql, open_transactions) == [])
     assert rows(sql, "SELECT count(*) FROM irp_chain_run WHERE owner IS NOT NULL") == [(0,)]
 
 
