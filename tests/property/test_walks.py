@@ -607,7 +607,7 @@ def test_the_laws_hold_at_every_step_of_any_walk(walking_metastore):
 @pytest.mark.timeout(3600)
 def test_the_laws_hold_at_every_step_of_many_long_walks(walking_metastore):
     """Others each time, in the number of FAULTS_WALKS."""
-    examples = int(os.environ.get("FAULTS_WALKS", "600"))
+    examples = int(os.environ.get("FAULTS_WALKS", "200"))
     many = settings(WALKS, max_examples=examples, stateful_step_count=60, derandomize=False)
     with machine(walking_metastore) as walk:
         run_state_machine_as_test(walk, settings=many)
