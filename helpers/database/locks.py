@@ -9,9 +9,12 @@ correct: that is the work of row locks and unique keys. A pooler in transaction 
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import closing, suppress
 from enum import IntEnum
 from types import TracebackType
 from typing import Self
+
+import psycopg
 
 from helpers.database.connection import connect, translated_errors
 from helpers.database.named import queries
@@ -47,7 +50,10 @@ class AdvisoryLocks:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._connection.close()
+        # Freed here, because after a close the server does so only a moment later: whoever
+        # comes right behind would be told of a holder that is gone.
+        with closing(self._connection), suppress(psycopg.Error):
+            list(queries("locks").free_all(self._connection))
 
     def try_acquire(self, space: LockSpace, keys: Collection[int]) -> set[int]:
         """Take what is free and return those keys; never waits."""

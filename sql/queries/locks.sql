@@ -7,6 +7,10 @@ FROM unnest(:keys::int[]) AS wanted (key);
 -- Take a session lock, waiting until it is free.
 SELECT pg_advisory_lock(:space::int, :key::int)::text AS acquired;
 
+-- name: free_all()
+-- Free every session lock of this connection.
+SELECT pg_advisory_unlock_all()::text AS freed;
+
 -- name: holders(space, keys)
 -- Who holds a lock on each key, in this database.
 SELECT held.objid::int AS key,

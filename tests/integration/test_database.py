@@ -309,7 +309,7 @@ def test_locks_are_freed_at_the_end_of_the_block(metastore):
     with AdvisoryLocks(owner="a") as first:
         first.try_acquire(LockSpace.POLL_BATCH, [1])
     with AdvisoryLocks(owner="b") as second:
-        wait_until(lambda: second.try_acquire(LockSpace.POLL_BATCH, [1]))
+        assert second.try_acquire(LockSpace.POLL_BATCH, [1]) == {1}
 
 
 def test_locks_are_freed_when_their_holders_connection_dies(metastore, sql):

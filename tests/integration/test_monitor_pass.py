@@ -25,7 +25,6 @@ from tests.support.passes import (
     one_pass,
     rows,
     running,
-    wait_until,
 )
 
 CYCLE = "Analysis-2025-Q1"
@@ -482,8 +481,7 @@ def test_a_pass_leaves_no_lock_and_no_open_transaction(cycle, moodys, sql):
 
     run_pass()
 
-    # The server frees the locks of a connection a moment after it was closed.
-    wait_until(lambda: rows(sql, "SELECT FROM pg_locks WHERE locktype = 'advisory'") == [])
+    assert rows(sql, "SELECT FROM pg_locks WHERE locktype = 'advisory'") == []
     assert rows(
         sql,
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
