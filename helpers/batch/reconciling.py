@@ -33,7 +33,7 @@ class Reconciliation:
     status: BatchStatus
     reason: str
     needs_attention: bool = False
-    cause: str | None = None  # in Moody's own words, of the first job that failed
+    cause: str | None = None  # why the first of the jobs failed, quoted; None: nobody said
     attention: tuple[str, ...] = ()  # one line per job that will not move by itself
     chain: str = ""  # which step is due, or why none is; empty while the batch is ACTIVE
 

@@ -74,7 +74,10 @@ def fired_rule(*, stage_num: int, step_num: int, batch_type: str, status: str) -
             f"Step {rule.next_step_num} starts when this batch is {_either(rule.fires_on)}; "
             f"it is {status}.",
         )
-    return Verdict(rule, f"{status}: step {rule.next_step_num} of stage {stage_num} is due.")
+    return Verdict(
+        rule,
+        f"Step {rule.next_step_num} of stage {stage_num} starts by itself: the batch is {status}.",
+    )
 
 
 def _either(statuses: Collection[BatchStatus]) -> str:

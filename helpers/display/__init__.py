@@ -5,7 +5,7 @@ engine, and cleaned of what steers terminals.
 """
 
 from helpers.display.progress import Progress, progress
-from helpers.display.rendering import Report, duration, moment
+from helpers.display.rendering import Report, duration, labels, moment
 from helpers.display.tone import Tone, tone_of
 
-__all__ = ["Progress", "Report", "Tone", "duration", "moment", "progress", "tone_of"]
+__all__ = ["Progress", "Report", "Tone", "duration", "labels", "moment", "progress", "tone_of"]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from helpers.display.tone import tone_of
+from helpers.settings import redact
 from helpers.text import clean, counted, listed, shorten
 
 _NAMED_IDS = 12
@@ -67,9 +68,12 @@ def ids(numbers: Sequence[int]) -> str:
 
 
 def labels(configuration: Mapping[str, Any] | None) -> str:
-    """Return a configuration's plain values, ``name: LOB 1, peril: EQ``; an em dash for none."""
+    """Return a configuration's plain values, ``name: LOB 1, peril: EQ``; empty for none.
+
+    Secrets are taken out here, because who shows it may cut it, and half a secret is not found.
+    """
     plain = {k: v for k, v in (configuration or {}).items() if isinstance(v, str | int | float)}
-    return listed([f"{k}: {v}" for k, v in plain.items()], most=_NAMED_VALUES) or "—"
+    return redact(listed([f"{k}: {v}" for k, v in plain.items()], most=_NAMED_VALUES))
 
 
 def tally(counts: Mapping[str, int]) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from helpers.database import queries, transaction
-from helpers.display import Tone, moment
+from helpers.display import Tone, labels, moment
 from helpers.monitor.reports import ReconReport
 from helpers.monitor.summary import ToDo
 from helpers.text import shorten
 
 _MOST = 50
 _MOST_OF_AN_ERROR = 400
+_MOST_OF_A_NAME = 100
 
 
 def what_waits_for_people(reconciled: ReconReport) -> tuple[list[ToDo], int]:
@@ -38,16 +39,26 @@ def what_waits_for_people(reconciled: ReconReport) -> tuple[list[ToDo], int]:
 def _failed_batch(row: dict[str, Any]) -> ToDo:
     about = f"Batch {row['batch_id']} ({row['batch_type']}, {_place(row, row['step_num'])})"
     said = [f"{row['status']} since {moment(row['completed_ts'])}.", row["reason"]]
-    if row["first_error"]:
-        said.append(f"“{shorten(row['first_error'], _MOST_OF_AN_ERROR)}”")
-    said.append("Resubmit the jobs, or skip them.")
+    said += [_first_reason(row), "Resubmit the jobs or skip them: see this notebook's README."]
     return ToDo(about, " ".join(filter(None, said)), Tone.BAD)
+
+
+def _first_reason(row: dict[str, Any]) -> str:
+    """Return why the first job failed, and what it was made from: people know it by that."""
+    if not row["first_reason"]:
+        return ""
+    made_from = shorten(labels(row["first_configuration"]), _MOST_OF_A_NAME)
+    if row["failed_jobs"] > 1:
+        made_from = f"The first ({made_from})" if made_from else "The first"
+    reason = f"“{shorten(row['first_reason'], _MOST_OF_AN_ERROR)}”"
+    return f"{made_from}: {reason}" if made_from else reason
 
 
 def _failed_chain(row: dict[str, Any]) -> ToDo:
     about = f"Next step ({_place(row, row['next_step_num'])})"
-    said = f"failed at {moment(row['completed_ts'])}: {row['error_message'] or 'no reason noted'}"
-    return ToDo(about, f"{said} Correct it, and run its notebook by hand.", Tone.BAD)
+    reason = (row["error_message"] or "no reason noted").rstrip(". ")
+    said = f"failed at {moment(row['completed_ts'])}: {reason}."
+    return ToDo(about, f"{said} Correct the cause, then run the step's notebook.", Tone.BAD)
 
 
 def _place(row: dict[str, Any], step_num: int) -> str:

@@ -237,4 +237,4 @@ def _for_the_record(errors: list[Remark]) -> list[Remark]:
     more = len(errors) - _MOST_ERRORS
     if more <= 0:
         return errors
-    return [*errors[:_MOST_ERRORS], Remark("…", f"and {counted(more, 'error')} more.")]
+    return [*errors[:_MOST_ERRORS], Remark("…", f"and {counted(more, 'more error')}.")]

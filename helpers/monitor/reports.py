@@ -118,7 +118,9 @@ class PollReport(Report):
             return f"Moody's could not be asked about {counted(self.jobs_due, 'job')}."
         if not self.jobs_due:
             return "No job to ask Moody's about."
-        said = f"{counted(self.jobs_polled, 'job')} polled, {len(self.transitions):,} moved"
+        said = (
+            f"{counted(self.jobs_polled, 'job')} polled, {len(self.transitions):,} changed status"
+        )
         failed = f", {self.polls_failed:,} without a usable answer" if self.polls_failed else ""
         left = f", {self.not_asked:,} left for the next pass" if self.not_asked else ""
         return f"{said}{failed}{left}; it took {self.seconds:.1f} s."

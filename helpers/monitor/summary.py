@@ -78,6 +78,10 @@ class SummaryReport(Report):
             parts.append(f"{counted(len(self.errors), 'error')} ({about})")
         if self.to_do_total:
             parts.append(counted(self.to_do_total, "thing waits", "things wait") + " for you")
+        if self.cards_waiting:
+            parts.append(counted(self.cards_waiting, "card") + " not sent yet")
+        if self.warnings:
+            parts.append(counted(len(self.warnings), "warning") + " about monitoring itself")
         return ", ".join(parts or ["All is well"]) + f"; {self._what_is_active}."
 
     @property
@@ -91,6 +95,6 @@ class SummaryReport(Report):
         """How it looks."""
         if self.batches_failed or self.errors:
             return Tone.BAD
-        if self.to_do or self.cards_waiting:
+        if self.to_do or self.cards_waiting or self.cards_problem or self.warnings:
             return Tone.WARN
         return Tone.GOOD if self.batches_found else Tone.CALM

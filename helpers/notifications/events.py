@@ -13,6 +13,7 @@ from typing import Any
 from helpers.chaining.runs import AbandonedChainRun, ChainRun
 from helpers.constants import BatchStatus, NotificationKind
 from helpers.database import queries, transaction
+from helpers.display import labels
 from helpers.errors import NotebookError
 from helpers.reconciliation import BatchFacts, Decision
 from helpers.records import Batch
@@ -21,6 +22,7 @@ from helpers.text import clean, shorten
 from helpers.workflow_paths import find_step_notebook, relative_to_workflows
 
 _MOST_JOBS = 50
+_LONGEST_NAME = 80
 _LONGEST_TEXT = 16_000  # about what a card can hold
 
 
@@ -57,11 +59,16 @@ def _jobs_that_ended_badly(batch_id: int) -> dict[str, Any]:
         rows = list(
             queries("batch").jobs_that_ended_badly(connection, batch_id=batch_id, most=_MOST_JOBS)
         )
-    named = ("job_id", "moodys_workflow_id", "status", "reason")
     return {
-        "jobs": [{key: row[key] for key in named} for row in rows],
+        "jobs": [_told(row) for row in rows],
         "jobs_total": rows[0]["total"] if rows else 0,
     }
+
+
+def _told(job: dict[str, Any]) -> dict[str, Any]:
+    """Return what a card tells of a job: people know it by what it was made from."""
+    facts = {key: job[key] for key in ("job_id", "moodys_workflow_id", "status", "reason")}
+    return {**facts, "made_from": shorten(labels(job["configuration"]), _LONGEST_NAME)}
 
 
 def _advice(status: BatchStatus) -> str:

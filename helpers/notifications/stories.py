@@ -141,4 +141,7 @@ def _reasons(jobs: Sequence[dict[str, Any]]) -> tuple[Reason, ...]:
 
 def _job(job: dict[str, Any]) -> str:
     moodys_id = job["moodys_workflow_id"]
-    return f"{job['job_id']} (Moody's {moodys_id})" if moodys_id else str(job["job_id"])
+    made_from = job.get("made_from", "")  # an event of an older version has none
+    known_as = [made_from, f"Moody's {moodys_id}" if moodys_id else ""]
+    more = "; ".join(filter(None, known_as))
+    return f"{job['job_id']} ({more})" if more else str(job["job_id"])

@@ -68,7 +68,7 @@ def _tell_last_pass() -> None:
         run = queries("monitor_runs").last(connection)
     print(
         f"  pass {run['id']}: {counted(run['batches_found'], 'batch', 'batches')} watched, "
-        f"{counted(run['jobs_polled'], 'job')} polled, {run['status_changes']} moved, "
+        f"{counted(run['jobs_polled'], 'job')} polled, {run['status_changes']} changed status, "
         f"{counted(run['batches_settled'], 'batch', 'batches')} ended, "
         f"{counted(run['chains_run'], 'step')} chained, {counted(run['cards_sent'], 'card')} sent"
     )

@@ -41,10 +41,11 @@ class PassHealth:
         last = (
             f"{moment(self.last_completed_ts)}, {duration(self.age)} ago" if self.age else "never"
         )
-        started, completed = self.started_last_hour, self.completed_last_hour
+        completed = self.completed_last_hour
+        unfinished = self.started_last_hour - completed
         lines = [
             f"Last completed pass: {last}.",
-            f"Passes in the last hour: {started} started, {completed} completed.",
+            f"Passes in the last hour: {completed} completed, {unfinished} at work or cut off.",
         ]
         if self.last_error_ts:
             text = shorten(f"{self.last_error_about}: {self.last_error_text}", 400)

@@ -111,17 +111,26 @@ class SubmissionReport(Report):
     verb: str  # "submitted" or "done"
 
     @property
+    def done(self) -> int:
+        """How many jobs were submitted, or had their work done."""
+        return sum(item["submitted"] for item in self.submissions)
+
+    @property
+    def failed(self) -> int:
+        """How many jobs were not."""
+        return sum(item["failed"] for item in self.submissions)
+
+    @property
     def headline(self) -> str:
         """The submission in one sentence."""
         if not self.submissions:
             return f"Nothing was {self.verb}: this step has no prepared batch."
-        done = sum(item["submitted"] for item in self.submissions)
-        failed = sum(item["failed"] for item in self.submissions)
-        return f"{counted(done, 'job')} {self.verb}" + (f", {failed:,} failed." if failed else ".")
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        return f"{counted(self.done, 'job')} {self.verb}{failed}."
 
     @property
     def tone(self) -> Tone:
         """How it looks."""
-        if any(item["failed"] for item in self.submissions):
+        if self.failed:
             return Tone.BAD
         return Tone.GOOD if self.submissions else Tone.CALM

@@ -116,12 +116,14 @@ LIMIT :most::int;
 
 -- name: jobs_that_ended_badly(batch_id, most)
 -- The jobs that a card names, failures before cancellations.
-SELECT id AS job_id, moodys_workflow_id, status::text AS status, last_error AS reason,
+SELECT job.id AS job_id, job.moodys_workflow_id, job.status::text AS status,
+       job.last_error AS reason, configuration.job_configuration_data AS configuration,
        count(*) OVER () AS total
-FROM irp_job
-WHERE batch_id = :batch_id::int AND NOT coalesce(skipped, false)
-  AND status IN ('FAILED', 'ERROR', 'CANCELLED')
-ORDER BY status = 'CANCELLED', id
+FROM irp_job AS job
+LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
+WHERE job.batch_id = :batch_id::int AND NOT coalesce(job.skipped, false)
+  AND job.status IN ('FAILED', 'ERROR', 'CANCELLED')
+ORDER BY job.status = 'CANCELLED', job.id
 LIMIT :most::int;
 
 -- name: settle(batch_id, status)!

@@ -278,7 +278,7 @@ def test_the_end_of_a_batch_is_written_with_what_follows_from_it(
         "FROM irp_chain_run"
     )
     assert runs.fetchall() == ([(seeded.batch_id, 1, 4, 1, 2, "PENDING")] if chained else [])
-    assert ("step 2 of stage 4 is due" in outcome.chain) == chained
+    assert ("Step 2 of stage 4 starts by itself" in outcome.chain) == chained
 
 
 def test_a_batch_that_failed_and_then_completes_is_announced_as_recovered(metastore, sql):

@@ -118,7 +118,10 @@ def test_a_batch_that_is_done_is_completed_chained_and_summed_up_in_one_pass(
 
     assert done.became == {batch.batch_id: "COMPLETED"}
     assert done.reconciled.headline == "1 batch: 1 COMPLETED."
-    assert done.reconciled.batches[0].outcome.chain == "COMPLETED: step 4 of stage 3 is due."
+    assert (
+        done.reconciled.batches[0].outcome.chain
+        == "Step 4 of stage 3 starts by itself: the batch is COMPLETED."
+    )
     [step] = done.chained.steps
     assert (step.error, step.next_step_num, str(step.status)) == (None, 4, "COMPLETED")
     assert step.executed_path.startswith(f"workflows/Active_{CYCLE}/runs/Stage_03_Stage Step_04_")
@@ -163,7 +166,23 @@ def test_a_failed_batch_sends_a_card_and_waits_for_people_in_every_summary(
         [item] = summary.to_do
         assert item.about == f"Batch {batch.batch_id} (MRI Import, {CYCLE}, stage 3 step 3)"
         assert item.text.startswith("FAILED since ")
+        assert f"Failed: job 1. “{reason}”" in item.text
     assert not first.summary.failed  # the pass itself went well
+
+
+def test_what_waits_names_the_analysis_whose_reason_it_shows(cycle, moodys, sql):
+    active_batch(
+        cycle,
+        BatchType.ANALYSIS,
+        [running(moodys, "model", "FAILED", reason=said) for said in ("No curve.", "No data.")],
+    )
+    sql.execute(
+        """UPDATE irp_job_configuration SET job_configuration_data = '{"analysis": "CAL"}'"""
+    )
+
+    batch, _ = one_pass().summary.to_do
+
+    assert "Failed: jobs 1, 2. The first (analysis: CAL): “No curve.”" in batch.text
 
 
 def test_the_next_run_is_recommended_an_interval_after_the_start(cycle, moodys, monkeypatch):
@@ -498,7 +517,7 @@ def test_a_row_per_pass_stays_small_however_much_goes_wrong(cycle, moodys, sql):
     assert len(done.summary.errors) == 250
     [(errors,)] = rows(sql, "SELECT errors FROM irp_monitor_run")
     assert len(errors) == 101
-    assert errors[-1] == {"about": "…", "text": "and 150 errors more."}
+    assert errors[-1] == {"about": "…", "text": "and 150 more errors."}
 
 
 # --- Teams.

@@ -27,6 +27,7 @@ _jobs = st.lists(
     st.fixed_dictionaries(
         {
             "job_id": st.integers(1, 2**31 - 1),
+            "made_from": _texts.map(lambda text: text[:80]),
             "moodys_workflow_id": st.none() | _texts.map(lambda text: text[:50]),
             "status": st.sampled_from(["FAILED", "ERROR", "CANCELLED"]),
             "reason": st.none() | _texts,

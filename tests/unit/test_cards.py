@@ -23,9 +23,10 @@ PLACE = {
 }
 
 
-def job(job_id, reason="EDM not found", status="FAILED", workflow_id="900"):
+def job(job_id, reason="EDM not found", status="FAILED", workflow_id="900", made_from=""):
     return {
         "job_id": job_id,
+        "made_from": made_from,
         "moodys_workflow_id": workflow_id,
         "status": status,
         "reason": reason,
@@ -113,6 +114,15 @@ def test_a_failed_batch_is_told_at_a_glance():
         "When": "2025-03-01 09:30 UTC",
     }
     assert runs(shown["body"][-1])[0] == "Next: "
+
+
+def test_a_job_is_named_by_what_it_was_made_from():
+    jobs = [job(4, made_from="analysis: CAL EQ"), job(5, made_from="analysis: FL HU")]
+
+    [reason] = [text for text in runs(card(batch_event(jobs))) if text.startswith("Jobs 4")]
+    assert reason == (
+        "Jobs 4 (analysis: CAL EQ; Moody's 900), 5 (analysis: FL HU; Moody's 900), failed: "
+    )
 
 
 def test_the_card_is_of_a_version_that_teams_shows_and_has_a_fallback():

@@ -98,7 +98,7 @@ def test_a_moment_is_shown_in_utc(when, text):
 
 def test_small_filters():
     assert ids(list(range(1, 15))) == "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 and 2 more"
-    assert labels(None) == labels({}) == labels({"nested": {}}) == "—"
+    assert labels(None) == labels({}) == labels({"nested": {}}) == ""
     assert labels({"name": "LOB 1", "n": 2, "list": []}) == "name: LOB 1, n: 2"
     assert tally({"FINISHED": 1800, "FAILED": 2, "QUEUED": 0}) == "1,800 FINISHED, 2 FAILED"
     assert tally({}) == "—"
@@ -313,13 +313,13 @@ def test_hostile_values_are_shown_as_they_are_and_escaped(make):
 @pytest.mark.parametrize(
     ("make", "more"),
     [
-        (found, {"150 batches more"}),
-        (polled, {"150 batches more", "151 remarks more"}),
-        (reconciled, {"150 batches more", "150 remarks more"}),
-        (chained, {"150 steps more", "150 remarks more"}),
-        (summary, {"200 items more", "150 remarks more"}),
-        (stage, {"150 jobs more"}),
-        (submitted, {"150 errors more"}),
+        (found, {"150 more batches"}),
+        (polled, {"150 more batches", "151 more remarks"}),
+        (reconciled, {"150 more batches", "150 more remarks"}),
+        (chained, {"150 more steps", "150 more remarks"}),
+        (summary, {"200 more items", "150 more remarks"}),
+        (stage, {"150 more jobs"}),
+        (submitted, {"150 more errors"}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -327,7 +327,7 @@ def test_a_long_report_is_cut_and_says_how_much_is_missing(make, more):
     report = make(250, "Analysis")
 
     for shown in (str(report), html_of(report)):
-        assert set(re.findall(r"… and (\d+ \w+ more)", shown)) == more
+        assert set(re.findall(r"… and (\d+ more \w+)", shown)) == more
     assert str(report).count("\n") < 1200
 
 
@@ -352,6 +352,26 @@ def test_the_summary_shows_all_five_metrics_of_the_specification_and_what_it_too
         assert re.search(rf"^  {label}\s+\S", text, re.MULTILINE)
     assert "took 3.2 s" in text
     assert "2025-03-01 12:00:00 UTC" in text
+
+
+def test_the_summary_is_not_calm_while_monitoring_itself_is_in_doubt():
+    calm = summary(0, "")
+    assert (calm.headline, calm.tone) == ("All is well; nothing is active.", Tone.CALM)
+
+    calm.warnings.append("Monitoring is not on.")
+    calm.cards_waiting = 3
+
+    said = "3 cards not sent yet, 1 warning about monitoring itself; nothing is active."
+    assert (calm.headline, calm.tone) == (said, Tone.WARN)
+
+
+def test_a_submission_that_only_failed_does_not_promise_the_next_step():
+    one = submitted(1, "Refused.")
+    assert "takes over from here" in html_of(one)
+
+    one.submissions[0]["submitted"] = 0
+    assert "takes over from here" not in html_of(one)
+    assert "then resubmit" in html_of(one)
 
 
 def test_a_report_displays_itself_in_ipython_as_html_and_text():
