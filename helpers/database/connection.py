@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -22,6 +22,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from helpers.database.named import queries
 from helpers.errors import DatabaseError, DatabaseUnavailableError, SettingsError
 from helpers.settings import get_settings, redact
 
@@ -29,6 +30,14 @@ Connection: TypeAlias = psycopg.Connection[DictRow]
 
 _LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE", "PGPORT", "PGUSER")
 _CONNECT_TIMEOUT_SECONDS = 10
+# What libpq does about a server that has vanished without a word: half a minute, not two hours.
+_PATIENCE: dict[str, Any] = {
+    "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
 _LOCK_TIMEOUT = "10s"  # someone else's lock costs one item of a pass, not the pass
 _POOL_SIZE = 8
 
@@ -108,19 +117,26 @@ def _in_words(exc: Exception) -> str:
     return text.splitlines()[0].rstrip(".") if text else type(exc).__name__
 
 
-def connect(*, application_name: str, autocommit: bool = True) -> Connection:
+def connect(*, application_name: str) -> Connection:
     """Open a connection of its own, for a lock or a heartbeat; the caller closes it."""
     with translated_errors():
-        return psycopg.connect(
-            make_conninfo(conninfo(), connect_timeout=_CONNECT_TIMEOUT_SECONDS),
+        connection = psycopg.connect(
+            make_conninfo(conninfo(), **_PATIENCE),
             application_name=application_name[:63],  # PostgreSQL cuts it there
-            autocommit=autocommit,
+            autocommit=True,
             row_factory=dict_row,
         )
+        try:
+            queries("connection").notice_a_silent_client(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 def _configure(connection: Connection) -> None:
-    connection.execute("SELECT set_config('lock_timeout', %s, false)", [_LOCK_TIMEOUT])
+    queries("connection").notice_a_silent_client(connection)
+    queries("connection").limit_lock_waits(connection, limit=_LOCK_TIMEOUT)
     connection.commit()
 
 
@@ -133,7 +149,7 @@ def _open_pool(info: str) -> ConnectionPool[Connection]:
     # A first connection by hand, because a pool only says that it timed out, not why.
     connect(application_name="batch-monitor").close()
     pool: ConnectionPool[Connection] = ConnectionPool(
-        make_conninfo(info, connect_timeout=_CONNECT_TIMEOUT_SECONDS),
+        make_conninfo(info, **_PATIENCE),
         kwargs={"row_factory": dict_row, "application_name": "batch-monitor"},
         min_size=1,
         max_size=_POOL_SIZE,
@@ -148,27 +164,29 @@ def _open_pool(info: str) -> ConnectionPool[Connection]:
 
 
 @contextmanager
-def _discarding_broken(info: str) -> Iterator[None]:
-    """Discard a pool that has lost its server: it would try again ever more rarely, by itself.
+def _discarding_broken(info: str) -> Iterator[ConnectionPool[Connection]]:
+    """Give the pool; discard it where it has lost its server, or it would try ever more rarely.
 
     The next call opens a new one at once, or is told why it cannot.
     """
+    pool = _pool(info)
     try:
-        yield
+        yield pool
     except PoolTimeout:
-        _discard(info)
+        _discard(pool, info)
         connect(application_name="batch-monitor").close()  # a pool does not say why it timed out
         raise
     except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
         if isinstance(exc, psycopg.InterfaceError) or _ends_the_connection(exc):
-            _discard(info)
+            _discard(pool, info)
         raise
 
 
-def _discard(info: str) -> None:
-    pool = _pools.pop(info, None)
-    if pool is not None:
-        pool.close(timeout=0)
+def _discard(pool: ConnectionPool[Connection], info: str) -> None:
+    with _pools_lock:  # another thread may have opened a new one, which is not to blame
+        if _pools.get(info) is pool:
+            del _pools[info]
+    pool.close(timeout=0)
 
 
 @atexit.register
@@ -193,7 +211,11 @@ def transaction() -> Iterator[Connection]:
         yield joined
         return
     info = conninfo()
-    with translated_errors(), _discarding_broken(info), _pool(info).connection() as connection:
+    with (
+        translated_errors(),
+        _discarding_broken(info) as pool,
+        pool.connection() as connection,
+    ):
         token = _current.set(connection)
         try:
             yield connection

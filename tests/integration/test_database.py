@@ -1,6 +1,6 @@
 import re
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import aiosql
@@ -21,6 +21,8 @@ from helpers.database import (
 from helpers.database.named import sql_dir
 from helpers.errors import DatabaseError, DatabaseUnavailableError, SettingsError
 from helpers.settings import get_settings
+from tests.support.own_postgres import own_postgres
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 OWNERS = sorted(path.stem for path in (sql_dir() / "queries").glob("*.sql"))
@@ -184,6 +186,59 @@ def test_a_connection_that_breaks_is_told_and_the_next_call_gets_a_new_one(metas
 
     with transaction() as connection:
         assert connection.execute("SELECT 1 AS one").fetchone() == {"one": 1}
+
+
+def test_a_thread_that_loses_an_old_pool_leaves_the_new_one_alone(metastore, sql):
+    def session() -> int:
+        with transaction() as connection:
+            return connection.info.backend_pid
+
+    may_fail, is_inside = threading.Event(), threading.Event()
+
+    def lose_the_connection() -> None:
+        with transaction() as connection:
+            is_inside.set()
+            may_fail.wait()
+            connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    def fail_late() -> None:
+        with pytest.raises(DatabaseUnavailableError):
+            lose_the_connection()
+
+    thread = threading.Thread(target=fail_late)
+    thread.start()
+    is_inside.wait()
+    close_pools()
+    opened_since = session()
+    may_fail.set()
+    thread.join()
+
+    session()  # a new pool would be opened by now, where the other was discarded
+    alive = "SELECT FROM pg_stat_activity WHERE pid = %s"
+    assert sql.execute(alive, [opened_since]).fetchone() is not None
+
+
+def test_a_host_that_vanishes_is_noticed_on_both_sides_in_half_a_minute(tmp_path, monkeypatch):
+    """Two hours is the kernel's patience: so long a laptop that was closed would hold its locks."""
+    with own_postgres(tmp_path / "data", {}) as server:
+        server.stop()
+        port = free_port()
+        server.start(tcp_port=port)
+        use(monkeypatch, make_conninfo(server.url, host="127.0.0.1", port=port))
+
+        with transaction() as pooled, closing(connect(application_name="a lock")) as own:
+            for connection in (pooled, own):
+                asked = "SELECT name, setting FROM pg_settings WHERE name LIKE 'tcp_%%'"
+                rows = connection.execute(asked)
+                assert {row["name"]: int(row["setting"]) for row in rows} == {
+                    "tcp_keepalives_idle": 15,
+                    "tcp_keepalives_interval": 5,
+                    "tcp_keepalives_count": 3,
+                    "tcp_user_timeout": 30_000,
+                }
+                ours = connection.info.get_parameters()
+                assert (ours["keepalives_idle"], ours["tcp_user_timeout"]) == ("15", "30000")
+        close_pools()
 
 
 def test_threads_that_come_first_together_share_one_pool(metastore, sql):

@@ -28,10 +28,11 @@ class OwnPostgres:
         """Stop at once, as a crash does; what was committed stays."""
         self._control("stop", "-m", "immediate")
 
-    def start(self) -> None:
-        """Start again where it was; returns once it takes connections."""
+    def start(self, *, tcp_port: int | None = None) -> None:
+        """Start again where it was, and on a port of loopback; returns once it is ready."""
         sockets = conninfo_to_dict(self.url)["host"]
-        self._control("start", "-l", str(self.folder / "log"), "-o", f"-h '' -k '{sockets}'")
+        listen = "-h ''" if tcp_port is None else f"-h 127.0.0.1 -p {tcp_port}"
+        self._control("start", "-l", str(self.folder / "log"), "-o", f"{listen} -k '{sockets}'")
 
     def restart(self) -> None:
         self.stop()
