@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import cast
 
 from helpers.batch import read_batch
-from helpers.chaining.rules import ChainRule, Verdict, fired_rule, stage_rules
+from helpers.chaining.rules import ChainRule, fired_rule, stage_rules
 from helpers.constants import CycleStatus
 from helpers.database import queries, transaction
 from helpers.records import Batch, ChainConfig, NextStep
 from helpers.workflow_paths import find_step_notebook
 
-__all__ = ["get_chain_config", "get_next_step_info", "should_execute_next_step", "why_no_chain"]
+__all__ = ["get_chain_config", "get_next_step_info", "should_execute_next_step"]
 
 
 def get_chain_config(stage_num: int) -> list[ChainConfig]:
@@ -42,12 +42,7 @@ def should_execute_next_step(batch_id: int) -> bool:
     Raises:
         BatchError: there is no such batch.
     """
-    return _verdict(read_batch(batch_id)).rule is not None
-
-
-def why_no_chain(batch_id: int) -> str:
-    """Return in words what follows a batch, or why nothing does."""
-    return _verdict(read_batch(batch_id)).reason
+    return _due_rule(read_batch(batch_id)) is not None
 
 
 def get_next_step_info(batch_id: int) -> NextStep | None:
@@ -59,7 +54,7 @@ def get_next_step_info(batch_id: int) -> NextStep | None:
             folder.
     """
     batch = read_batch(batch_id)
-    rule = _verdict(batch).rule
+    rule = _due_rule(batch)
     if rule is None:
         return None
     return {
@@ -86,14 +81,12 @@ def _named_path(batch: Batch, rule: ChainRule) -> str | None:
     return cast("str | None", step and step["notebook_path"])
 
 
-def _verdict(batch: Batch) -> Verdict:
-    if batch["cycle_status"] != CycleStatus.ACTIVE:
-        return Verdict(None, f"Cycle {batch['cycle_name']} is {batch['cycle_status']}.")
-    if batch["activation_num"] == 0:
-        return Verdict(None, f"The batch is {batch['status']} and has not been active since.")
+def _due_rule(batch: Batch) -> ChainRule | None:
+    if batch["cycle_status"] != CycleStatus.ACTIVE or batch["activation_num"] == 0:
+        return None
     return fired_rule(
         stage_num=batch["stage_num"],
         step_num=batch["step_num"],
         batch_type=batch["batch_type"],
         status=batch["status"],
-    )
+    ).rule

@@ -6,6 +6,7 @@ copies, and the scheduler's finished runs of the monitor. What is kept for good 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -20,7 +21,8 @@ from helpers.settings import Settings
 _EVERY = timedelta(hours=1)
 _DAYS_AHEAD = 7  # of the tracking log's partitions: a week without a pass costs nothing
 _SCHEDULER_SECONDS = 5.0  # it deletes some forty runs a second, and sixty come in an hour
-_MOST_ROWS = 10_000  # in one go, so that a pass stays quick; the rest goes an hour later
+_PIECE = 10_000  # rows in one transaction
+_PIECES_SECONDS = 2.0  # so that a pass stays quick; the rest goes an hour later
 
 
 def tidy_up(run_id: int, *, settings: Settings) -> list[Remark]:
@@ -46,8 +48,8 @@ def _chores(settings: Settings) -> list[Callable[[], object]]:
     return [
         lambda: _run("add_days", days_ahead=_DAYS_AHEAD),
         lambda: _run("drop_days", older_than=retention),
-        lambda: _run("prune_monitor_runs", older_than=retention, most=_MOST_ROWS),
-        lambda: _run("prune_reconciliations", older_than=retention, most=_MOST_ROWS),
+        lambda: _run_in_pieces("prune_monitor_runs", older_than=retention),
+        lambda: _run_in_pieces("prune_reconciliations", older_than=retention),
         lambda: prune_copies(older_than=retention, keep_at_most=runs),
         lambda: prune_finished_runs(
             older_than=retention, keep_at_most=runs, budget_seconds=_SCHEDULER_SECONDS
@@ -55,6 +57,15 @@ def _chores(settings: Settings) -> list[Callable[[], object]]:
     ]
 
 
-def _run(query: str, **parameters: object) -> None:
+def _run(query: str, **parameters: object) -> int | None:
+    """Run a query in a transaction; return how many rows it changed, where it counts them."""
     with transaction() as connection:
-        getattr(queries("housekeeping"), query)(connection, **parameters)
+        changed: int | None = getattr(queries("housekeeping"), query)(connection, **parameters)
+    return changed
+
+
+def _run_in_pieces(query: str, *, older_than: timedelta) -> None:
+    deadline = time.monotonic() + _PIECES_SECONDS
+    while _run(query, older_than=older_than, most=_PIECE) == _PIECE:
+        if time.monotonic() > deadline:
+            return

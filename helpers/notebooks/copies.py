@@ -32,7 +32,7 @@ def prune_copies(*, older_than: timedelta, keep_at_most: int, now: datetime | No
     """
     oldest = (now or datetime.now(UTC)) - older_than
     removed = 0
-    for runs in workflows_dir().glob("*/runs"):
+    for runs in (*workflows_dir().glob("runs"), *workflows_dir().glob("*/runs")):
         for copies in _copies_by_notebook(runs).values():
             newest_first = sorted(copies, reverse=True)
             superfluous = [

@@ -4,6 +4,7 @@ import pytest
 
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import queries, transaction
+from helpers.monitor import housekeeping
 from helpers.monitor.housekeeping import tidy_up
 from helpers.sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from helpers.settings import get_settings
@@ -91,6 +92,16 @@ def test_old_reconciliations_that_changed_nothing_go_and_decisions_stay(sql, bat
 
     rows = sql.execute("SELECT recon_result FROM irp_batch_recon_log ORDER BY recon_ts").fetchall()
     assert [str(row[0]) for row in rows] == ["ACTIVE", "FAILED", "ACTIVE"]
+
+
+def test_more_than_one_piece_goes_in_one_tidying_up(sql, batch, run_id, monkeypatch):
+    monkeypatch.setattr(housekeeping, "_PIECE", 2)
+    for _ in range(5):
+        add_reconciliation(sql, batch, days_ago=31, result="ACTIVE")
+
+    assert tidy(run_id) == []
+
+    assert count(sql, "SELECT count(*) FROM irp_batch_recon_log") == 0
 
 
 def test_old_passes_are_forgotten(sql, run_id):

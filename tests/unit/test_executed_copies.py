@@ -6,8 +6,8 @@ NOW = datetime(2025, 3, 31, 12, tzinfo=UTC)
 MONTH = timedelta(days=30)
 
 
-def copy(workflows, notebook, taken_ts):
-    runs = workflows / "Active_Q1 [draft]" / "runs"
+def copy(workflows, notebook, taken_ts, folder="Active_Q1 [draft]"):
+    runs = workflows / folder / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     path = runs / f"{notebook} {taken_ts:%Y-%m-%dT%H-%M-%S-%f}.ipynb"
     path.write_text("{}")
@@ -20,6 +20,13 @@ def test_copies_past_their_age_go_and_younger_ones_stay(workflows):
 
     assert prune_copies(older_than=MONTH, keep_at_most=100, now=NOW) == 1
     assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_copies_of_notebooks_outside_a_folder_go_as_well(workflows):
+    old, new = (copy(workflows, "Loose", NOW - timedelta(days=d), folder=".") for d in (40, 1))
+
+    assert prune_copies(older_than=MONTH, keep_at_most=100, now=NOW) == 1
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_the_newest_copy_of_each_notebook_stays_however_old(workflows):
