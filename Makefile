@@ -31,7 +31,7 @@ demo: .venv/.installed-sandbox
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-# FAULTS_REPETITIONS=3 goes through each crash so often.
+# FAULTS_REPETITIONS=3 runs each crash three times.
 faults: .venv/.installed-dev
 	$(BIN)/python -m pytest --numprocesses 2 -m faults tests/faults tests/property
 

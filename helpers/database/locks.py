@@ -53,7 +53,7 @@ class AdvisoryLocks:
         # Freed here, because after a close the server does so only a moment later: whoever
         # comes right behind would be told of a holder that is gone.
         with closing(self._connection), suppress(psycopg.Error):
-            list(queries("locks").free_all(self._connection))
+            queries("locks").free_all(self._connection)
 
     def try_acquire(self, space: LockSpace, keys: Collection[int]) -> set[int]:
         """Take what is free and return those keys; never waits."""
@@ -64,7 +64,7 @@ class AdvisoryLocks:
     def acquire(self, space: LockSpace, key: int) -> None:
         """Take one lock, waiting for whoever holds it."""
         with translated_errors():
-            list(queries("locks").wait_for_lock(self._connection, space=space, key=key))
+            queries("locks").wait_for_lock(self._connection, space=space, key=key)
 
     def holders(self, space: LockSpace, keys: Collection[int]) -> dict[int, str]:
         """Return who holds each of the keys; a key that is free by now is left out."""

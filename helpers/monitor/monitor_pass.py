@@ -108,7 +108,8 @@ class Monitor:
 
     def summarise(self) -> SummaryReport:
         """Section 5: send due cards, tidy up now and then, put the end of the pass on record."""
-        sending, errors = Sending(), list[Remark]()
+        sending = Sending()
+        errors: list[Remark] = []
         with survived("Notifications", errors):
             sending = send_due()
         with survived("Housekeeping", errors):
@@ -144,7 +145,7 @@ class Monitor:
             to_do_total=to_do_total,
             started_ts=self._started_ts,
             seconds=time.monotonic() - self._started,
-            next_run_ts=self._next_run(any(work.values())),
+            next_run_ts=self._next_run(work_is_left=any(work.values())),
             active_batches=work["active_batches"],
             health=health,
             warnings=self._warnings(health),
@@ -164,7 +165,7 @@ class Monitor:
             *self._chained.errors,
         ]
 
-    def _next_run(self, work_is_left: bool) -> datetime | None:  # noqa: FBT001 - private, one caller
+    def _next_run(self, *, work_is_left: bool) -> datetime | None:
         if not work_is_left:
             return None
         return max(self._started_ts + self._interval, self._clock())
@@ -174,7 +175,7 @@ class Monitor:
         return timedelta(seconds=self._settings.monitor_interval_seconds)
 
     def _warnings(self, health: PassHealth) -> list[str]:
-        """Return what is wrong with monitoring itself; this pass is no proof of the next."""
+        """Return what is wrong with monitoring itself: that this pass runs proves no other."""
         warnings = health.warnings(interval=self._interval) if health.age is not None else []
         if _is_scheduled() and is_current(Path.cwd() / MONITOR_NOTEBOOK.name) is False:
             warnings.append(

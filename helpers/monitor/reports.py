@@ -100,7 +100,7 @@ class PollReport(Report):
 
     @property
     def movements(self) -> list[Movement]:
-        """Return the jobs that moved, together where they moved alike; batches in order."""
+        """The jobs that moved, together where they moved alike; batches in order."""
         alike: dict[tuple[int, str, str], list[int]] = defaultdict(list)
         for move in self.transitions:
             alike[move.batch_id, move.old_status, move.new_status].append(move.job_id)

@@ -17,7 +17,8 @@ from helpers.database import queries, transaction
 from helpers.notebook_executor import execute_next_step
 from helpers.notebooks.run import NotebookRun
 from helpers.sandbox.demo_cycle import CYCLE_NAME, prepare_cycle
-from helpers.sandbox.world import MONITOR, SOURCES, sandbox_arguments, sandbox_world
+from helpers.sandbox.world import SOURCES, open_sandbox, sandbox_parser
+from helpers.schedule.frozen import MONITOR_NOTEBOOK
 from helpers.text import counted
 
 _LONGEST_SECONDS = 300.0  # the demo gives up, and says so
@@ -27,16 +28,16 @@ _PASS_SECONDS = 120.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return 0, or 1 where it did not come to its end."""
-    folder = sandbox_arguments("helpers.sandbox.demo", __doc__).parse_args(arguments).folder
-    executed = folder / MONITOR.name
-    with sandbox_world(folder, workflows=folder / "workflows", database="demo") as world:
-        first_steps = prepare_cycle(SOURCES / "_Template" / "notebooks", world.workflows)
+    folder = sandbox_parser("helpers.sandbox.demo", __doc__).parse_args(arguments).folder
+    executed = folder / MONITOR_NOTEBOOK.name
+    with open_sandbox(folder, workflows=folder / "workflows", database="demo") as sandbox:
+        first_steps = prepare_cycle(SOURCES / "_Template" / "notebooks", sandbox.workflows)
         print(f"The cycle {CYCLE_NAME} is prepared. Starting the first step of each stage:")
         started = all(_start(notebook) for notebook in first_steps)
         print("From here on only the monitor runs, pass after pass:")
-        finished = _monitor_until_done(world.workflows / MONITOR, executed)
+        finished = _monitor_until_done(sandbox.workflows / MONITOR_NOTEBOOK, executed)
         print(f"\nThe last executed notebook: {_as_html(executed)}")
-        print(_closing_line(len(world.teams.messages)))
+        print(_closing_line(len(sandbox.teams.messages)))
     return 0 if started and finished else 1
 
 

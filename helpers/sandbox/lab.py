@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from helpers.sandbox.demo_cycle import CYCLE_NAME, prepare_cycle
-from helpers.sandbox.world import SOURCES, sandbox_arguments, sandbox_world
+from helpers.sandbox.world import SOURCES, open_sandbox, sandbox_parser
 
 _STOP_SECONDS = 20.0
 _NOTIFICATIONS = Path("@jupyterlab", "apputils-extension", "notification.jupyterlab-settings")
@@ -26,14 +26,14 @@ _NOTIFICATIONS = Path("@jupyterlab", "apputils-extension", "notification.jupyter
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; arguments that are not known here go to ``jupyter lab``."""
-    parser = sandbox_arguments("helpers.sandbox.lab", __doc__)
+    parser = sandbox_parser("helpers.sandbox.lab", __doc__)
     known, for_jupyter = parser.parse_known_args(arguments)
     if find_spec("jupyter_scheduler") is None or find_spec("jupyterlab") is None:
         print("JupyterLab is not installed: python -m pip install '.[lab,sandbox]'")
         return 1
     root = known.folder / "lab"
     workflows = root / "workspace" / "workflows"
-    with sandbox_world(known.folder, workflows=workflows, database="lab"):
+    with open_sandbox(known.folder, workflows=workflows, database="lab"):
         prepare_cycle(SOURCES / "_Template" / "notebooks", workflows)
         print(
             f"The cycle {CYCLE_NAME} waits in workspace/workflows/Active_{CYCLE_NAME}/notebooks: "

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from helpers.sandbox.misbehaviour import Call, Kind, Misbehaviour
 from helpers.sandbox.moodys_access import header, is_uuid
+from helpers.sandbox.moodys_catalogue import Term, parse_filter
 from helpers.sandbox.moodys_world import RefusedError, World, error_body
 from helpers.sandbox.odd_answers import answer, error_response
 from helpers.sandbox.stand_in import StandIn
@@ -27,6 +28,18 @@ LONGEST_QUERY = 4_870
 Handler: TypeAlias = Callable[[World, Request, Misbehaviour | None], Awaitable[Response]]
 
 _IDS = re.compile(r"\d+")
+
+
+def filter_terms(request: Request) -> list[Term]:
+    """Return the conditions of a request's filter.
+
+    Raises:
+        RefusedError: it is no filter.
+    """
+    try:
+        return parse_filter(request.query_params.get("filter", ""))
+    except ValueError as exc:
+        raise RefusedError(400, str(exc)) from exc
 
 
 class Gateway:

@@ -14,10 +14,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from helpers.sandbox.misbehaviour import Kind, Misbehaviour
-from helpers.sandbox.moodys_catalogue import SERVERS, parse_filter, reference_data
-from helpers.sandbox.moodys_gateway import Gateway, Handler
+from helpers.sandbox.moodys_catalogue import SERVERS, reference_data
+from helpers.sandbox.moodys_gateway import Gateway, Handler, filter_terms
 from helpers.sandbox.moodys_submissions import RISK_DATA
-from helpers.sandbox.moodys_world import RefusedError, World, json_object
+from helpers.sandbox.moodys_world import World, json_object
 from helpers.sandbox.odd_answers import JsonResponse
 
 BUCKET = "moodys-sandbox-uploads"
@@ -58,10 +58,7 @@ def lookup_routes(gateway: Gateway) -> list[Route]:
 
 def _search(kind: str) -> Handler:
     async def search(world: World, request: Request, _: Misbehaviour | None) -> Response:
-        try:
-            terms = parse_filter(request.query_params.get("filter", ""))
-        except ValueError as exc:
-            raise RefusedError(400, str(exc)) from exc
+        terms = filter_terms(request)
         parent_id = request.path_params.get("parent_id")
         now = world.jobs.now()
         return JsonResponse(world.catalogue.search(kind, terms, now=now, parent_id=parent_id))
@@ -70,7 +67,7 @@ def _search(kind: str) -> Handler:
 
 
 async def _servers(_: World, request: Request, __: Misbehaviour | None) -> Response:
-    terms = parse_filter(request.query_params.get("filter", ""))
+    terms = filter_terms(request)
     return JsonResponse([s for s in SERVERS if all(term.holds(s) for term in terms)])
 
 

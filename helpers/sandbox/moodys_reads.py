@@ -11,8 +11,8 @@ from starlette.routing import Route
 
 from helpers.sandbox.misbehaviour import Fault, Kind, Misbehaviour
 from helpers.sandbox.moodys_bodies import full_body, legacy_body, row
-from helpers.sandbox.moodys_catalogue import Row, Term, parse_filter
-from helpers.sandbox.moodys_gateway import Gateway, Handler
+from helpers.sandbox.moodys_catalogue import Row, Term
+from helpers.sandbox.moodys_gateway import Gateway, Handler, filter_terms
 from helpers.sandbox.moodys_jobs import Family
 from helpers.sandbox.moodys_world import RefusedError, World
 from helpers.sandbox.odd_answers import JsonResponse
@@ -66,7 +66,7 @@ def _search(family: Family) -> Handler:
         if family not in SEARCHABLE:  # nobody has seen these exist
             raise RefusedError(404, "Not Found")
         ignored = how is not None and how.fault is Fault.FILTER_IGNORED
-        terms = [] if ignored else _terms(request.query_params.get("filter", ""))
+        terms = [] if ignored else filter_terms(request)
         rows = _page(_rows(world, family, terms), request)
         return JsonResponse(rows)
 
@@ -79,13 +79,6 @@ async def _workflows(world: World, request: Request, how: Misbehaviour | None) -
     jobs = world.jobs.newest_first(Family.WORKFLOWS, None if ignored else ids.split(","))
     bodies = [legacy_body(job, world.jobs.now()) for job in jobs]
     return JsonResponse({"totalMatchCount": len(bodies), "workflows": _page(bodies, request)})
-
-
-def _terms(text: str) -> list[Term]:
-    try:
-        return parse_filter(text)
-    except ValueError as exc:
-        raise RefusedError(400, str(exc)) from exc
 
 
 def _rows(world: World, family: Family, terms: list[Term]) -> Iterable[Row]:

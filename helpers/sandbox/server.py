@@ -27,7 +27,6 @@ HOST = "127.0.0.1"
 CONTROL_PREFIX = "/_sandbox"
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
-_PARENT_CHECK_SECONDS = 0.2
 
 
 @dataclass

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from helpers.sandbox.misbehaviour import Call, Fault, Misbehaviour, Misbehaviours
+from helpers.sandbox.misbehaviour import Call, Fault, Kind, Misbehaviour, Misbehaviours
 from helpers.sandbox.odd_answers import JsonResponse
 from helpers.sandbox.server import CONTROL_PREFIX, Listener, ThreadedServer, serve_here
 
@@ -128,7 +128,7 @@ class StandIn:
     async def counted(self, call: Call, answer: Callable[[], Awaitable[Response]]) -> Response:
         """Answer a request and count it."""
         self._requests[call.family, call.kind] += 1
-        if call.kind == "by-id":
+        if call.kind == Kind.BY_ID:
             self._requests_by_job.update(call.job_ids)
         self.in_flight += 1
         self._most_in_flight = max(self._most_in_flight, self.in_flight)

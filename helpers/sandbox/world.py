@@ -25,25 +25,20 @@ from helpers.settings import PROJECT_DIR, get_settings
 
 SANDBOX_DIR = PROJECT_DIR / ".sandbox"
 SOURCES = PROJECT_DIR / "workflows"
-MONITOR = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
-"""The monitor notebook, below a workflows folder."""
-
 
 _UNHURRIED = {"synchronous_commit": "off"}  # a practice may lose its last second to a power cut
 
 
 @dataclass(frozen=True)
-class World:
+class Sandbox:
     """What runs while the sandbox is open."""
 
-    moodys: MoodysStandIn
     teams: TeamsStandIn
     workflows: Path
-    environment: dict[str, str]  # the settings that lead here, and nowhere else
 
 
 @contextmanager
-def sandbox_world(folder: Path, *, workflows: Path, database: str) -> Iterator[World]:
+def open_sandbox(folder: Path, *, workflows: Path, database: str) -> Iterator[Sandbox]:
     """Open the sandbox with a fresh workflows folder and database; the settings lead there.
 
     Args:
@@ -58,24 +53,23 @@ def sandbox_world(folder: Path, *, workflows: Path, database: str) -> Iterator[W
         MoodysStandIn() as moodys,
         TeamsStandIn() as teams,
     ):
-        environment = moodys.environment() | {
+        os.environ |= moodys.environment() | {
             "DATABASE_URL": recreate_database(server, database),
             "IRP_WORKFLOWS_DIR": str(workflows),
             "TEAMS_WEBHOOK_URL": teams.webhook_url,
             "PYTHON_DOTENV_DISABLED": "1",  # nothing of the real world reaches the sandbox
         }
-        os.environ |= environment
         get_settings.cache_clear()
         _script(moodys)
         migrate()
         try:
-            yield World(moodys, teams, workflows, environment)
+            yield Sandbox(teams, workflows)
         finally:
             close_pools()
 
 
-def sandbox_arguments(module: str, description: str | None) -> argparse.ArgumentParser:
-    """Return the arguments that every command of the sandbox takes."""
+def sandbox_parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of the arguments that every command of the sandbox takes."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     parser.add_argument(
         "--folder",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 from helpers.database import queries, transaction
 from helpers.records import Step
@@ -43,12 +45,11 @@ def stage_batches(step: Step) -> list[StageBatch]:
         return [StageBatch(**row, totals=dict(totals[row["batch_id"]])) for row in rows]
 
 
-def _totals(rows: list[dict[str, object]]) -> dict[object, Counter[str]]:
+def _totals(rows: Iterable[dict[str, Any]]) -> dict[int, Counter[str]]:
     """Sum the numbers that notebooks noted of their own work, by batch."""
-    totals: dict[object, Counter[str]] = defaultdict(Counter)
+    totals: dict[int, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        details = row["details"]
-        assert isinstance(details, dict)  # noqa: S101 - the query lets only objects through
-        numbers = {k: v for k, v in details.items() if type(v) in {int, float}}
+        # A bool is no number here.
+        numbers = {k: v for k, v in row["details"].items() if type(v) in {int, float}}
         totals[row["batch_id"]].update(numbers)
     return totals

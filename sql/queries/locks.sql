@@ -3,11 +3,11 @@
 SELECT wanted.key, pg_try_advisory_lock(:space::int, wanted.key) AS acquired
 FROM unnest(:keys::int[]) AS wanted (key);
 
--- name: wait_for_lock(space, key)
+-- name: wait_for_lock(space, key)$
 -- Take a session lock, waiting until it is free.
 SELECT pg_advisory_lock(:space::int, :key::int)::text AS acquired;
 
--- name: free_all()
+-- name: free_all()$
 -- Free every session lock of this connection.
 SELECT pg_advisory_unlock_all()::text AS freed;
 
