@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from helpers.errors import MoodysError
 from helpers.irp_integration.answers import storable_body
@@ -22,6 +23,8 @@ _TAKEN = frozenset({200, 201, 202, 204})
 # work (409), too many requests; and every 5xx, a host in trouble.
 _UNDECIDED = frozenset({401, 408, 409, 425, 429})
 _SERVER_ERRORS_FROM = 500
+# Where a gateway answers in place of Moody's, it knows nothing of a first try that was taken.
+_GATEWAYS = frozenset({403, 404})
 _JOB_ID = re.compile(r"[0-9]{1,50}")  # as long as the column that keeps it
 _MAX_SHOWN = 500
 
@@ -52,7 +55,7 @@ def deciphered(raw: Raw, *, needs_id: bool) -> Submission:
         needs_id: whether the request makes a job, which the ``Location`` header must name.
     """
     response = response_record(raw)
-    if raw.http_status in _UNDECIDED or raw.http_status >= _SERVER_ERRORS_FROM:
+    if _is_undecided(raw):
         return Submission(Outcome.IN_DOUBT, None, f"Moody's answered {_said(raw)}.", response)
     if raw.http_status not in _TAKEN:
         problem = f"Moody's refused the request ({_said(raw)})."
@@ -62,6 +65,21 @@ def deciphered(raw: Raw, *, needs_id: bool) -> Submission:
         problem = "Moody's took the request but named no job in its Location header."
         return Submission(Outcome.IN_DOUBT, None, problem, response)
     return Submission(Outcome.TAKEN, workflow_id, "", response)
+
+
+def _is_undecided(raw: Raw) -> bool:
+    if raw.http_status in _GATEWAYS:
+        return _error_of(raw) is None
+    return raw.http_status in _UNDECIDED or raw.http_status >= _SERVER_ERRORS_FROM
+
+
+def _error_of(raw: Raw) -> dict[str, Any] | None:
+    """Return Moody's own error, an object; None where the body is none."""
+    try:
+        body = json.loads(raw.content)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def id_from_location(raw: Raw) -> str | None:
@@ -83,9 +101,6 @@ def response_record(raw: Raw) -> str:
 
 def _said(raw: Raw) -> str:
     """Return the status and, where the body has one that can be shown, its message."""
-    try:
-        message = json.loads(raw.content).get("message")
-    except (ValueError, AttributeError, RecursionError):
-        message = None
+    message = (_error_of(raw) or {}).get("message")
     words = f': "{shorten(redact(clean(message)), _MAX_SHOWN)}"' if isinstance(message, str) else ""
     return f"{raw.http_status}{words}"

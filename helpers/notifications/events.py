@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, assert_never
 
 from helpers.chaining.runs import AbandonedChainRun, ChainRun
 from helpers.constants import BatchStatus, NotificationKind
@@ -79,8 +79,12 @@ def _advice(status: BatchStatus) -> str:
             return "These jobs never reached Moody's: correct what the reason names, then resubmit."
         case BatchStatus.CANCELLED:
             return "Somebody cancelled these jobs at Moody's: resubmit what is still needed."
-        case _:
+        case BatchStatus.COMPLETED:
             return "Nothing to do: the batch completed after it had failed."
+        case BatchStatus.INITIATED | BatchStatus.ACTIVE:
+            raise ValueError(f"A batch that is {status} has not ended.")
+        case _:
+            assert_never(status)
 
 
 def announce_chain_failure(

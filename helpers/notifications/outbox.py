@@ -62,11 +62,10 @@ class Sending:
 
 @dataclass(frozen=True)
 class _Off:
-    """Why nothing is sent, and how long events wait for that to change."""
+    """Why this process sends nothing."""
 
     reason: str
-    patience: timedelta
-    is_expected: bool  # nobody needs to hear of it while nothing is due
+    is_expected: bool  # somebody wants it so, and need not hear of it
 
 
 def pending() -> list[PendingNotification]:
@@ -115,21 +114,22 @@ def _why_off() -> _Off | None:
     settings = get_settings()
     if not settings.teams_notification_enabled:
         reason = "Notifications are switched off (TEAMS_NOTIFICATION_ENABLED)."
-        return _Off(reason, timedelta(0), is_expected=True)
+        return _Off(reason, is_expected=True)
     if settings.teams_webhook_url is None:
-        # Another process, such as the scheduled one, may well be configured.
         reason = "Notifications are not configured here: set TEAMS_WEBHOOK_URL to send them."
-        return _Off(reason, _PATIENCE, is_expected=False)
+        return _Off(reason, is_expected=False)
     return None
 
 
 def _set_aside(off: _Off) -> Sending:
-    """Close the events that have waited long enough for somebody who may send them."""
+    """Close the events that have waited long enough for another process that may send them."""
     with transaction() as connection:
         closed = queries("notifications").suppress(
-            connection, reason=off.reason, older_than=off.patience
+            connection, reason=off.reason, older_than=_PATIENCE
         )
         suppressed = closed + queries("notifications").close_lone_recoveries(connection)
+    if off.is_expected:
+        return Sending(suppressed=suppressed)
     return Sending(waiting=len(pending()), suppressed=suppressed, problem=off.reason)
 
 
@@ -149,7 +149,9 @@ def _send_in_order(
         events += len(told)
     left = len(pending())
     if left and problem is None:
-        problem = f"{counted(left, 'event')} will follow: Teams takes so many messages at a time."
+        problem = (
+            f"{counted(left, 'event')} will follow: Teams takes only a few messages at a time."
+        )
     return Sending(cards=cards, events=events, waiting=left, problem=problem)
 
 

@@ -53,7 +53,14 @@ class Story:
 
 
 def story_of(event: Event) -> Story:
-    """Return what the card of an event tells."""
+    """Return what the card of an event tells; the bare fact where another version stored it."""
+    try:
+        return _full_story(event)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return _bare_story(event)
+
+
+def _full_story(event: Event) -> Story:
     kind = NotificationKind(event["kind"])
     match kind:
         case NotificationKind.BATCH_FAILED:
@@ -104,6 +111,22 @@ def _chain_story(event: Event) -> Story:
         advice=(f"Look at the executed copy, {copy}. " if copy else "")
         + "Correct the cause, then run the notebook by hand: it is not started again by itself.",
         in_short=f"FAILED: {step}, after batch {event['batch_id']}.",
+    )
+
+
+def _bare_story(event: Event) -> Story:
+    what = event["kind"].replace("_", " ").capitalize()
+    return Story(
+        outcome="RECOVERED" if event["kind"] == NotificationKind.BATCH_RECOVERED else "FAILED",
+        subject=f"batch {event['batch_id']}",
+        cycle="not told",
+        place=what,
+        facts=(("Batch", _batch(event)),),
+        summary="Another version of the monitor stored this event, and its details cannot be read.",
+        reasons=(),
+        unnamed_jobs=0,
+        advice="Look at the batch in the summary of the monitor notebook.",
+        in_short=f"{what}: batch {event['batch_id']}.",
     )
 
 

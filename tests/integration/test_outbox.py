@@ -288,15 +288,18 @@ def test_that_no_webhook_is_configured_is_told_before_it_is_needed(metastore):
     assert "not configured" in send_due().problem
 
 
-def test_switched_off_events_are_closed_at_once(fail, teams, sql, monkeypatch):
+def test_where_cards_are_switched_off_events_wait_a_day_for_another_process(
+    fail, teams, sql, monkeypatch
+):
     configure(monkeypatch, TEAMS_NOTIFICATION_ENABLED="false")
-    assert send_due().problem is None
     fail("Reason.")
 
     sending = send_due()
 
-    assert (sending.cards, sending.suppressed, sending.waiting) == (0, 1, 0)
-    assert "switched off" in sending.problem
+    assert (sending.cards, sending.waiting, sending.problem) == (0, 0, None)
+    assert statuses(sql) == ["PENDING"]
+    let_pass(sql, DAY)
+    assert send_due().suppressed == 1
     assert statuses(sql) == ["SUPPRESSED"]
     assert teams.messages == []
 

@@ -125,6 +125,33 @@ def test_a_job_is_named_by_what_it_was_made_from():
     )
 
 
+@pytest.mark.parametrize(
+    ("spoilt", "title"),
+    [
+        ({"kind": "BATCH_FAILED", "payload": {"batch_status": "FAILED"}}, "FAILED"),
+        ({"kind": "BATCH_FAILED", "payload": {**PLACE, "batch_status": "LOST"}}, "FAILED"),
+        ({"kind": "BATCH_RECOVERED", "payload": {}}, "RECOVERED"),
+        ({"kind": "SOMETHING_NEW", "payload": {"jobs": 7}}, "FAILED"),
+    ],
+)
+def test_an_event_that_another_version_stored_is_told_as_far_as_it_can_be(spoilt, title):
+    event = {"batch_id": 17, "activation_num": 1, **spoilt}
+
+    shown = card(event)
+    digest, told = digest_message([(event, NO_LINKS), (batch_event([job(4)]), NO_LINKS)])
+
+    assert runs(shown["body"][0]) == [f"{title}: batch 17 — cycle not told"]
+    assert told == 2
+    assert "cannot be read" in json.dumps(digest)
+
+
+def test_jobs_of_an_event_that_did_not_note_what_they_were_made_from_are_named_by_number():
+    old = job(4)
+    del old["made_from"]
+
+    assert "Job 4 (Moody's 900), failed: " in runs(card(batch_event([old])))
+
+
 def test_the_card_is_of_a_version_that_teams_shows_and_has_a_fallback():
     shown = card(batch_event([job(4)]))
 

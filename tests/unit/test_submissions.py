@@ -64,8 +64,9 @@ def test_a_synchronous_request_needs_no_job():
         (202, Outcome.TAKEN),
         # turned down for good
         (400, Outcome.REFUSED),
-        (403, Outcome.REFUSED),
-        (404, Outcome.REFUSED),
+        # a gateway in place of Moody's
+        (403, Outcome.IN_DOUBT),
+        (404, Outcome.IN_DOUBT),
         (302, Outcome.REFUSED),
         (422, Outcome.REFUSED),
         # the first try is still at work
@@ -85,6 +86,18 @@ def test_only_an_answer_that_turns_the_request_down_refuses_it(http_status, outc
     said = deciphered(answer(http_status, location="/jobs/1"), needs_id=True)
 
     assert said.outcome is outcome
+
+
+@pytest.mark.parametrize("http_status", [403, 404])
+def test_moodys_own_error_refuses_and_a_page_of_its_gateway_does_not(http_status):
+    own, page = b'{"code": "X", "message": "no such portfolio"}', b"<html>Request blocked</html>"
+
+    outcomes = [
+        deciphered(answer(http_status, content=content), needs_id=True).outcome
+        for content in (own, page)
+    ]
+
+    assert outcomes == [Outcome.REFUSED, Outcome.IN_DOUBT]
 
 
 @pytest.mark.parametrize(
