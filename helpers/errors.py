@@ -5,11 +5,12 @@
     BatchMonitoringError
     ├── SettingsError                  ours: a setting is missing or wrong
     ├── JobError                       ours: a job cannot be read, polled or submitted
+    │   └── SubmissionInDoubtError     nobody knows whether Moody's has taken it: try again
     ├── BatchError                     ours: a batch cannot be read, reconciled or submitted
     ├── DatabaseError                  the database refused a statement
     │   ├── DatabaseUnavailableError   it cannot be reached, or the connection broke
     │   └── SchemaOutdatedError        its migrations are behind this package
-    ├── MoodysError                    one answer of Moody's was no job status
+    ├── MoodysError                    Moody's did not answer with what was asked for
     │   └── MoodysCredentialsError     Moody's refuses who we are: no answer will come
     ├── NotebookError                  a notebook cannot be found, read or started
     ├── ScheduleError                  the schedule in JupyterLab cannot be read or changed
@@ -39,6 +40,10 @@ class JobError(BatchMonitoringError):
     def __init__(self, message: str, *, job_id: object = None) -> None:
         super().__init__(message)
         self.job_id = job_id
+
+
+class SubmissionInDoubtError(JobError):
+    """It is not known whether Moody's has taken a job; a repeat with the same key is safe."""
 
 
 class BatchError(BatchMonitoringError):

@@ -1,7 +1,7 @@
 """One job: read it, poll it, submit it.
 
-Stage notebooks and the monitor work on jobs through these functions; polling many at once is
-the business of ``helpers.polling``.
+Stage notebooks and the monitor work on jobs through these functions; asking about many at once is
+the business of ``helpers.irp_integration.polling``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, assert_never, cast
 
 from helpers.constants import BatchType, JobStatus
 from helpers.database import in_transaction, queries, transaction
-from helpers.errors import JobError, MoodysError
+from helpers.errors import JobError, MoodysError, SubmissionInDoubtError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.answers import Body, status_of
 from helpers.irp_integration.polling import Answer, Question
@@ -100,13 +100,13 @@ def track_job_status(job_id: int, batch_type: str, irp_client: IRPClient) -> str
             job_id=job_id,
         )
     question = Question(job_id, workflow_id, family, job["status"])
-    [recorded] = record([_asked(question, BatchType(batch_type), irp_client)])
+    [recorded] = record([_ask(question, BatchType(batch_type), irp_client)])
     if recorded.answer.error is not None:
         raise JobError(redact(f"Job {job_id}: {recorded.answer.error}"), job_id=job_id)
     return recorded.new_status or read_job(job_id)["status"]
 
 
-def _asked(question: Question, batch_type: BatchType, irp_client: IRPClient) -> Answer:
+def _ask(question: Question, batch_type: BatchType, irp_client: IRPClient) -> Answer:
     asked_ts = server_clock()()
     try:
         body = _read(question.workflow_id, batch_type, irp_client)
@@ -137,8 +137,9 @@ def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
         reason is in ``last_error``), or the status of a job that was submitted before.
 
     Raises:
-        JobError: the job is unknown, skipped or has no prepared request; or Moody's did not say
-            whether it has taken the job, which then stays due: submit it again.
+        JobError: the job is unknown, skipped or has no prepared request.
+        SubmissionInDoubtError: Moody's did not say whether it has taken the job, which then stays
+            due: submit it again.
     """
     _require_no_transaction(job_id)
     job = read_job(job_id)
@@ -147,14 +148,14 @@ def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
     if job["skipped"]:
         raise JobError(f"Job {job_id} is skipped and is not submitted.", job_id=job_id)
     method, path, body = _prepared(job)
-    request_id = _claimed_request_id(job_id)
+    request_id = _claim_request_id(job_id)
     if request_id is None:
         return read_job(job_id)["status"]
     is_polled = family_of(batch_type) is not None
     try:
         raw = irp_client.submit(method, path, body=body, request_id=request_id)
     except MoodysError as exc:
-        return _in_doubt(job_id, str(exc), None)
+        return _record_doubt(job_id, str(exc), None)
     return _record_submission(job_id, deciphered(raw, needs_id=is_polled), is_polled=is_polled)
 
 
@@ -183,7 +184,7 @@ def _prepared(job: JobDetails) -> tuple[str, str, Any]:
     return method, path, request.get("json")
 
 
-def _claimed_request_id(job_id: int) -> str | None:
+def _claim_request_id(job_id: int) -> str | None:
     """Store a key, or return the one that is there; None where the job has moved on meanwhile."""
     with transaction() as connection:
         key: str | None = queries("job").claim_request_id(
@@ -195,16 +196,16 @@ def _claimed_request_id(job_id: int) -> str | None:
 def _record_submission(job_id: int, said: Submission, *, is_polled: bool) -> str:
     match said.outcome:
         case Outcome.IN_DOUBT:
-            return _in_doubt(job_id, said.problem, said.response)
+            return _record_doubt(job_id, said.problem, said.response)
         case Outcome.REFUSED:
-            return _refused(job_id, said.problem, said.response)
+            return _record_refusal(job_id, said.problem, said.response)
         case Outcome.TAKEN:
-            return _taken(job_id, said, is_polled=is_polled)
+            return _record_taken(job_id, said, is_polled=is_polled)
         case _:
             assert_never(said.outcome)
 
 
-def _taken(job_id: int, said: Submission, *, is_polled: bool) -> str:
+def _record_taken(job_id: int, said: Submission, *, is_polled: bool) -> str:
     with transaction() as connection:
         queries("job").record_submission(
             connection,
@@ -216,7 +217,7 @@ def _taken(job_id: int, said: Submission, *, is_polled: bool) -> str:
     return read_job(job_id)["status"]
 
 
-def _in_doubt(job_id: int, problem: str, response: str | None) -> str:
+def _record_doubt(job_id: int, problem: str, response: str | None) -> str:
     """Leave a job due that Moody's may have taken, and say so; return its status if it has moved.
 
     It does not become ERROR: an ended job is replaced by a new one when a person resubmits it, the
@@ -233,10 +234,10 @@ def _in_doubt(job_id: int, problem: str, response: str | None) -> str:
         )
     if not changed:  # another run has submitted it meanwhile
         return read_job(job_id)["status"]
-    raise JobError(f"Job {job_id}: {reason}", job_id=job_id)
+    raise SubmissionInDoubtError(f"Job {job_id}: {reason}", job_id=job_id)
 
 
-def _refused(job_id: int, reason: str, response: str | None) -> str:
+def _record_refusal(job_id: int, reason: str, response: str | None) -> str:
     with transaction() as connection:
         queries("job").record_failure(
             connection,

@@ -185,12 +185,14 @@ def _said(job: JobInDoubt) -> str | None:
 
 def _silence(job: JobInDoubt, batch_type: str) -> str:
     if job["moodys_workflow_id"] is None:
-        return _unsubmitted(job)
+        return _unsubmitted(job, batch_type)
     hours = patience(batch_type).total_seconds() / 3600
     return f" has been {job['status']} for over {hours:.0f} hours: look at it at Moody's."
 
 
-def _unsubmitted(job: JobInDoubt) -> str:
+def _unsubmitted(job: JobInDoubt, batch_type: str) -> str:
+    if not job["was_sent"] and batch_type in set(BatchType) - BatchType.polled():
+        return " is not done: run the step's notebook again, or skip it."
     if not job["was_sent"]:
         return " was never submitted: submit its batch again, or skip it."
     # Skipping it could leave a job at Moody's that nobody watches.

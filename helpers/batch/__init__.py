@@ -7,7 +7,7 @@ from helpers.batch.reading import (
     read_batch,
 )
 from helpers.batch.reconciling import Reconciliation, recon_batch, reconcile
-from helpers.batch.submitting import batch_to_submit, submit_batch
+from helpers.batch.submitting import batch_to_submit, left_to_submit, submission_of, submit_batch
 from helpers.errors import BatchError
 
 __all__ = [
@@ -17,8 +17,10 @@ __all__ = [
     "get_active_batches",
     "get_batch_job_configurations",
     "get_batch_jobs",
+    "left_to_submit",
     "read_batch",
     "recon_batch",
     "reconcile",
+    "submission_of",
     "submit_batch",
 ]

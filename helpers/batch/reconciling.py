@@ -14,10 +14,10 @@ from helpers.batch.reading import checked_id, read_batch
 from helpers.chaining import runs as chain_runs
 from helpers.chaining.rules import fired_rule
 from helpers.constants import BatchStatus, JobStatus
-from helpers.database import queries, transaction
+from helpers.database import LockSpace, lock_holders, queries, transaction
 from helpers.irp_integration.answers import NOT_OF_THE_JOB
 from helpers.notifications import events
-from helpers.reconciliation import BatchFacts, Decision, decide, doubts, patience
+from helpers.reconciliation import BatchFacts, Decision, JobInDoubt, decide, doubts, patience
 from helpers.records import Batch
 from helpers.text import counted
 
@@ -105,18 +105,11 @@ def _settle(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliati
 
 
 def _still_active(batch: Batch, decision: Decision) -> Reconciliation:
-    with transaction() as connection:
-        jobs = list(
-            queries("batch").jobs_in_doubt(
-                connection,
-                batch_id=batch["batch_id"],
-                terminal=list(JobStatus.terminal()),
-                known=list(JobStatus.of_moodys()),
-                nothing_said=list(NOT_OF_THE_JOB),
-                stale_after=patience(batch["batch_type"]),
-                most=_MOST_DOUBTS,
-            )
-        )
+    jobs, holder = _jobs_in_doubt(batch, submitted_only=False), None
+    if any(job["moodys_workflow_id"] is None for job in jobs):
+        holder = lock_holders(LockSpace.SUBMIT_BATCH, [batch["batch_id"]]).get(batch["batch_id"])
+    if holder is not None:  # what is not submitted yet will be, in a moment
+        jobs = _jobs_in_doubt(batch, submitted_only=True)
     lines = doubts(jobs, batch_type=batch["batch_type"])
     unnamed = jobs[0]["total"] - len(jobs) if jobs else 0
     if unnamed:
@@ -125,7 +118,23 @@ def _still_active(batch: Batch, decision: Decision) -> Reconciliation:
         batch["batch_id"],
         BatchStatus.ACTIVE,
         BatchStatus.ACTIVE,
-        decision.reason,
+        decision.reason if holder is None else f"{decision.reason} {holder} is submitting it.",
         needs_attention=decision.needs_attention or bool(jobs),
         attention=tuple(lines),
     )
+
+
+def _jobs_in_doubt(batch: Batch, *, submitted_only: bool) -> list[JobInDoubt]:
+    with transaction() as connection:
+        return list(
+            queries("batch").jobs_in_doubt(
+                connection,
+                batch_id=batch["batch_id"],
+                submitted_only=submitted_only,
+                terminal=list(JobStatus.terminal()),
+                known=list(JobStatus.of_moodys()),
+                nothing_said=list(NOT_OF_THE_JOB),
+                stale_after=patience(batch["batch_type"]),
+                most=_MOST_DOUBTS,
+            )
+        )

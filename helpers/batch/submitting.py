@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from helpers.batch.reading import get_batch_jobs, read_batch
 from helpers.constants import BatchStatus, CycleStatus, JobStatus
 from helpers.database import AdvisoryLocks, LockSpace, in_transaction, queries, transaction
-from helpers.errors import BatchError, DatabaseUnavailableError, JobError
+from helpers.display import Progress, progress
+from helpers.errors import (
+    BatchError,
+    DatabaseUnavailableError,
+    JobError,
+    SubmissionInDoubtError,
+)
 from helpers.identity import process_name
 from helpers.irp_integration import IRPClient
 from helpers.job import read_job, submit_job
 from helpers.polling import family_of
-from helpers.records import Batch, BatchSubmission
+from helpers.records import Batch, BatchSubmission, Job
 from helpers.settings import redact
+from helpers.text import counted
 
 _SUBMIT_WORKERS = 8
 
@@ -23,7 +32,7 @@ _SUBMIT_WORKERS = 8
 def _require_open(batch: Batch) -> None:
     """Raise where a batch has ended, or nobody would watch it."""
     problem = None
-    if batch["status"] not in {BatchStatus.INITIATED, BatchStatus.ACTIVE}:
+    if batch["status"] in BatchStatus.terminal():
         problem = f"is {batch['status']}: only a prepared batch is submitted."
     elif batch["cycle_status"] != CycleStatus.ACTIVE:
         problem = f"belongs to cycle {batch['cycle_name']}, which is {batch['cycle_status']}."
@@ -31,13 +40,20 @@ def _require_open(batch: Batch) -> None:
         raise BatchError(f"Batch {batch['batch_id']} {problem}", batch_id=batch["batch_id"])
 
 
-def submit_batch(batch_id: int, irp_client: IRPClient) -> BatchSubmission:
+def submit_batch(
+    batch_id: int, irp_client: IRPClient, *, retry_after: Sequence[float] = ()
+) -> BatchSubmission:
     """Make a prepared batch ACTIVE and submit its jobs, several at a time.
 
     The batch is watched from the start, so that nothing is lost when this is cut off; calling it
     again submits what is left and nothing twice. A job that Moody's refuses becomes ERROR with the
     reason, one of which it is not known whether Moody's has taken it stays due, and the others go
     on.
+
+    Args:
+        batch_id: the batch.
+        irp_client: sends the requests.
+        retry_after: seconds to wait before each further try of the jobs in doubt.
 
     Returns:
         Counts, and one line per job that failed; see ``BatchSubmission``.
@@ -47,7 +63,28 @@ def submit_batch(batch_id: int, irp_client: IRPClient) -> BatchSubmission:
             submitted by another run.
     """
     with batch_to_submit(batch_id) as batch:
-        return _submit_jobs(batch, irp_client)
+        jobs = get_batch_jobs(batch_id)
+        due = _to_submit(batch, jobs)
+        submitter = _Submitter(batch["batch_type"], irp_client)
+        problems = _submit_patiently(due, submitter, retry_after)
+        return submission_of(batch_id, jobs=len(jobs), due=len(due), problems=problems)
+
+
+def left_to_submit(batch_id: int) -> list[int]:
+    """Return the jobs of a batch that are due to be submitted at this moment, in order."""
+    return _to_submit(read_batch(batch_id), get_batch_jobs(batch_id))
+
+
+def submission_of(batch_id: int, *, jobs: int, due: int, problems: list[str]) -> BatchSubmission:
+    """Return what became of a batch of so many jobs, of which so many were due."""
+    return BatchSubmission(
+        batch_id=batch_id,
+        status=read_batch(batch_id)["status"],
+        submitted=due - len(problems),
+        failed=len(problems),
+        untouched=jobs - due,
+        errors=problems,
+    )
 
 
 @contextmanager
@@ -79,44 +116,72 @@ def _require_no_transaction(batch_id: int) -> None:
         )
 
 
-def _submit_jobs(batch: Batch, irp_client: IRPClient) -> BatchSubmission:
-    jobs = get_batch_jobs(batch["batch_id"])
+def _to_submit(batch: Batch, jobs: Sequence[Job]) -> list[int]:
     # A synchronous job without a prepared request is work that the notebook does itself.
     every_job = family_of(batch["batch_type"]) is not None
-    due = [
+    return [
         job["id"]
         for job in jobs
         if not job["skipped"]
         and job["status"] == JobStatus.INITIATED
         and (every_job or job["submission_request"])
     ]
-    with ThreadPoolExecutor(_SUBMIT_WORKERS, thread_name_prefix="submit") as pool:
-        problems = [
-            problem
-            for problem in pool.map(
-                lambda job_id: _submit_one(job_id, batch["batch_type"], irp_client), due
-            )
-            if problem is not None
-        ]
-    return BatchSubmission(
-        batch_id=batch["batch_id"],
-        status=read_batch(batch["batch_id"])["status"],
-        submitted=len(due) - len(problems),
-        failed=len(problems),
-        untouched=len(jobs) - len(due),
-        errors=problems,
-    )
 
 
-def _submit_one(job_id: int, batch_type: str, irp_client: IRPClient) -> str | None:
-    """Submit one job; return what went wrong, or None."""
+@dataclass(frozen=True)
+class _Problem:
+    """Why a job was not submitted."""
+
+    text: str
+    is_in_doubt: bool
+
+
+@dataclass(frozen=True)
+class _Submitter:
+    """Submits jobs of one batch, several at a time."""
+
+    batch_type: str
+    irp_client: IRPClient
+
+    def submit(self, job_ids: Sequence[int], bar: Progress) -> dict[int, _Problem]:
+        """Submit these jobs; return those that were not submitted, and count the others."""
+        problems = {}
+        with ThreadPoolExecutor(_SUBMIT_WORKERS, thread_name_prefix="submit") as pool:
+            for job_id, problem in zip(job_ids, pool.map(self._submit_one, job_ids), strict=True):
+                if problem is not None:
+                    problems[job_id] = problem
+                if problem is None or not problem.is_in_doubt:
+                    bar.update()
+        return problems
+
+    def _submit_one(self, job_id: int) -> _Problem | None:
+        try:
+            status = _submit_over_a_lost_connection(job_id, self.batch_type, self.irp_client)
+        except JobError as exc:
+            return _Problem(redact(str(exc)), isinstance(exc, SubmissionInDoubtError))
+        if status != JobStatus.ERROR:
+            return None
+        return _Problem(f"Job {job_id}: {read_job(job_id)['last_error']}", is_in_doubt=False)
+
+
+def _submit_patiently(
+    due: Sequence[int], submitter: _Submitter, retry_after: Sequence[float]
+) -> list[str]:
+    """Submit jobs, and those in doubt again; return one line per job that was not submitted."""
+    bar = progress(len(due), "Submitting", "jobs")
     try:
-        status = _submit_over_a_lost_connection(job_id, batch_type, irp_client)
-    except JobError as exc:
-        return redact(str(exc))
-    if status != JobStatus.ERROR:
-        return None
-    return f"Job {job_id}: {read_job(job_id)['last_error']}"
+        problems = submitter.submit(due, bar)
+        for pause in retry_after:
+            in_doubt = [job_id for job_id, problem in problems.items() if problem.is_in_doubt]
+            if not in_doubt:
+                break
+            bar.set_postfix_str(f"{counted(len(in_doubt), 'job')} again in {pause:.0f} s")
+            time.sleep(pause)
+            again = submitter.submit(in_doubt, bar)
+            problems = {k: p for k, p in problems.items() if not p.is_in_doubt} | again
+    finally:
+        bar.close()
+    return [problems[job_id].text for job_id in sorted(problems)]
 
 
 def _submit_over_a_lost_connection(job_id: int, batch_type: str, irp_client: IRPClient) -> str:

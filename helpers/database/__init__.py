@@ -1,6 +1,6 @@
 """The metastore: connections, transactions, named queries, locks and migrations.
 
-The only reader of ``sql/``, and the only place that knows psycopg and yoyo. It knows nothing
+The only reader of ``sql/``, and the only place that speaks to psycopg and yoyo. It knows nothing
 of batches and jobs.
 """
 
@@ -12,7 +12,7 @@ from helpers.database.connection import (
     transaction,
     translated_errors,
 )
-from helpers.database.locks import AdvisoryLocks, LockSpace
+from helpers.database.locks import AdvisoryLocks, LockSpace, lock_holders
 from helpers.database.named import queries
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "close_pools",
     "connect",
     "in_transaction",
+    "lock_holders",
     "queries",
     "transaction",
     "translated_errors",

@@ -16,7 +16,7 @@ from typing import Self
 
 import psycopg
 
-from helpers.database.connection import connect, translated_errors
+from helpers.database.connection import connect, transaction, translated_errors
 from helpers.database.named import queries
 
 
@@ -28,6 +28,13 @@ class LockSpace(IntEnum):
     SEND_CARDS = 0x4D4F_4E03  # the outbox is being sent; the second key is 0
     TIDY_UP = 0x4D4F_4E04  # one pass an hour tidies up; the second key is 0
     MIGRATE = 0x4D4F_4E05  # the schema is being changed; the second key is 0
+
+
+def lock_holders(space: LockSpace, keys: Collection[int]) -> dict[int, str]:
+    """Return who holds each of these locks; a key that is free is left out."""
+    with transaction() as connection:
+        rows = queries("locks").holders(connection, space=space, keys=list(keys))
+        return {row["key"]: row["owner"] for row in rows}
 
 
 class AdvisoryLocks:

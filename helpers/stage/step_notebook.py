@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from helpers.batch import batch_to_submit, get_batch_jobs, read_batch, submit_batch
+from helpers.batch import (
+    batch_to_submit,
+    get_batch_jobs,
+    left_to_submit,
+    submission_of,
+    submit_batch,
+)
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import queries, transaction
 from helpers.display import progress
-from helpers.errors import JobError, NotebookError
+from helpers.errors import BatchError, JobError, NotebookError
 from helpers.irp_integration import IRPClient
 from helpers.job import complete_job, fail_job, get_job_config
 from helpers.records import BatchSubmission, Step
@@ -18,9 +24,13 @@ from helpers.settings import redact
 from helpers.stage.location import current_place
 from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
 from helpers.stage.summary import stage_batches, summarise_stage
-from helpers.text import shorten, storable_json
+from helpers.text import counted, listed, shorten, storable_json
 from helpers.workflow_paths import ACTIVE_PREFIX, workflows_dir
 
+RETRY_AFTER_SECONDS = (10.0, 30.0, 90.0)
+"""A host that throttles, or restarts, has mostly recovered by then."""
+
+_MOST_NAMED = 3
 _LONGEST_PROBLEM = 2_000  # on the screen; the job keeps more of it
 
 Work = Callable[[dict[str, Any]], Mapping[str, Any] | None]
@@ -69,15 +79,22 @@ class StepNotebook:
     def submit_batch(self, *, client: Callable[[], IRPClient] = IRPClient) -> SubmissionReport:
         """Submit what is prepared in this step; calling it again submits nothing twice.
 
+        Where Moody's does not say whether it has taken a job, it is asked again for a while.
+
         Raises:
-            BatchError: another run is submitting the batch at this moment.
+            BatchError: another run is submitting the batch at this moment; or jobs are left that
+                Moody's has neither taken nor refused, so that the step is not done.
             SettingsError: the settings for Moody's are incomplete.
         """
         batch_ids = self._open_batches()
         if not batch_ids:
             return SubmissionReport(self.step, [], "submitted")
         with client() as irp_client:
-            done = [submit_batch(batch_id, irp_client) for batch_id in batch_ids]
+            done = [
+                submit_batch(batch_id, irp_client, retry_after=RETRY_AFTER_SECONDS)
+                for batch_id in batch_ids
+            ]
+        _require_nothing_left(done)
         return SubmissionReport(self.step, done, "submitted")
 
     def do_work(self, work: Work) -> SubmissionReport:
@@ -97,16 +114,9 @@ class StepNotebook:
             jobs = get_batch_jobs(batch_id)
             due = [j["id"] for j in jobs if not j["skipped"] and j["status"] == JobStatus.INITIATED]
             problems = [problem for problem in self._do_jobs(due, work) if problem is not None]
-        return BatchSubmission(
-            batch_id=batch_id,
-            status=read_batch(batch_id)["status"],
-            submitted=len(due) - len(problems),
-            failed=len(problems),
-            untouched=len(jobs) - len(due),
-            errors=problems,
-        )
+        return submission_of(batch_id, jobs=len(jobs), due=len(due), problems=problems)
 
-    def _do_jobs(self, job_ids: list[int], work: Work) -> Iterable[str | None]:
+    def _do_jobs(self, job_ids: list[int], work: Work) -> Iterator[str | None]:
         bar = progress(len(job_ids), self.step["step_name"], "jobs")
         try:
             for job_id in job_ids:
@@ -130,11 +140,18 @@ class StepNotebook:
     def _open_batches(self) -> list[int]:
         with transaction() as connection:
             rows = queries("steps").batches_of_step(connection, step_id=self.step["step_id"])
-            return [
-                row["batch_id"]
-                for row in rows
-                if row["status"] in {BatchStatus.INITIATED, BatchStatus.ACTIVE}
-            ]
+            return [row["batch_id"] for row in rows if row["status"] not in BatchStatus.terminal()]
+
+
+def _require_nothing_left(done: Sequence[BatchSubmission]) -> None:
+    """Raise where jobs are still due: nobody submits them unless this notebook fails visibly."""
+    left = sum(len(left_to_submit(item["batch_id"])) for item in done)
+    if left:
+        problems = [problem for item in done for problem in item["errors"]]
+        raise BatchError(
+            f"{counted(left, 'job')} could not be submitted: {listed(problems, most=_MOST_NAMED)} "
+            "Run this notebook again; what Moody's has taken is not sent twice."
+        )
 
 
 def _do_job(job_id: int, work: Work) -> str | None:

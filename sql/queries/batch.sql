@@ -86,7 +86,7 @@ SELECT (SELECT count(*) FROM job) AS total_jobs,
         ORDER BY status = 'FAILED', id
         LIMIT 1) AS first_failure;
 
--- name: jobs_in_doubt(batch_id, terminal, known, nothing_said, stale_after, most)
+-- name: jobs_in_doubt(batch_id, submitted_only, terminal, known, nothing_said, stale_after, most)
 -- Jobs of one batch that will not move by themselves, with what Moody's last said of them. No
 -- answer of the host, or one with an HTTP status in nothing_said, says nothing of the job.
 SELECT job.id AS job_id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
@@ -104,7 +104,7 @@ LEFT JOIN LATERAL (
 WHERE job.batch_id = :batch_id::int
   AND NOT coalesce(job.skipped, false)
   AND NOT coalesce(job.status, 'INITIATED')::text = ANY (:terminal::text[])
-  AND (job.moodys_workflow_id IS NULL
+  AND (job.moodys_workflow_id IS NULL AND NOT :submitted_only::boolean
        OR (said.error_message IS NOT NULL
            AND (job.moodys_workflow_id !~ '^[0-9]+$'
                 OR NOT coalesce(said.http_status = ANY (:nothing_said::int[]), true)))

@@ -15,6 +15,7 @@ from helpers.batch import (
 )
 from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchStatus, BatchType, CycleStatus
+from helpers.database import AdvisoryLocks, LockSpace
 from helpers.errors import BatchError, BatchMonitoringError
 from helpers.notifications import events
 from helpers.records import ActiveBatch, Batch, Job, JobConfiguration
@@ -366,6 +367,20 @@ def test_the_attention_names_ten_jobs_and_counts_the_rest(metastore):
         f"Job {seeded.job_ids[0]} was never submitted: submit its batch again, or skip it."
     )
     assert outcome.attention[-1] == "… and 3 more jobs."
+
+
+def test_what_somebody_is_submitting_needs_no_attention(metastore):
+    seeded = analysis_batch([PreparedJob(), job("RUNNING", "nonsense")])
+    outcome = reconcile(seeded.batch_id)
+    assert len(outcome.attention) == 1
+
+    with AdvisoryLocks(owner="an analyst") as locks:
+        locks.try_acquire(LockSpace.SUBMIT_BATCH, [seeded.batch_id])
+        meanwhile = reconcile(seeded.batch_id)
+
+    assert (meanwhile.needs_attention, meanwhile.attention) == (False, ())
+    assert meanwhile.reason.endswith("finished. an analyst is submitting it.")
+    assert reconcile(seeded.batch_id).needs_attention
 
 
 def test_a_summary_with_odd_text_can_be_kept(metastore, sql):

@@ -117,6 +117,7 @@ HOT = [
         2 * JOBS,
         {
             "batch_id": "batch",
+            "submitted_only": False,
             "terminal": TERMINAL,
             "known": list(JobStatus.of_moodys()),
             "nothing_said": list(NOT_OF_THE_JOB),

@@ -10,6 +10,7 @@ import pytest
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.errors import BatchError, NotebookError
 from helpers.monitor import run_pass
+from helpers.sandbox.misbehaviour import Fault
 from helpers.sandbox.moodys_jobs import Script
 from helpers.sandbox.seeding import PreparedJob, add_batch, add_configurations, add_cycle, add_jobs
 from helpers.sandbox.seeding import add_step as seed_step
@@ -89,6 +90,45 @@ def test_submitting_twice_submits_nothing_twice(at, moodys, sql):
     assert [received.name for received in moodys.submissions].count("A") == 1
     assert len(moodys.submissions) == 2
     assert f"batch {batch.batch_id}  Analysis: ACTIVE, 2 SUBMITTED" in repr(step)
+
+
+def test_jobs_that_moodys_would_not_take_at_first_are_submitted_in_a_later_round(
+    at, moodys, sql, monkeypatch
+):
+    monkeypatch.setattr("helpers.stage.step_notebook.RETRY_AFTER_SECONDS", (0.0, 0.0))
+    step, step_id = at(4, 1)
+    add_batch(step_id, BatchType.ANALYSIS, [analysis("A"), analysis("B")])
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=503, kinds={"submit"}, times=6)
+
+    report = step.submit_batch()
+
+    assert report.headline == "2 jobs submitted."
+    assert report.submissions[0]["errors"] == []
+    assert sorted(received.name for received in moodys.submissions) == ["A", "B"]
+
+
+def test_a_step_whose_jobs_nobody_took_fails_visibly_and_may_be_run_again(
+    at, moodys, sql, monkeypatch
+):
+    monkeypatch.setattr("helpers.stage.step_notebook.RETRY_AFTER_SECONDS", (0.0,))
+    step, step_id = at(4, 1)
+    add_batch(step_id, BatchType.ANALYSIS, [analysis(name) for name in "ABCDE"])
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=503, kinds={"submit"})
+
+    with pytest.raises(BatchError, match=r"^5 jobs could not be submitted: Job 1: .* and 2 more"):
+        step.submit_batch()
+    moodys.behave()
+
+    assert step.submit_batch().headline == "5 jobs submitted."
+    assert len(moodys.submissions) == 5
+
+
+def test_a_job_that_moodys_refuses_does_not_fail_the_step(at, moodys, sql):
+    step, step_id = at(4, 1)
+    add_batch(step_id, BatchType.ANALYSIS, [analysis("A"), analysis("B")])
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=400, kinds={"submit"}, times=1)
+
+    assert step.submit_batch().headline == "1 job submitted, 1 failed."
 
 
 def test_work_completes_jobs_and_fails_them_with_their_reason(at, sql, monkeypatch):

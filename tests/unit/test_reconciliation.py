@@ -237,3 +237,11 @@ def doubtful(**facts: object) -> dict[str, object]:
 )
 def test_a_job_in_doubt_is_told_with_its_reason(job, line):
     assert doubts([job], batch_type=BatchType.ANALYSIS) == [line]
+
+
+def test_work_of_the_notebook_itself_is_not_called_a_submission():
+    job = doubtful(status="INITIATED", moodys_workflow_id=None)
+
+    [line] = doubts([job], batch_type=BatchType.DATA_EXTRACTION)
+
+    assert line == "Job 7 is not done: run the step's notebook again, or skip it."
