@@ -6,9 +6,11 @@ when the run fails. A notebook's own failure is a result, not an exception.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from helpers.chaining import runs as chain_runs
@@ -18,12 +20,13 @@ from helpers.errors import NotebookError
 from helpers.notebooks.run import NotebookOutcome, NotebookRun
 from helpers.records import NotebookResult, Step
 from helpers.settings import get_settings
-from helpers.step_execution import StepExecution, interrupts_held, result_of
+from helpers.step_execution import StepExecution, interrupts_held, patiently, result_of
 from helpers.workflow_paths import executed_copy_path, inside_workflows, place_of
 
 __all__ = ["execute_next_step", "execute_notebook"]
 
 _INTERRUPTED = "The run of this notebook was interrupted."
+_LOST = "The claim could not be renewed, so the notebook was stopped. A pass starts it again."
 
 
 def execute_notebook(path: Path | str, timeout: float = 3600) -> NotebookResult:
@@ -71,7 +74,9 @@ def execute_next_step(
             execution = StepExecution(
                 step, source, timeout_seconds=seconds, claim=claim, executor=executor
             )
-            return _run_logged(execution)
+            ended = _run_to_its_end(execution)
+        # Outside the block: what has come to its end is not given back, and so not run again.
+        return patiently(ended)
     except NotebookError as exc:
         return _not_run(Path(path), str(exc))
 
@@ -90,8 +95,15 @@ def _claimed(step: Step) -> Iterator[ChainRun | None]:
         raise
 
 
-def _run_logged(execution: StepExecution) -> NotebookResult:
-    heartbeat = Heartbeat(lambda _: execution.stop("The hand-over was lost to another monitor."))
+def _run_to_its_end(execution: StepExecution) -> Callable[[], NotebookResult]:
+    """Run the notebook; return what puts its end on record."""
+    lost = threading.Event()
+
+    def stop_as_lost(_: int) -> None:
+        lost.set()
+        execution.stop(_LOST)
+
+    heartbeat = Heartbeat(stop_as_lost)
     outcome: NotebookOutcome | None = None
     try:
         with interrupts_held():
@@ -103,7 +115,14 @@ def _run_logged(execution: StepExecution) -> NotebookResult:
         heartbeat.stop()
         if outcome is None:
             execution.release(NotebookOutcome.stopped(_INTERRUPTED), reason=_INTERRUPTED)
-    return execution.finish(outcome)
+    if lost.is_set() and outcome.error is not None:
+        return partial(_give_back, execution, outcome)
+    return partial(execution.finish, outcome)
+
+
+def _give_back(execution: StepExecution, outcome: NotebookOutcome) -> NotebookResult:
+    execution.release(outcome, reason=_LOST)
+    return result_of(execution.notebook, outcome)
 
 
 def _step_at(source: Path) -> Step:

@@ -10,18 +10,20 @@ import json
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from helpers.batch import read_batch
 from helpers.chaining import runs as chain_runs
 from helpers.chaining.runs import AbandonedChainRun, ChainRun
 from helpers.constants import StepStatus
 from helpers.database import queries, transaction
-from helpers.errors import NotebookError
+from helpers.errors import DatabaseUnavailableError, NotebookError
 from helpers.identity import person
 from helpers.notebooks.executor import ExecutorRun
 from helpers.notebooks.run import NotebookOutcome, NotebookRun
@@ -35,6 +37,11 @@ from helpers.workflow_paths import (
 )
 
 log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 30.0
+"""For a database that restarts; claims outlive 90 s without a heartbeat."""
+
+_T = TypeVar("_T")
 
 NOTEBOOK_PATH_VARIABLE = "IRP_NOTEBOOK_PATH"
 """Tells a stage notebook which file it is: a kernel knows only its folder."""
@@ -64,6 +71,27 @@ def interrupts_held() -> Iterator[None]:
             signal.raise_signal(held)
 
 
+def patiently(
+    action: Callable[[], _T],
+    *,
+    is_worth_waiting: Callable[[], bool] = lambda: True,
+) -> _T:
+    """Do something with the metastore, uninterrupted; where it is gone, wait until it is back.
+
+    Raises:
+        DatabaseUnavailableError: it stays away, or waiting for it is not worth it.
+    """
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with interrupts_held():
+                return action()
+        except DatabaseUnavailableError:
+            if not is_worth_waiting() or time.monotonic() > give_up:
+                raise
+        time.sleep(1)
+
+
 class StepExecution:
     """One run of a step's notebook, from its first row to its last."""
 
@@ -82,7 +110,6 @@ class StepExecution:
         self.notebook = notebook
         self.claim = claim
         self._run_id: int | None = None
-        self._run_num: int | None = None
         prepare = (
             partial(NotebookRun, on_cell=on_cell)
             if executor is None
@@ -98,19 +125,17 @@ class StepExecution:
     def begin(self) -> None:
         """Log that the step starts; an attempt that died before is closed with it."""
         with transaction() as connection:
-            if self.claim and self.claim.lost_step_run_id:
-                queries("steps").finish_step_run(
+            if self.claim:
+                queries("steps").close_lost_step_run(
                     connection,
-                    step_run_id=self.claim.lost_step_run_id,
-                    status=StepStatus.FAILED,
+                    chain_run_id=self.claim.id,
                     error="The monitor that ran this notebook ended before it did.",
-                    output=None,
                 )
             queries("steps").lock_step(connection, step_id=self.step["step_id"])
             row = queries("steps").start_step_run(
                 connection, step_id=self.step["step_id"], started_by=self._started_by()
             )
-            self._run_id, self._run_num = row["id"], row["run_num"]
+            self._run_id = row["id"]
             if self.claim:
                 chain_runs.note_start(
                     self.claim, step_run_id=row["id"], notebook_path=str(self.notebook)
@@ -241,10 +266,10 @@ def fail(claim: ChainRun, reason: str) -> None:
             )
 
 
-def tidy_up() -> list[AbandonedChainRun]:
+def fail_abandoned() -> list[AbandonedChainRun]:
     """Fail hand-overs that no attempt brought to an end, with their cards; return them."""
     with transaction() as connection:
-        abandoned = chain_runs.tidy_up()
+        abandoned = chain_runs.close_abandoned()
         for run in abandoned:
             if run["step_run_id"] is not None:
                 queries("steps").finish_step_run(

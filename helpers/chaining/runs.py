@@ -7,6 +7,7 @@ loses the claim, and after three attempts people look first.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,20 +15,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict
 
-import psycopg.errors
-
 from helpers.chaining.rules import ChainRule
 from helpers.constants import ChainRunStatus
 from helpers.database import connect, queries, transaction, translated_errors
 from helpers.errors import DatabaseError
 from helpers.identity import owner_id
+from helpers.settings import redact
 from helpers.text import clean
+
+log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 3
 HEARTBEAT_SECONDS = 10.0
-# Others may claim after 90 s. By then the notebook must be gone, and a beat that finds no database
-# comes up to 20 s after the one before it; ending a notebook takes up to 15 s.
+# Others may claim after 90 s. By then the notebook must be gone: ending it takes up to 15 s.
 _SILENCE_SECONDS = 45.0
+_LOOK_SECONDS = 1.0
+_BEAT_LIMIT = "8s"  # for one beat, whatever it waits for
+_GOODBYE_SECONDS = 15.0  # for a beat that is under way
+_UNIQUE_VIOLATION = "23505"  # PostgreSQL's appendix A
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,6 @@ class ChainRun:
     next_step_num: int
     next_step_id: int | None  # None: the cycle has no such step
     attempt: int
-    lost_step_run_id: int | None  # the step run of an attempt whose owner died
 
 
 class OpenChainRun(TypedDict):
@@ -111,7 +115,7 @@ def claim(*, next_step_id: int | None = None) -> ChainRun | None:
                 next_step_id=next_step_id,
             )
     except DatabaseError as exc:
-        if isinstance(exc.__cause__, psycopg.errors.UniqueViolation):
+        if exc.sqlstate == _UNIQUE_VIOLATION:
             return None  # another hand-over to the same step was claimed at this very moment
         raise
     return None if row is None else ChainRun(**row)
@@ -124,13 +128,11 @@ def owner_at_work(next_step_id: int) -> str | None:
     return None if row is None else str(row["owner"])
 
 
-def tidy_up() -> list[AbandonedChainRun]:
+def close_abandoned() -> list[AbandonedChainRun]:
     """Cancel what was overtaken and fail what no attempt brought to an end; return the latter."""
     with transaction() as connection:
-        list(
-            queries("chain_runs").cancel_overtaken(
-                connection, reason="The batch became active again before this step was started."
-            )
+        queries("chain_runs").cancel_overtaken(
+            connection, reason="The batch became active again before this step had run."
         )
         return list(
             queries("chain_runs").give_up(
@@ -174,7 +176,7 @@ class Heartbeat:
     """Renews this process's claims in a thread, on a connection of its own.
 
     Calls ``on_loss(run_id)`` for a claim that was lost, or that could not be renewed for so long
-    that another monitor may soon take it.
+    that another monitor may soon take it. A second thread judges that, because a beat may hang.
     """
 
     def __init__(self, on_loss: Callable[[int], None]) -> None:
@@ -182,14 +184,25 @@ class Heartbeat:
         self._renewed: dict[int, float] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._threads = [
+            self._thread(self.beat, HEARTBEAT_SECONDS),
+            self._thread(self.tell_the_silent, _LOOK_SECONDS),
+        ]
+
+    def _thread(self, action: Callable[[], None], every: float) -> threading.Thread:
+        def repeat() -> None:
+            while not self._stop.wait(every):
+                action()
+
+        return threading.Thread(target=repeat, name="heartbeat", daemon=True)
 
     def add(self, run: ChainRun) -> None:
         """Keep this claim alive from now on."""
         with self._lock:
             self._renewed[run.id] = time.monotonic()
-        if not self._thread.is_alive():
-            self._thread.start()
+        for thread in self._threads:
+            if not thread.is_alive():
+                thread.start()
 
     def remove(self, run: ChainRun) -> None:
         """Let go of a claim whose notebook has ended."""
@@ -197,14 +210,11 @@ class Heartbeat:
             self._renewed.pop(run.id, None)
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the threads; a beat that hangs is left to end by itself."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
-            self.beat()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(_GOODBYE_SECONDS)
 
     def beat(self) -> None:
         """Renew every claim once."""
@@ -212,26 +222,33 @@ class Heartbeat:
             ids = list(self._renewed)
         if not ids:
             return
+        begun = time.monotonic()
         try:
             kept = self._renew(ids)
-        except DatabaseError:
-            kept = {run_id for run_id in ids if not self._silent_for_too_long(run_id)}
-        else:
-            with self._lock:
-                self._renewed.update((i, time.monotonic()) for i in kept if i in self._renewed)
-        for run_id in set(ids) - kept:
+        except Exception as exc:  # noqa: BLE001 - whatever it is, nothing was renewed
+            log.warning("Claims were not renewed: %s", redact(f"{type(exc).__name__}: {exc}"))
+            return
+        with self._lock:
+            self._renewed.update((i, begun) for i in kept if i in self._renewed)
+        self._lose(set(ids) - kept)
+
+    def tell_the_silent(self) -> None:
+        """Lose the claims that could not be renewed for too long."""
+        with self._lock:
+            longest_ago = time.monotonic() - _SILENCE_SECONDS
+            silent = {run_id for run_id, renewed in self._renewed.items() if renewed < longest_ago}
+        self._lose(silent)
+
+    def _lose(self, ids: set[int]) -> None:
+        for run_id in ids:
             with self._lock:
                 still_running = self._renewed.pop(run_id, None) is not None
             if still_running:
                 self._on_loss(run_id)
 
-    def _silent_for_too_long(self, run_id: int) -> bool:
-        with self._lock:
-            renewed = self._renewed.get(run_id, time.monotonic())
-        return time.monotonic() - renewed > _SILENCE_SECONDS
-
     def _renew(self, ids: list[int]) -> set[int]:
         # A new connection each time costs a few milliseconds in ten seconds, and survives restarts.
         with connect(application_name="monitor heartbeat") as connection, translated_errors():
+            queries("connection").limit_statements(connection, limit=_BEAT_LIMIT)
             rows = queries("chain_runs").heartbeat(connection, owner=owner_id(), ids=ids)
             return {row["id"] for row in rows}

@@ -32,7 +32,6 @@ _LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE", "PGPORT",
 _CONNECT_TIMEOUT_SECONDS = 10
 # What libpq does about a server that has vanished without a word: half a minute, not two hours.
 _PATIENCE: dict[str, Any] = {
-    "connect_timeout": _CONNECT_TIMEOUT_SECONDS,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -121,7 +120,7 @@ def connect(*, application_name: str) -> Connection:
     """Open a connection of its own, for a lock or a heartbeat; the caller closes it."""
     with translated_errors():
         connection = psycopg.connect(
-            make_conninfo(conninfo(), **_PATIENCE),
+            make_conninfo(conninfo(), connect_timeout=_CONNECT_TIMEOUT_SECONDS, **_PATIENCE),
             application_name=application_name[:63],  # PostgreSQL cuts it there
             autocommit=True,
             row_factory=dict_row,
@@ -149,7 +148,7 @@ def _open_pool(info: str) -> ConnectionPool[Connection]:
     # A first connection by hand, because a pool only says that it timed out, not why.
     connect(application_name="batch-monitor").close()
     pool: ConnectionPool[Connection] = ConnectionPool(
-        make_conninfo(info, **_PATIENCE),
+        make_conninfo(info, connect_timeout=_CONNECT_TIMEOUT_SECONDS, **_PATIENCE),
         kwargs={"row_factory": dict_row, "application_name": "batch-monitor"},
         min_size=1,
         max_size=_POOL_SIZE,

@@ -8,7 +8,6 @@ cuts the section off, what is still held then is given back.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -21,21 +20,24 @@ from helpers.batch import read_batch
 from helpers.chaining import runs as chain_runs
 from helpers.chaining.runs import ChainRun, Heartbeat
 from helpers.display import Progress, progress
-from helpers.errors import DatabaseError, DatabaseUnavailableError, NotebookError
+from helpers.errors import DatabaseError, NotebookError
 from helpers.identity import owner_id
 from helpers.monitor.problems import in_words, survived
 from helpers.monitor.reports import ChainedStep, ChainReport, Remark
 from helpers.notebooks.run import NotebookOutcome
 from helpers.records import NotebookResult
 from helpers.settings import Settings, redact
-from helpers.step_execution import StepExecution, interrupts_held
+from helpers.step_execution import (
+    StepExecution,
+    interrupts_held,
+    patiently,
+)
 from helpers.workflow_paths import relative_to_workflows
 
 log = logging.getLogger(__name__)
 
 _INTERRUPTED = "The pass that ran this notebook was interrupted; a later pass starts it again."
-_LOST = "This hand-over was lost: its heartbeat could not be renewed."
-_PATIENCE_SECONDS = 30.0  # for a database that restarts; claims outlive 90 s without a heartbeat
+_LOST = "The claim could not be renewed, so the notebook was stopped. It is started again."
 
 _T = TypeVar("_T")
 
@@ -54,7 +56,7 @@ def execute_due_steps(report: ChainReport, *, settings: Settings) -> None:
 
 def _note_abandoned(report: ChainReport) -> None:
     with survived("Hand-overs that were given up", report.errors):
-        for run in step_execution.tidy_up():
+        for run in step_execution.fail_abandoned():
             about = f"Stage {run['stage_num']}, step {run['next_step_num']}"
             report.errors.append(Remark(about, run["error_message"]))
 
@@ -73,6 +75,8 @@ class _Section:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="step")
         self._heartbeat = Heartbeat(self._lost)
         self._bar: Progress | None = None
+        self._cut_off: ChainRun | None = None  # claimed, and its start not on record yet
+        self._lost_ids: set[int] = set()
 
     def run(self) -> None:
         """Claim and run until nothing is due and nothing runs."""
@@ -87,34 +91,33 @@ class _Section:
 
     def _patiently(self, action: Callable[[], _T]) -> _T:
         """Do something with the metastore; while notebooks run, a restart of it is waited for."""
-        give_up = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                with interrupts_held():
-                    return action()
-            except DatabaseUnavailableError:
-                if not self.running or time.monotonic() > give_up:
-                    raise
-            time.sleep(1)
+        return patiently(action, is_worth_waiting=lambda: bool(self.running))
 
     def _start_next(self) -> bool:
         """Start one hand-over; False where none is due."""
         return self._patiently(self._claim_and_start)
 
     def _claim_and_start(self) -> bool:
-        claim = None
-        with survived("Next steps", self.report.errors):  # what runs already goes on
-            claim = chain_runs.claim()
+        claim = self._cut_off or self._claim()
         if claim is None:
             return False
-        self.held[claim.id] = claim
-        self._heartbeat.add(claim)
+        self._cut_off = claim
         with self._failing(claim):
             try:
                 self._start(claim)
             except NotebookError as exc:  # the hand-over has failed with it
                 self._let_go(claim, _chained(claim, error=str(exc)))
+        self._cut_off = None
         return True
+
+    def _claim(self) -> ChainRun | None:
+        claim = None
+        with survived("Next steps", self.report.errors):  # what runs already goes on
+            claim = chain_runs.claim()
+        if claim is not None:
+            self.held[claim.id] = claim
+            self._heartbeat.add(claim)
+        return claim
 
     def _start(self, claim: ChainRun) -> None:
         execution = step_execution.prepare_claimed(
@@ -163,11 +166,24 @@ class _Section:
         claim = execution.claim
         assert claim is not None  # noqa: S101 - this section runs claimed hand-overs only
         with self._failing(claim):
-            result = execution.finish(future.result())
-            self._let_go(claim, _chained(claim, result=result))
+            if claim.id in self._lost_ids and future.result().error is not None:
+                self._give_back(execution, future.result())
+            else:
+                result = execution.finish(future.result())
+                self._let_go(claim, _chained(claim, result=result))
         self.running.pop(future)
 
+    def _give_back(self, execution: StepExecution, outcome: NotebookOutcome) -> None:
+        """Let a later pass run what this one had to stop; nothing changes if one does already."""
+        claim = execution.claim
+        assert claim is not None  # noqa: S101 - this section runs claimed hand-overs only
+        execution.release(outcome, reason=_LOST)
+        self._let_go(claim)
+        about = f"Stage {claim.stage_num}, step {claim.next_step_num}"
+        self.report.errors.append(Remark(about, _LOST))
+
     def _lost(self, run_id: int) -> None:
+        self._lost_ids.add(run_id)
         for execution in list(self.running.values()):
             if execution.claim and execution.claim.id == run_id:
                 execution.stop(_LOST)

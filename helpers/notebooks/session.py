@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,8 @@ class NotebookSession:
 
     def _report(self) -> None:
         if self.on_cell is not None:
-            self.on_cell(self._done, len(self._cells))
+            with suppress(Exception):  # a terminal that is gone must not fail the notebook
+                self.on_cell(self._done, len(self._cells))
 
     async def _verdict(self, work: asyncio.Future[None], kernel: NotebookKernel) -> str | None:
         try:

@@ -12,15 +12,22 @@ WHERE batch.id = :batch_id::int
 ON CONFLICT (batch_id, activation_num) DO NOTHING
 RETURNING id;
 
--- name: cancel_overtaken(reason)
--- Hand-overs whose batch became active again before they started, or after their owner died.
-UPDATE irp_chain_run AS run
-SET status = 'CANCELLED', completed_ts = now(), error_message = :reason::text
-FROM irp_batch AS batch
-WHERE batch.id = run.batch_id AND batch.activation_num <> run.activation_num
-  AND (run.status = 'PENDING'
-       OR (run.status = 'RUNNING' AND run.heartbeat_ts < now() - interval '90 s'))
-RETURNING run.id;
+-- name: cancel_overtaken(reason)!
+-- Hand-overs whose batch became active again before they started, or after their owner died; the
+-- step run that such an owner left behind has failed.
+WITH overtaken AS (
+    UPDATE irp_chain_run AS run
+    SET status = 'CANCELLED', completed_ts = now(), error_message = :reason::text
+    FROM irp_batch AS batch
+    WHERE batch.id = run.batch_id AND batch.activation_num <> run.activation_num
+      AND (run.status = 'PENDING'
+           OR (run.status = 'RUNNING' AND run.heartbeat_ts < now() - interval '90 s'))
+    RETURNING run.step_run_id
+)
+UPDATE irp_step_run AS left_behind
+SET status = 'FAILED', completed_ts = now(), error_message = :reason::text
+FROM overtaken
+WHERE left_behind.id = overtaken.step_run_id AND left_behind.status = 'ACTIVE';
 
 -- name: give_up(most_attempts, reason)
 -- Hand-overs whose every attempt ended with the death of its monitor.
@@ -44,7 +51,7 @@ UPDATE irp_chain_run AS run
 SET status = 'RUNNING', attempt = run.attempt + 1, owner = :owner::text, heartbeat_ts = now(),
     started_ts = now(), error_message = NULL
 FROM (
-    SELECT due.id, due.step_run_id
+    SELECT due.id
     FROM irp_chain_run AS due
     JOIN irp_batch AS batch ON batch.id = due.batch_id AND batch.activation_num = due.activation_num
     JOIN irp_step AS step ON step.id = batch.step_id
@@ -64,11 +71,11 @@ FROM (
 ) AS due
 WHERE run.id = due.id
 RETURNING run.id, run.batch_id, run.activation_num, run.stage_num, run.from_step_num,
-          run.next_step_num, run.next_step_id, run.attempt, due.step_run_id AS lost_step_run_id;
+          run.next_step_num, run.next_step_id, run.attempt;
 
 -- name: heartbeat(owner, ids)
--- Renew what this owner still runs.
-UPDATE irp_chain_run SET heartbeat_ts = now()
+-- Renew what this owner still runs, as of the moment of writing: it may have waited for a lock.
+UPDATE irp_chain_run SET heartbeat_ts = clock_timestamp()
 WHERE owner = :owner::text AND status = 'RUNNING' AND id = ANY (:ids::int[])
 RETURNING id;
 

@@ -41,6 +41,13 @@ FROM irp_step_run
 WHERE step_id = :step_id::int
 RETURNING id, run_num;
 
+-- name: close_lost_step_run(chain_run_id, error)!
+-- End what an earlier attempt of a hand-over began and could not end.
+UPDATE irp_step_run
+SET status = 'FAILED', completed_ts = now(), error_message = :error::text
+WHERE id = (SELECT step_run_id FROM irp_chain_run WHERE id = :chain_run_id::int)
+  AND status = 'ACTIVE';
+
 -- name: finish_step_run(step_run_id, status, error, output)!
 -- Log how a step's notebook ended.
 UPDATE irp_step_run

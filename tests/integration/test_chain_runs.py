@@ -11,7 +11,10 @@ from helpers.database import queries, transaction
 from helpers.errors import DatabaseUnavailableError
 from helpers.identity import owner_id
 from helpers.sandbox.seeding import SeededBatch, add_batch, add_step
+from helpers.step_execution import StepExecution
+from helpers.workflow_paths import workflows_dir
 from tests.support.analysis import analysis_batch, job
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -54,7 +57,6 @@ def test_a_hand_over_that_is_due_is_claimed_with_all_that_is_needed(batch, sql):
         next_step_num=2,
         next_step_id=step,
         attempt=1,
-        lost_step_run_id=None,
     )
     assert rows(sql) == [("RUNNING", 1, owner_id(), None)]
     assert chain_runs.owner_at_work(step) == owner_id()
@@ -124,16 +126,35 @@ def test_a_hand_over_is_taken_from_an_owner_that_fell_silent(batch, sql, silent_
         assert (second.id, second.attempt) == (first.id, 2)
 
 
-def test_what_a_dead_owner_had_begun_is_known_to_the_heir(batch, sql):
-    first = chain_runs.claim()
-    run_id = sql.execute(
-        "INSERT INTO irp_step_run (step_id, run_num) VALUES (%s, 1) RETURNING id",
-        [first.next_step_id],
-    ).fetchone()[0]
-    chain_runs.note_start(first, step_run_id=run_id, notebook_path="x.ipynb")
+def begin(claim: ChainRun) -> None:
+    with transaction() as connection:
+        step = queries("steps").step_by_id(connection, step_id=claim.next_step_id)
+    StepExecution(step, workflows_dir() / "x.ipynb", timeout_seconds=1, claim=claim).begin()
+
+
+def step_runs(sql):
+    return sql.execute(
+        "SELECT status::text, error_message FROM irp_step_run ORDER BY id"
+    ).fetchall()
+
+
+def test_what_a_dead_owner_had_begun_is_ended_by_the_heir(batch, sql):
+    begin(chain_runs.claim())
     age(sql, 95)
 
-    assert chain_runs.claim().lost_step_run_id == run_id
+    begin(chain_runs.claim())
+
+    ended = "The monitor that ran this notebook ended before it did."
+    assert step_runs(sql) == [("FAILED", ended), ("ACTIVE", None)]
+
+
+def test_a_start_that_was_recorded_although_it_seemed_to_fail_is_ended_by_the_next_try(batch, sql):
+    claim = chain_runs.claim()
+
+    begin(claim)
+    begin(claim)
+
+    assert [status for status, _ in step_runs(sql)] == ["FAILED", "ACTIVE"]
 
 
 def test_whoever_lost_a_hand_over_has_no_say_in_it(batch, sql):
@@ -183,7 +204,7 @@ def test_a_hand_over_whose_batch_became_active_again_is_not_started_but_cancelle
     activate_again(sql, batch.batch_id)
 
     assert chain_runs.claim() is None
-    assert chain_runs.tidy_up() == []
+    assert chain_runs.close_abandoned() == []
 
     [(status, attempt, owner, error)] = rows(sql)
     assert (status, attempt, owner) == ("CANCELLED", 0, None)
@@ -205,7 +226,7 @@ def test_a_step_that_still_runs_is_not_started_a_second_time(batch, sql):
     first = chain_runs.claim()
     activate_again(sql, batch.batch_id, ends=True)
 
-    assert chain_runs.tidy_up() == []  # its owner lives
+    assert chain_runs.close_abandoned() == []  # its owner lives
     assert chain_runs.claim() is None
 
     chain_runs.finish(first, error=None)
@@ -213,15 +234,16 @@ def test_a_step_that_still_runs_is_not_started_a_second_time(batch, sql):
 
 
 def test_what_was_overtaken_under_a_dead_owner_makes_way(batch, sql):
-    chain_runs.claim()
+    begin(chain_runs.claim())
     activate_again(sql, batch.batch_id, ends=True)
     sql.execute(
         "UPDATE irp_chain_run SET heartbeat_ts = now() - interval '95 s' WHERE status = 'RUNNING'"
     )
 
-    assert chain_runs.tidy_up() == []
+    assert chain_runs.close_abandoned() == []
 
     assert rows(sql, "status::text") == [("CANCELLED",), ("PENDING",)]
+    assert step_runs(sql)[0][0] == "FAILED"
     assert chain_runs.claim().activation_num == 2
 
 
@@ -240,16 +262,16 @@ def test_two_batches_of_one_step_do_not_run_its_follower_at_the_same_time(batch,
 def test_after_three_attempts_people_look_first(batch, sql):
     for attempt in (1, 2, 3):
         assert chain_runs.claim().attempt == attempt
-        assert chain_runs.tidy_up() == []
+        assert chain_runs.close_abandoned() == []
         age(sql, 95)
 
     assert chain_runs.claim() is None
-    [abandoned] = chain_runs.tidy_up()
+    [abandoned] = chain_runs.close_abandoned()
 
     assert abandoned["batch_id"] == batch.batch_id
     assert "Each of 3 attempts" in abandoned["error_message"]
     assert rows(sql, "status::text, attempt") == [("FAILED", 3)]
-    assert chain_runs.tidy_up() == []
+    assert chain_runs.close_abandoned() == []
 
 
 def test_a_hand_over_to_a_step_that_the_metastore_lacks_is_claimed_without_it(metastore, sql):
@@ -273,12 +295,13 @@ def test_a_heartbeat_renews_what_is_owned_and_tells_what_was_lost(batch, sql):
     lost: list[int] = []
     claim = chain_runs.claim()
     heartbeat = Heartbeat(lost.append)
-    heartbeat._renewed[claim.id] = 0.0
+    heartbeat._renewed[claim.id] = time.monotonic() - 80
     sql.execute("UPDATE irp_chain_run SET heartbeat_ts = now() - interval '80 s'")
 
     heartbeat.beat()
     [(fresh,)] = sql.execute("SELECT heartbeat_ts > now() - interval '10 s' FROM irp_chain_run")
     assert fresh
+    heartbeat.tell_the_silent()
     assert lost == []
 
     sql.execute("UPDATE irp_chain_run SET owner = 'the heir'")
@@ -300,7 +323,54 @@ def test_an_owner_that_cannot_renew_stops_before_others_may_claim(batch, monkeyp
         if claim.id not in lost:
             heartbeat._renewed[claim.id] = time.monotonic() - silent_seconds
         heartbeat.beat()
+        heartbeat.tell_the_silent()
         assert lost == expected
+
+
+def test_a_beat_that_hangs_does_not_hide_the_silence(batch, monkeypatch):
+    monkeypatch.setattr(chain_runs, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(chain_runs, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(chain_runs, "_SILENCE_SECONDS", 0.05)
+    claim, lost, may_end = chain_runs.claim(), [], threading.Event()
+    heartbeat = Heartbeat(lost.append)
+    monkeypatch.setattr(heartbeat, "_renew", lambda ids: (may_end.wait(), set(ids))[1])
+
+    heartbeat.add(claim)
+    try:
+        wait_until(lambda: lost == [claim.id])
+    finally:
+        may_end.set()
+        heartbeat.stop()
+
+
+def test_a_beat_waits_for_nobodys_lock_for_long(batch, sql, monkeypatch):
+    monkeypatch.setattr(chain_runs, "_BEAT_LIMIT", "100ms")
+    claim = chain_runs.claim()
+    heartbeat = Heartbeat(lambda run_id: None)
+    long_ago = time.monotonic() - 20
+    heartbeat._renewed[claim.id] = long_ago
+
+    with sql.transaction():
+        sql.execute("SELECT FROM irp_chain_run FOR UPDATE")
+        heartbeat.beat()
+    assert heartbeat._renewed == {claim.id: long_ago}
+
+    heartbeat.beat()
+    assert heartbeat._renewed[claim.id] > long_ago
+
+
+def test_whatever_keeps_a_beat_from_renewing_does_not_end_the_heartbeat(batch, monkeypatch):
+    monkeypatch.setattr(chain_runs, "HEARTBEAT_SECONDS", 0.01)
+    heartbeat, beats = Heartbeat(lambda run_id: None), []
+
+    def out_of_descriptors(ids: list[int]) -> set[int]:
+        beats.append(ids)
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(heartbeat, "_renew", out_of_descriptors)
+    heartbeat.add(chain_runs.claim())
+    wait_until(lambda: len(beats) > 2)
+    heartbeat.stop()
 
 
 def test_a_heartbeat_beats_by_itself_until_it_is_stopped(batch, sql, monkeypatch):

@@ -10,11 +10,13 @@ import psutil
 import psycopg
 import pytest
 
+from helpers import step_execution
 from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchType
 from helpers.database import connection as database_connection
 from helpers.errors import DatabaseUnavailableError
-from helpers.monitor import chaining_section, run_pass
+from helpers.monitor import Monitor, run_pass
+from helpers.notebook_executor import execute_next_step
 from helpers.notebooks.run import NotebookOutcome
 from helpers.sandbox.seeding import add_batch, add_cycle, add_step
 from helpers.settings import get_settings
@@ -358,7 +360,7 @@ def test_a_restart_of_the_database_costs_neither_the_notebook_nor_its_result(
 def test_a_database_that_stays_away_ends_the_pass_and_stops_its_notebooks(
     gated, cycle, metastore, away, monkeypatch
 ):
-    monkeypatch.setattr(chaining_section, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(step_execution, "PATIENCE_SECONDS", 0.1)
     finished_batch(cycle, BatchType.GROUPING)
     other = notebook(get_settings().irp_workflows_dir, 5, 2, GATED)
     failures: list[BaseException] = []
@@ -379,6 +381,93 @@ def test_a_database_that_stays_away_ends_the_pass_and_stops_its_notebooks(
         other.with_name("gate").touch()
         run_pass()
         assert [status for status, _ in chains(sql)] == ["COMPLETED", "COMPLETED"]
+
+
+def test_a_notebook_that_was_stopped_because_its_claim_was_lost_is_started_again(
+    gated, metastore, monkeypatch
+):
+    """Nobody else may have claimed it, as in an outage that no monitor could see through."""
+    losses: list[int] = []
+
+    def lose_once(heartbeat: chain_runs.Heartbeat) -> None:
+        claimed = set(heartbeat._renewed)
+        if claimed and not losses and gated.with_name("started").exists():
+            losses.extend(claimed)
+            heartbeat._lose(claimed)
+
+    monkeypatch.setattr(chain_runs.Heartbeat, "tell_the_silent", lose_once)
+    monkeypatch.setattr(chain_runs, "_LOOK_SECONDS", 0.05)
+    failures: list[BaseException] = []
+    thread = run_aside(failures)
+    with psycopg.connect(metastore, autocommit=True) as sql:
+        wait_until(lambda: rows(sql, "SELECT attempt FROM irp_chain_run") == [(2,)])
+        gated.with_name("gate").touch()
+        thread.join(60)
+
+        assert failures == []
+        assert chains(sql) == [("COMPLETED", None)]
+        ended = "SELECT status::text FROM irp_step_run ORDER BY id"
+        assert rows(sql, ended) == [("FAILED",), ("COMPLETED",)]
+        assert rows(sql, "SELECT count(*) FROM irp_notification") == [(0,)]
+
+
+def test_a_start_that_the_database_cut_off_is_made_up_for_before_the_next_claim(
+    gated, cycle, metastore, monkeypatch
+):
+    for batch_type, place in ((BatchType.GROUPING, (5, 2)), (BatchType.EXPORT_TO_RDM, (6, 2))):
+        finished_batch(cycle, batch_type)
+        notebook(get_settings().irp_workflows_dir, *place, "1")
+    begin, begun = StepExecution.begin, []
+
+    def cut_off_once(execution: StepExecution) -> None:
+        begun.append(execution.step["stage_num"])
+        if begun == [4, 5]:
+            raise DatabaseUnavailableError("restarting")
+        begin(execution)
+
+    monkeypatch.setattr(StepExecution, "begin", cut_off_once)
+    failures: list[BaseException] = []
+    thread = run_aside(failures)
+    with psycopg.connect(metastore, autocommit=True) as sql:
+        wait_until(lambda: [status for status, _ in chains(sql)].count("COMPLETED") == 2)
+        gated.with_name("gate").touch()
+        thread.join(60)
+
+        assert failures == []
+        assert begun == [4, 5, 5, 6]
+        assert (
+            rows(sql, "SELECT status::text, attempt FROM irp_chain_run") == [("COMPLETED", 1)] * 3
+        )
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_step_run_by_hand_whose_end_cannot_be_recorded_is_not_run_again(
+    cycle, workflows, sql, monkeypatch, comes_back
+):
+    finished_batch(cycle, BatchType.ANALYSIS)
+    source = notebook(workflows, 4, 2, "open('runs', 'a').write('x')")
+    monitor = Monitor()
+    monitor.find_batches()
+    monitor.reconcile_batches()
+    finish, tries = StepExecution.finish, []
+
+    def gone(execution: StepExecution, outcome: NotebookOutcome) -> object:
+        tries.append(outcome)
+        if comes_back and len(tries) > 1:
+            return finish(execution, outcome)
+        raise DatabaseUnavailableError("restarting")
+
+    monkeypatch.setattr(StepExecution, "finish", gone)
+    monkeypatch.setattr(step_execution, "PATIENCE_SECONDS", 30.0 if comes_back else 0.0)
+    if comes_back:
+        assert execute_next_step(source)["success"]
+    else:
+        with pytest.raises(DatabaseUnavailableError):
+            execute_next_step(source)
+    run_pass()
+
+    assert chains(sql) == [("COMPLETED" if comes_back else "RUNNING", None)]
+    assert source.with_name("runs").read_text() == "x"
 
 
 def test_an_empty_batch_completes_at_once_and_hands_over(cycle, workflows, sql):

@@ -449,7 +449,7 @@ class Walk(RuleBasedStateMachine):
             "UPDATE irp_chain_run SET heartbeat_ts = heartbeat_ts - interval '91 s' WHERE id = %s",
             run.id,
         )
-        step_execution.tidy_up()
+        step_execution.fail_abandoned()
         status = self.sql.execute(
             "SELECT status::text FROM irp_chain_run WHERE id = %s", [run.id]
         ).fetchall()[0][0]
@@ -463,7 +463,7 @@ class Walk(RuleBasedStateMachine):
         self.claims[run.id] = status
 
     def _tidy_up(self) -> None:
-        step_execution.tidy_up()
+        step_execution.fail_abandoned()
         current = {batch.id: batch.activation for batch in self.batches}
         for run_id, batch_id, activation, attempt in self.sql.execute(
             "SELECT id, batch_id, activation_num, attempt FROM irp_chain_run"

@@ -59,7 +59,7 @@ POINTS = {
     "key stored, not posted": Point("helpers.job:_claimed_request_id", after=True),
     "posted, id not stored": Point("helpers.job:_record_submission"),
     "locks tried": Point("helpers.monitor.polling_section:_ask", call=None),
-    "ready to claim": Point("helpers.step_execution:tidy_up", after=True, call=None),
+    "ready to claim": Point("helpers.step_execution:fail_abandoned", after=True, call=None),
     "ready to send": Point("helpers.monitor.monitor_pass:send_due", call=None),
 }
 
