@@ -2,8 +2,9 @@
 
 HTTP only, in threads; what becomes of the answers is the caller's business. Families whose
 search is proven are asked in chunks, and a job whose status changed or that did not come
-back is read by id, so that its full body is on record. When a family stops answering,
-the rest of its jobs are not asked: they come first in the next pass.
+back is read by id, so that its full body is on record, before anybody who stands behind it
+is asked. When a family stops answering, the rest of its jobs are not asked: they come first
+in the next pass.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -84,17 +85,18 @@ class Poller:
         self._health: dict[Family, _Health] = defaultdict(_Health)
         self._under_way: dict[int, datetime] = {}  # by job, since when it is asked about
         self._lock = threading.Lock()
-        self._results: queue.SimpleQueue[tuple[list[Answer], list[_Task]]] = queue.SimpleQueue()
+        self._waiting: deque[_Task] = deque()
+        self._results: queue.SimpleQueue[tuple[list[Answer], int]] = queue.SimpleQueue()
 
     def ask(self, questions: Sequence[Question]) -> Iterator[Answer]:
         """Yield answers as they arrive, in no order; at most one per question."""
-        tasks = list(_tasks(questions))
-        if not tasks:
+        if not questions:
             return
+        self._waiting.extend(_tasks(questions))
         open_questions = {question.job_id: question for question in questions}
         pool = ThreadPoolExecutor(min(self.workers, len(questions)), thread_name_prefix="poll")
         try:
-            for answer in self._answers(pool, tasks):
+            for answer in self._answers(pool):
                 open_questions.pop(answer.question.job_id)
                 yield answer
             for answer in self._given_up(open_questions.values()):
@@ -120,16 +122,17 @@ class Poller:
         """Families whose search was refused, so that their jobs were read one by one."""
         return [family for family, health in self._health.items() if health.search_refused]
 
-    def _answers(self, pool: ThreadPoolExecutor, tasks: list[_Task]) -> Iterator[Answer]:
-        running = 0
+    def _answers(self, pool: ThreadPoolExecutor) -> Iterator[Answer]:
+        """Give the threads a turn for each task that waits, and yield what they bring."""
+        running, turns = 0, len(self._waiting)
         while True:
-            for task in tasks:
-                pool.submit(self._run, task)
-            running += len(tasks)
+            for _ in range(turns):
+                pool.submit(self._take_turn)
+            running += turns
             if not running:
                 return
             try:
-                answers, tasks = self._results.get(
+                answers, turns = self._results.get(
                     timeout=max(0.0, self._deadline - time.monotonic()) + _GRACE_SECONDS
                 )
             except queue.Empty:
@@ -145,16 +148,29 @@ class Poller:
             elif self.credentials_error is None:
                 self.out_of_time += 1
 
-    def _run(self, task: _Task) -> None:
-        """Carry out one task in a thread; whatever happens, report back."""
-        result: tuple[list[Answer], list[_Task]] = ([], [])
+    def _take_turn(self) -> None:
+        """Carry out the task that stands first, in a thread; whatever happens, report back.
+
+        What is to be read after a search stands first from now on, however busy the listener is.
+        """
+        with self._lock:
+            task = self._waiting.popleft()
+        answers: list[Answer] = []
+        to_read: list[_Task] = []
         try:
             if self._may_ask(task.family):
-                self._note_begin(task)
-                result = self._searched(task) if len(task.questions) > 1 else self._read(task)
+                answers, to_read = self._carried_out(task)
+        finally:
+            with self._lock:
+                self._waiting.extendleft(reversed(to_read))
+            self._results.put((answers, len(to_read)))
+
+    def _carried_out(self, task: _Task) -> tuple[list[Answer], list[_Task]]:
+        self._note_begin(task)
+        try:
+            return self._searched(task) if len(task.questions) > 1 else self._read(task)
         finally:
             self._note_end(task)
-            self._results.put(result)
 
     def _note_begin(self, task: _Task) -> None:
         now = self.clock()
@@ -240,19 +256,22 @@ class _Task:
         return [_Task(self.family, (question,)) for question in self.questions]
 
 
-def _tasks(questions: Sequence[Question]) -> Iterator[_Task]:
-    """Yield tasks in the order of the questions, those of one search where its first stands."""
-    chunks: dict[Family, list[Question]] = defaultdict(list)
+def _tasks(questions: Sequence[Question]) -> list[_Task]:
+    """Return tasks in the order of the questions, those of one search where its first stands."""
+    groups: list[list[Question]] = []
+    chunks: dict[Family, list[Question]] = {}  # by family, the one that still grows
     for question in questions:
-        if question.family.search_is_proven and question.workflow_id.isdecimal():
-            chunk = chunks[question.family]
-            chunk.append(question)
-            if len(chunk) == SEARCH_CHUNK:
-                yield _Task(question.family, tuple(chunks.pop(question.family)))
-        else:
-            yield _Task(question.family, (question,))
-    for family, chunk in chunks.items():
-        yield _Task(family, tuple(chunk))
+        chunk = chunks.get(question.family) if _is_searched(question) else None
+        if chunk is None or len(chunk) == SEARCH_CHUNK:
+            groups.append(chunk := [])
+        if _is_searched(question):
+            chunks[question.family] = chunk
+        chunk.append(question)
+    return [_Task(group[0].family, tuple(group)) for group in groups]
+
+
+def _is_searched(question: Question) -> bool:
+    return question.family.search_is_proven and question.workflow_id.isdecimal()
 
 
 def _sorted_out(

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 import pytest
 
 from helpers.irp_integration import IRPClient, transport
-from helpers.irp_integration.endpoints import GEOHAZ, MODEL, RISK_DATA
+from helpers.irp_integration.endpoints import GEOHAZ, IMPORT, MODEL, RISK_DATA
 from helpers.irp_integration.polling import Answer, Poller, Question
 from helpers.sandbox.misbehaviour import Fault
+from tests.support.passes import wait_until
 
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 
@@ -30,8 +31,8 @@ def ask(moodys):
         yield asked
 
 
-def questions(ids, *, family=MODEL, known="RUNNING") -> list[Question]:
-    return [Question(n, str(i), family, known) for n, i in enumerate(ids, 1)]
+def questions(ids, *, family=MODEL, known="RUNNING", first=1) -> list[Question]:
+    return [Question(n, str(i), family, known) for n, i in enumerate(ids, first)]
 
 
 def by_job(answers: list[Answer]) -> dict[int, str | None]:
@@ -198,6 +199,48 @@ def test_the_longest_unasked_are_asked_first(ask, moodys):
     answers, _ = ask(questions(ids, family=GEOHAZ), workers=1)
 
     assert [a.question.job_id for a in answers] == list(range(1, 21))
+
+
+def test_a_search_is_made_where_its_first_job_stands(ask, moodys):
+    geohaz = questions(moodys.add_jobs("geohaz", 6, status="RUNNING"), family=GEOHAZ)
+    model = questions(moodys.add_jobs("model", 3, status="RUNNING"), first=101)
+
+    answers, _ = ask([*geohaz[:2], model[0], *geohaz[2:5], *model[1:], geohaz[5]], workers=1)
+
+    assert [a.question.job_id for a in answers] == [1, 2, 101, 102, 103, 3, 4, 5, 6]
+    assert requests_of(moodys) == {"search": 1}
+
+
+def test_what_a_search_leaves_to_read_is_read_before_whoever_stands_behind_it(ask, moodys):
+    ids = moodys.add_jobs("model", 150, status="RUNNING")
+    for changed in (ids[0], ids[99], ids[100]):
+        moodys.set_status(changed, "FINISHED")
+    geohaz = questions(moodys.add_jobs("geohaz", 4, status="RUNNING"), family=GEOHAZ, first=201)
+
+    answers, _ = ask([*questions(ids), *geohaz], workers=1)
+
+    order = [a.question.job_id for a in answers]
+    assert order == [*range(2, 100), 1, 100, *range(102, 151), 101, *range(201, 205)]
+    assert requests_of(moodys) == {"search": 2, "by-id": 3}
+
+
+def test_a_listener_that_is_busy_holds_up_no_thread(ask, moodys):
+    """Recording answers takes time, in which Moody's is asked on."""
+    ids = moodys.add_jobs("model", 100, status="FINISHED")
+    with IRPClient(connections=4) as client:
+        answers = Poller(client.transport, 4, 30.0, lambda: NOW).ask(
+            [
+                *questions(moodys.add_jobs("geohaz", 1, status="RUNNING"), family=GEOHAZ),
+                *questions(ids, first=101),
+                *questions(
+                    moodys.add_jobs("import", 200, status="RUNNING"), family=IMPORT, first=301
+                ),
+            ]
+        )
+        next(answers)
+
+        wait_until(lambda: requests_of(moodys) == {"search": 1, "by-id": 100})
+        answers.close()
 
 
 def test_whoever_stops_listening_leaves_no_question_behind(ask, moodys):

@@ -11,6 +11,7 @@ import pytest
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.database import AdvisoryLocks, LockSpace
 from helpers.errors import DatabaseUnavailableError, SchemaOutdatedError, SettingsError
+from helpers.irp_integration import IRPClient
 from helpers.monitor import Monitor, run_pass
 from helpers.monitor.reports import Remark
 from helpers.sandbox.misbehaviour import Fault
@@ -25,6 +26,7 @@ from tests.support.passes import (
     one_pass,
     rows,
     running,
+    wait_until,
 )
 
 CYCLE = "Analysis-2025-Q1"
@@ -319,6 +321,26 @@ def test_a_host_that_is_down_is_said_once_and_the_other_families_are_polled(
     assert done.polled.not_asked + done.polled.polls_failed == 40
     assert done.polled.polls_failed < 10
     assert list(jobs_of(sql).values()) == ["SUBMITTED"] * 40 + ["FINISHED"]
+
+
+def test_with_too_little_time_nobody_is_asked_twice_before_everybody_is_asked_once(
+    cycle, moodys, sql, monkeypatch
+):
+    configure(monkeypatch, monitor_poll_workers=1, monitor_poll_budget_seconds=0.5)
+    IRPClient().transport.close()  # what it imports is loaded before a clock runs
+    read = active_batch(cycle, BatchType.GEOHAZ, [running(moodys, "geohaz") for _ in range(12)])
+    searched = active_batch(
+        cycle, BatchType.ANALYSIS, [running(moodys, "model", "FINISHED") for _ in range(5)]
+    )
+    moodys.misbehave(Fault.LATENCY, seconds=0.1, families={"geohaz"})
+    polls = (
+        "SELECT count(*) FROM irp_job_tracking_log JOIN irp_job AS job ON job.id = job_id "
+        "WHERE job.batch_id = %s GROUP BY job.id"
+    )
+
+    wait_until(lambda: one_pass() and (2,) in rows(sql, polls, read.batch_id))
+
+    assert len(rows(sql, polls, searched.batch_id)) == 5
 
 
 # --- What makes a pass pointless: one message that says what to do.
