@@ -58,7 +58,9 @@ def _failed_chain(row: dict[str, Any]) -> ToDo:
     about = f"Next step ({_place(row, row['next_step_num'])})"
     reason = (row["error_message"] or "no reason noted").rstrip(". ")
     said = f"failed at {moment(row['completed_ts'])}: {reason}."
-    return ToDo(about, f"{said} Correct the cause, then run the step's notebook.", Tone.BAD)
+    return ToDo(
+        about, f"{said} Correct the cause, then run the step: see this notebook's README.", Tone.BAD
+    )
 
 
 def _place(row: dict[str, Any], step_num: int) -> str:

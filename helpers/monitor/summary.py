@@ -95,6 +95,6 @@ class SummaryReport(Report):
         """How it looks."""
         if self.batches_failed or self.errors:
             return Tone.BAD
-        if self.to_do or self.cards_waiting or self.cards_problem or self.warnings:
+        if self.to_do or self.cards_waiting or self.warnings:
             return Tone.WARN
         return Tone.GOOD if self.batches_found else Tone.CALM

@@ -16,7 +16,8 @@ from helpers.workflow_paths import ACTIVE_PREFIX
 
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 _LONGEST_ADDRESS = 1_000
-_LAB = re.compile(r"/lab(/tree)?$")  # people give the server's address, or the one that they see
+# People give the server's address, or the one that they see, with a folder in it.
+_LAB = re.compile(r"/lab(?:/tree(?P<folder>/.*)?)?$")
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,18 @@ def notebook_address(jupyterlab_url: str | None, path: str | None) -> str | None
     """Return where JupyterLab shows a notebook of a cycle.
 
     Args:
-        jupyterlab_url: the server's address; its root holds the ``workflows`` folder.
+        jupyterlab_url: the server's address, whose root holds the ``workflows`` folder; or that of
+            a folder as JupyterLab shows it, ``…/lab/tree/<folder>``.
         path: relative to any folder above the cycle's, or absolute, of this machine or another.
     """
     parts, tail = _web_parts(jupyterlab_url), _below_workflows(path or "")
     if parts is None or tail is None:
         return None
-    base = _LAB.sub("", _server_and_path(parts).rstrip("/"))
-    return _checked(f"{base}/lab/tree/workflows/{quote(tail, errors='replace')}")
+    address = _server_and_path(parts).rstrip("/")
+    shown = _LAB.search(address)
+    server = address[: shown.start()] if shown else address
+    folder = ((shown and shown["folder"]) or "").removesuffix("/workflows")
+    return _checked(f"{server}/lab/tree{folder}/workflows/{quote(tail, errors='replace')}")
 
 
 def _below_workflows(path: str) -> str | None:

@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             f"The cycle {CYCLE_NAME} waits in workspace/workflows/Active_{CYCLE_NAME}/notebooks: "
             "run the first step of each stage, and schedule the monitor in "
-            "workspace/workflows/_Tools/Batch Management. Ctrl-C ends everything.",
+            "workspace/workflows/_Tools/Batch Management. Commands such as `python -m "
+            "helpers.schedule status` work in a terminal of this JupyterLab. Ctrl-C ends "
+            "everything.",
             flush=True,
         )
         return _serve(root, known.folder / "jupyter", for_jupyter)
@@ -74,7 +76,7 @@ def _folders(jupyter: Path) -> dict[str, str]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Treat a polite end like Ctrl-C, so that everything ends with this."""
+    """Treat SIGTERM like Ctrl-C, so that everything ends with this."""
     del number, frame
     raise KeyboardInterrupt
 

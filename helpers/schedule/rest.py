@@ -87,7 +87,7 @@ class Rest:
             ) from exc
         except requests.RequestException as exc:
             raise ScheduleError(
-                f"No Jupyter server answers at {self.place}: start JupyterLab there (`make lab`), "
+                f"No Jupyter server answers at {self.place}: start JupyterLab there, "
                 "or name a server that runs with --url (`jupyter server list` shows them)."
             ) from exc
 
@@ -99,8 +99,8 @@ class Rest:
             )
         if answer.status_code == _NOT_FOUND and path.startswith("scheduler"):
             raise ScheduleError(
-                f"The Jupyter server at {self.place} has no scheduler: install "
-                "`batch-monitoring[lab]` in the server's environment and restart it."
+                f"The Jupyter server at {self.place} has no scheduler: run "
+                "`pip install jupyter-scheduler` in the server's environment and restart it."
             )
         if answer.is_redirect or answer.status_code == _NOT_FOUND:
             raise self._no_jupyter()

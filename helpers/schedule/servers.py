@@ -88,8 +88,8 @@ def find_server(url: str | None) -> Server:
     servers = [server for server in running_servers() if server.database] or running_servers()
     if not servers:
         raise ScheduleError(
-            "No Jupyter server of yours runs here: start JupyterLab (`make lab`), or name a server "
-            f"with --url and put its token into {_TOKEN_VARIABLE}."
+            "No Jupyter server of yours runs here: start JupyterLab (`jupyter lab`), or name a "
+            f"server with --url and put its token into {_TOKEN_VARIABLE}."
         )
     if len(servers) > 1:
         refuse_shared_database(servers[0])

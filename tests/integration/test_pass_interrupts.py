@@ -214,9 +214,9 @@ def test_a_step_run_by_hand_that_cannot_be_logged_gives_its_claim_back(waiting, 
 # --- The command, as cron and systemd run it.
 
 
-def command(folder: Path) -> subprocess.Popen[str]:
+def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "helpers.monitor"],
+        [sys.executable, "-m", "helpers.monitor", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -235,6 +235,28 @@ def test_the_command_prints_the_summary_and_exits_with_0(cycle, moodys, tmp_path
     assert "  jobs polled          1\n" in said
     assert "<" not in said
     assert rows(sql, "SELECT started_by FROM irp_monitor_run") == [("command",)]
+
+
+def test_the_quiet_command_prints_only_what_somebody_should_see(cycle, moodys, tmp_path):
+    active_batch(cycle, BatchType.ANALYSIS, [running(moodys, "model")])
+    with command(tmp_path, "--quiet") as process:
+        said, complaint = process.communicate(timeout=60)
+    assert (process.returncode, said, complaint) == (0, "", "")
+
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=404)
+    with command(tmp_path, "--quiet") as process:
+        said, complaint = process.communicate(timeout=60)
+    assert (process.returncode, said[:7]) == (1, "1 error")
+
+
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("--dry-run", 2)])
+def test_asking_for_help_and_mistyping_run_no_pass(cycle, tmp_path, sql, argument, code):
+    with command(tmp_path, argument) as process:
+        said, complaint = process.communicate(timeout=60)
+
+    assert process.returncode == code
+    assert "--quiet" in said + complaint
+    assert rows(sql, "SELECT count(*) FROM irp_monitor_run") == [(0,)]
 
 
 def test_the_command_exits_with_1_where_something_went_wrong_and_names_it(cycle, moodys, tmp_path):

@@ -151,7 +151,7 @@ def test_what_is_no_jupyter_server_is_said_to_be_none(root, capsys, status, body
 def test_a_server_without_the_scheduler_is_told_apart(root, home, capsys):
     options = ("--ServerApp.jpserver_extensions={'jupyter_scheduler': False}",)
     with jupyter_server(root, home, options=options):
-        assert "has no scheduler: install `batch-monitoring[lab]`" in fails(capsys, "create")
+        assert "has no scheduler: run `pip install jupyter-scheduler`" in fails(capsys, "create")
 
 
 def test_a_server_that_asks_for_no_token_can_be_scheduled(root, home):

@@ -382,6 +382,22 @@ def test_a_notebooks_link_is_percent_encoded_whatever_its_path_starts_with(path,
     )
 
 
+@pytest.mark.parametrize(
+    ("base", "folder"),
+    [
+        ("https://lab.example/user/me/lab/tree/workspace", "/user/me/lab/tree/workspace/workflows"),
+        ("https://lab.example/lab/tree/a/lab/", "/lab/tree/a/lab/workflows"),
+        ("https://lab.example/lab/tree/a/workflows", "/lab/tree/a/workflows"),
+        ("https://lab.example/lab", "/lab/tree/workflows"),
+        ("https://lab.example/user/me/", "/user/me/lab/tree/workflows"),
+    ],
+)
+def test_a_notebooks_link_keeps_the_folder_that_jupyterlab_shows(base, folder):
+    link = notebook_address(base, "Active_Q1/notebooks/x.ipynb")
+
+    assert link == f"https://lab.example{folder}/Active_Q1/notebooks/x.ipynb"
+
+
 @pytest.mark.parametrize("path", [None, "", "Step_01.ipynb", "Active_Q1/../../etc/passwd"])
 def test_a_path_of_no_cycle_makes_no_link(path):
     assert notebook_address("https://lab.example", path) is None

@@ -1,0 +1,104 @@
+"""What the documents tell people to do works: their SQL, on a real metastore."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from helpers.batch import read_batch
+from helpers.constants import BatchType
+from helpers.notebook_executor import execute_next_step
+from helpers.sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
+from helpers.settings import PROJECT_DIR
+from helpers.stage import open_step
+from helpers.step_execution import NOTEBOOK_PATH_VARIABLE
+from tests.support.notebooks import step_notebook
+from tests.support.passes import one_pass, rows
+
+README = PROJECT_DIR / "workflows" / "_Tools" / "Batch Management" / "README.md"
+PREPARING = PROJECT_DIR / "docs" / "preparing-a-cycle.md"
+CYCLE = "Analysis-2025-Q1"
+REQUEST = {
+    "method": "POST",
+    "path": "/platform/model/v1/jobs",
+    "json": {
+        "resourceUri": "/platform/riskdata/v1/exposures/1/portfolios/1",
+        "resourceType": "portfolio",
+        "type": "DLM",
+        "settings": {"name": "A", "modelProfileId": 1},
+    },
+}
+
+
+def sql_of(document: Path) -> list[str]:
+    return re.findall(r"```sql\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def failed(metastore, workflows, moodys, sql, monkeypatch):
+    """A batch of two analyses that failed, as a pass has found it; and how its step is run."""
+    step_id = add_step(add_cycle(CYCLE), stage_num=4, step_num=1)
+    jobs = [PreparedJob(request=REQUEST, configuration={"analysis": name}) for name in "AB"]
+    batch = add_batch(step_id, BatchType.ANALYSIS, jobs)
+    path = step_notebook(workflows, cycle=CYCLE, stage_num=4, step_num=1)
+    monkeypatch.setenv(NOTEBOOK_PATH_VARIABLE, str(path))
+    open_step().submit_batch()
+    end_all(moodys, sql, "FAILED")
+    assert one_pass().became == {batch.batch_id: "FAILED"}
+    return batch
+
+
+def end_all(moodys, sql, status: str) -> None:
+    """Let Moody's have ended every job that runs there."""
+    query = "SELECT moodys_workflow_id FROM irp_job WHERE NOT skipped"
+    for (workflow_id,) in rows(sql, query):
+        moodys.set_status(workflow_id, status)
+
+
+def carry_out(sql, statements: str, batch) -> None:
+    """Run a document's SQL, with this batch in place of its example."""
+    jobs = ", ".join(map(str, batch.job_ids))
+    filled = re.sub(r"\b(id =|batch_id =) 8\b", rf"\1 {batch.batch_id}", statements)
+    filled = filled.replace("(34, 41)", f"({jobs})")
+    assert filled.count(jobs) == 1
+    sql.execute(filled)
+
+
+def test_jobs_are_resubmitted_as_the_readme_says(failed, moodys, sql):
+    resubmit, _ = sql_of(README)
+
+    carry_out(sql, resubmit, failed)
+    assert open_step().submit_batch().headline == "2 jobs submitted."
+    end_all(moodys, sql, "FINISHED")
+
+    after = one_pass()
+    assert after.became == {failed.batch_id: "COMPLETED"}
+    assert [item for item in after.summary.to_do if item.about.startswith("Batch")] == []
+
+
+def test_jobs_are_skipped_as_the_readme_says(failed, sql):
+    _, skip = sql_of(README)
+
+    carry_out(sql, skip, failed)
+
+    assert one_pass().became == {failed.batch_id: "COMPLETED"}
+
+
+def test_a_cycle_is_prepared_as_the_document_says(metastore, workflows, moodys, sql):
+    folder = workflows / f"Active_{CYCLE}"
+    shutil.copytree(PROJECT_DIR / "workflows" / "_Template" / "notebooks", folder / "notebooks")
+    for statements in sql_of(PREPARING):
+        sql.execute(statements)
+
+    step = "notebooks/Stage_04_Analysis_Execution/Step_01_Execute_Analysis.ipynb"
+    result = execute_next_step(folder / step)
+
+    assert result["error"] is None
+    assert [received.name for received in moodys.submissions] == ["CAL EQ - Commercial"]
+    assert read_batch(1)["status"] == "ACTIVE"
+    end_all(moodys, sql, "FINISHED")
+    chained = one_pass().chained.steps
+    assert [(step.stage_num, step.next_step_num, step.error) for step in chained] == [(4, 2, None)]
