@@ -176,7 +176,7 @@ class Monitor:
 
     def _warnings(self, health: PassHealth) -> list[str]:
         """Return what is wrong with monitoring itself: that this pass runs proves no other."""
-        warnings = health.warnings(interval=self._interval) if health.age is not None else []
+        warnings = health.warnings() if health.age is not None else []
         if _is_scheduled() and is_current(Path.cwd() / MONITOR_NOTEBOOK.name) is False:
             warnings.append(
                 "This scheduled copy of the notebook is not the one of the installed package. "

@@ -30,6 +30,7 @@ class PassHealth:
     last_error_ts: datetime | None  # when that pass began; None: none in a week
     last_error_about: str | None
     last_error_text: str | None
+    interval: timedelta  # how often the monitor is meant to run
 
     @property
     def age(self) -> timedelta | None:
@@ -39,7 +40,9 @@ class PassHealth:
     def lines(self) -> list[str]:
         """Return what there is to know, a line each."""
         last = (
-            f"{moment(self.last_completed_ts)}, {duration(self.age)} ago" if self.age else "never"
+            "never"
+            if self.age is None
+            else f"{moment(self.last_completed_ts)}, {duration(self.age)} ago"
         )
         completed = self.completed_last_hour
         unfinished = self.started_last_hour - completed
@@ -52,26 +55,32 @@ class PassHealth:
             lines.append(f"Last error, of the pass of {moment(self.last_error_ts)}: {text}")
         return lines
 
-    def warnings(self, *, interval: timedelta) -> list[str]:
-        """Return what is wrong with monitoring itself, a line each, and what to do.
+    @property
+    def is_silent(self) -> bool:
+        """Whether no pass was completed for so long that monitoring is not on."""
+        return self.age is None or self.age > _MISSED_INTERVALS * self.interval
 
-        Args:
-            interval: how often the monitor is meant to run.
-        """
-        warnings = []
-        if self.age is None or self.age > _MISSED_INTERVALS * interval:
-            since = f"for {duration(self.age)}" if self.age else "yet"
-            warnings.append(
+    def warnings(self) -> list[str]:
+        """Return what is wrong with monitoring itself, a line each, and what to do."""
+        silence = []
+        if self.is_silent:
+            since = "yet" if self.age is None else f"for {duration(self.age)}"
+            silence.append(
                 f"Monitoring is not on: no pass was completed {since}. See whether the schedule "
                 "is: `python -m helpers.schedule status`."
             )
-        if self.scheduled_of_late > _TOO_MANY * _LOOKED_BACK:
-            span = duration(_LOOKED_BACK * interval)
-            warnings.append(
-                f"{self.scheduled_of_late} scheduled passes in {span}: more than one schedule runs "
-                "the monitor. Remove one; `python -m helpers.schedule status` names them."
-            )
-        return warnings
+        return silence + self.surplus()
+
+    def surplus(self) -> list[str]:
+        """Return the warning of more scheduled passes than one schedule makes, if there are."""
+        if self.scheduled_of_late <= _TOO_MANY * _LOOKED_BACK:
+            return []
+        passes = f"{self.scheduled_of_late} scheduled passes"
+        warning = (
+            f"{passes} in {duration(_LOOKED_BACK * self.interval)}: more than one schedule runs "
+            "the monitor. Remove one; `python -m helpers.schedule status` names them."
+        )
+        return [warning]
 
 
 def pass_health(*, interval: timedelta) -> PassHealth:
@@ -86,4 +95,4 @@ def pass_health(*, interval: timedelta) -> PassHealth:
     """
     with transaction() as connection:
         row = queries("monitor_runs").health(connection, of_late=_LOOKED_BACK * interval)
-    return PassHealth(**row)
+    return PassHealth(**row, interval=interval)

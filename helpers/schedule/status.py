@@ -15,7 +15,7 @@ from helpers.schedule.cron import due_before, is_usable
 from helpers.schedule.desk import Desk
 from helpers.schedule.frozen import is_current
 from helpers.schedule.leftovers import RunState
-from helpers.schedule.passes import pass_health
+from helpers.schedule.passes import PassHealth, pass_health
 from helpers.schedule.servers import sharing_database
 from helpers.settings import get_settings
 from helpers.text import counted, listed, shorten
@@ -55,12 +55,14 @@ class _Schedule:
 def status(desk: Desk, *, now: datetime) -> Status:
     """Look at the schedules of the notebook, their runs, and the passes on record."""
     schedules = [_look(desk, one, now=now) for one in desk.schedules()]
-    lines = [_headline(schedules, desk)]
+    health, said_of_passes = _passes()
+    is_on, headline = _headline(schedules, desk, health)
+    lines = [headline]
     for schedule in schedules:
         lines += [f"  {line}" for line in _lines_of(schedule, now=now)]
     lines += _warnings(desk, schedules)
-    lines += _passes()
-    return Status(any(schedule.is_on for schedule in schedules), lines)
+    lines += said_of_passes
+    return Status(is_on, lines)
 
 
 def _look(desk: Desk, definition: Definition, *, now: datetime) -> _Schedule:
@@ -91,12 +93,29 @@ def _is_silent(
     return due_ts is not None and begun_ts < due_ts
 
 
-def _headline(schedules: list[_Schedule], desk: Desk) -> str:
+def _headline(
+    schedules: list[_Schedule], desk: Desk, health: PassHealth | None
+) -> tuple[bool, str]:
+    """Tell whether monitoring is on, and say so: what gets through counts, not what is planned."""
     place = desk.server.url
+    if not schedules and health is not None and not health.is_silent:
+        return True, (
+            f"Monitoring is on, but not by {place}, which has no schedule of the notebook: passes "
+            "are completed by cron, by hand or by another server."
+        )
+    if not any(schedule.is_on for schedule in schedules):
+        return False, _why_off(schedules, place)
+    if health is not None and health.age is not None and health.is_silent:
+        return False, (
+            f"Monitoring is off: the schedule at {place} is on, but no pass was completed for "
+            f"{duration(health.age)}. See why the runs below fail."
+        )
+    return True, f"Monitoring is on, at {place}."
+
+
+def _why_off(schedules: list[_Schedule], place: str) -> str:
     if not schedules:
         return f"Monitoring is off: {place} has no schedule of the notebook; make one: `create`."
-    if any(schedule.is_on for schedule in schedules):
-        return f"Monitoring is on, at {place}."
     if any(schedule.definition.active for schedule in schedules):
         return (
             f"Monitoring is off: the schedule at {place} is switched on, but its runs are not "
@@ -181,15 +200,12 @@ def _warnings(desk: Desk, schedules: list[_Schedule]) -> Iterator[str]:
             )
 
 
-def _passes() -> Iterator[str]:
-    """Say what the metastore knows; nothing where no database is configured here."""
+def _passes() -> tuple[PassHealth | None, list[str]]:
+    """Return what the metastore knows, and the lines of it; nothing where none is configured."""
     try:
-        interval = timedelta(seconds=get_settings().monitor_interval_seconds)
-        health = pass_health(interval=interval)
+        health = pass_health(interval=timedelta(seconds=get_settings().monitor_interval_seconds))
     except SettingsError:
-        return
+        return None, []
     except DatabaseError as exc:
-        yield f"▲ The metastore cannot be asked for the passes: {exc}"
-        return
-    yield from health.lines()
-    yield from (f"▲ {warning}" for warning in health.warnings(interval=interval))
+        return None, [f"▲ The metastore cannot be asked for the passes: {exc}"]
+    return health, [*health.lines(), *(f"▲ {warning}" for warning in health.surplus())]

@@ -32,8 +32,7 @@ def summarise_stage(step: Step) -> StageSummary:
     failures = [FailedJob(**{k: v for k, v in row.items() if k != "total"}) for row in rows]
     interval = timedelta(seconds=get_settings().monitor_interval_seconds)
     health = pass_health(interval=interval)
-    warnings = health.warnings(interval=interval)
-    return StageSummary(step, batches, failures, total, health, warnings)
+    return StageSummary(step, batches, failures, total, health, health.warnings())
 
 
 def stage_batches(step: Step) -> list[StageBatch]:

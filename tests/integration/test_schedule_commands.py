@@ -277,6 +277,28 @@ def test_status_is_off_without_a_schedule_on_with_it_and_off_when_paused(server,
     assert main(["status"]) == 0
 
 
+def test_status_goes_by_the_passes_that_get_through(server, sql, capsys):
+    a_pass = (
+        "INSERT INTO irp_monitor_run (started_ts, finished_ts, host, pid, package_version, "
+        "started_by) VALUES (now() - %s, now() - %s, 'host', 1, '1', 'command')"
+    )
+    recent, long_ago = timedelta(seconds=30), timedelta(hours=3)
+
+    sql.execute(a_pass, [long_ago, long_ago])
+    create()
+    capsys.readouterr()
+    assert main(["status"]) == 1
+    shown = capsys.readouterr().out
+    assert "is on, but no pass was completed for 3 h" in shown
+    assert "helpers.schedule status" not in shown  # which is what they look at
+
+    main(["delete"])
+    sql.execute(a_pass, [recent, recent])
+    capsys.readouterr()
+    assert main(["status"]) == 0
+    assert "Monitoring is on, but not by" in capsys.readouterr().out
+
+
 def test_status_shows_the_last_run_and_how_long_runs_take(server, capsys):
     create()
     (definition,) = definitions(server)

@@ -43,7 +43,7 @@ def test_a_metastore_without_a_pass_says_never_and_warns(metastore):
     assert found.started_last_hour == 0
     assert found.last_error_ts is None
     assert found.lines()[0] == "Last completed pass: never."
-    [warning] = found.warnings(interval=MINUTE)
+    [warning] = found.warnings()
     assert warning.startswith("Monitoring is not on: no pass was completed yet.")
 
 
@@ -80,7 +80,7 @@ def test_monitoring_counts_as_off_after_three_intervals_without_a_completed_pass
     a_pass(sql, minutes_ago=minutes_ago)
     a_pass(sql, minutes_ago=0.5, finished=False)
 
-    assert bool(health().warnings(interval=MINUTE)) is warns
+    assert bool(health().warnings()) is warns
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_two_schedules_of_the_monitor_are_noticed(sql, each_minute, warns):
         for _ in range(each_minute):
             a_pass(sql, minutes_ago=minute + 0.5, started_by="scheduled notebook")
 
-    warnings = health().warnings(interval=MINUTE)
+    warnings = health().warnings()
 
     assert any("more than one schedule" in warning for warning in warnings) is warns
 
@@ -102,7 +102,7 @@ def test_passes_by_hand_are_no_second_schedule(sql):
         a_pass(sql, minutes_ago=minute + 0.5, started_by="scheduled notebook")
         a_pass(sql, minutes_ago=minute + 0.5, started_by="notebook")
 
-    assert health().warnings(interval=MINUTE) == []
+    assert health().warnings() == []
 
 
 def test_without_a_database_there_is_nothing_to_know():

@@ -127,10 +127,13 @@ def step(text: str) -> dict:
     return {**active_batch(1, text), "notebook_path": text, "cycle_status": "ACTIVE"}
 
 
+MINUTE = timedelta(minutes=1)
+
+
 def health(count: int, text: str) -> PassHealth:
     if not count:
-        return PassHealth(NOON, None, 0, 0, 0, None, None, None)
-    return PassHealth(NOON, NOON - timedelta(minutes=3), 60, 59, 10, NOON, text, text)
+        return PassHealth(NOON, None, 0, 0, 0, None, None, None, MINUTE)
+    return PassHealth(NOON, NOON - timedelta(minutes=3), 60, 59, 10, NOON, text, text, MINUTE)
 
 
 def found(count: int, text: str) -> FoundReport:
