@@ -5,6 +5,9 @@ search is proven are asked in chunks, and a job whose status changed or that did
 back is read by id, so that its full body is on record, before anybody who stands behind it
 is asked. When a family stops answering, the rest of its jobs are not asked: they come first
 in the next pass.
+
+A 401 may be about one job, about a family that this key may not see, or about who we are:
+which of these shows only in what the others are answered. A refused login ends it at once.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import queue
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,7 +25,8 @@ from helpers.constants import JobStatus
 from helpers.errors import MoodysCredentialsError, MoodysError
 from helpers.irp_integration.answers import Body, is_down, job_body, search_rows, status_of
 from helpers.irp_integration.endpoints import SEARCH_CHUNK, Family, ids_filter
-from helpers.irp_integration.transport import Transport
+from helpers.irp_integration.transport import Raw, Transport
+from helpers.settings import redact
 
 _FAILURES_UNTIL_DOWN = 5
 _GRACE_SECONDS = 2.0  # for threads to come back from the last read of a pass
@@ -63,6 +67,7 @@ class Outage:
 class _Health:
     """What a pass has learnt about one family. Threads write it under the poller's lock."""
 
+    has_answered: bool = False
     failures_in_a_row: int = 0
     outage: Outage | None = None
     search_refused: bool = False
@@ -84,6 +89,7 @@ class Poller:
         self._deadline = time.monotonic() + self.budget_seconds
         self._health: dict[Family, _Health] = defaultdict(_Health)
         self._under_way: dict[int, datetime] = {}  # by job, since when it is asked about
+        self._turned_away: MoodysCredentialsError | None = None  # the first 401
         self._lock = threading.Lock()
         self._waiting: deque[_Task] = deque()
         self._results: queue.SimpleQueue[tuple[list[Answer], int]] = queue.SimpleQueue()
@@ -104,6 +110,7 @@ class Poller:
                 yield answer
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+        self._judge_credentials()
         self._account_for(open_questions.values())
 
     def _given_up(self, unanswered: Iterable[Question]) -> list[Answer]:
@@ -140,6 +147,16 @@ class Poller:
             running -= 1
             yield from answers
 
+    def _judge_credentials(self) -> None:
+        """Once all were asked: where nobody got an answer, a 401 was about who we are."""
+        with self._lock:
+            error = self.credentials_error
+            if not any(health.has_answered for health in self._health.values()):
+                error = error or self._turned_away
+            if error is not None:
+                self.credentials_error = error
+                self.outages = [o for o in self.outages if o.reason != str(error)]
+
     def _account_for(self, unanswered: Iterable[Question]) -> None:
         for question in unanswered:
             outage = self._health[question.family].outage
@@ -169,6 +186,9 @@ class Poller:
         self._note_begin(task)
         try:
             return self._searched(task) if len(task.questions) > 1 else self._read(task)
+        except Exception as exc:  # noqa: BLE001 - around one task: what is wrong with it is on record
+            error = redact(f"{type(exc).__name__}: {exc}")
+            return [Answer(q, self.clock(), error=error) for q in task.questions], []
         finally:
             self._note_end(task)
 
@@ -194,7 +214,7 @@ class Poller:
             if not (question.workflow_id.isascii() and question.workflow_id.isdecimal()):
                 return [_not_a_number(question, asked_ts)], []
             path = task.family.job_path(question.workflow_id)
-            raw = self.transport.get(path, deadline=self._deadline)
+            raw = self._get(path)
             body = job_body(
                 raw.content, http_status=raw.http_status, workflow_id=question.workflow_id
             )
@@ -205,6 +225,14 @@ class Poller:
         status = status_of(body, workflow_id=question.workflow_id)
         return [Answer(question, asked_ts, status, body, raw.http_status)], []
 
+    def _get(self, path: str, params: Mapping[str, str] | None = None) -> Raw:
+        try:
+            return self.transport.get(path, params=params, deadline=self._deadline)
+        except MoodysCredentialsError as exc:  # the login is refused: no answer will come
+            with self._lock:
+                self.credentials_error = self.credentials_error or exc
+            raise
+
     def _searched(self, task: _Task) -> tuple[list[Answer], list[_Task]]:
         """Search a chunk; what changed or is missing is to be read by id."""
         if self._health[task.family].search_refused:
@@ -213,7 +241,7 @@ class Poller:
         ids = [question.workflow_id for question in task.questions]
         params = {"filter": ids_filter(ids), "limit": str(SEARCH_CHUNK)}
         try:
-            raw = self.transport.get(task.family.jobs_path, params=params, deadline=self._deadline)
+            raw = self._get(task.family.jobs_path, params=params)
             rows = search_rows(raw.content, http_status=raw.http_status)
         except MoodysError as exc:
             return self._search_failed(task, exc, asked_ts)
@@ -232,14 +260,18 @@ class Poller:
 
     def _note_success(self, family: Family) -> None:
         with self._lock:
-            self._health[family].failures_in_a_row = 0
+            health = self._health[family]
+            health.has_answered = True
+            health.failures_in_a_row = 0
 
     def _note_failure(self, family: Family, exc: MoodysError) -> None:
         with self._lock:
-            if isinstance(exc, MoodysCredentialsError):
-                self.credentials_error = self.credentials_error or exc
             health = self._health[family]
-            health.failures_in_a_row += is_down(exc.http_status)
+            speaks_of_host = is_down(exc.http_status)
+            if isinstance(exc, MoodysCredentialsError):
+                self._turned_away = self._turned_away or exc
+                speaks_of_host = not health.has_answered
+            health.failures_in_a_row += speaks_of_host
             if health.failures_in_a_row >= _FAILURES_UNTIL_DOWN and health.outage is None:
                 health.outage = Outage(family, str(exc))
                 self.outages.append(health.outage)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from helpers.irp_integration import IRPClient, transport
+from helpers.irp_integration import IRPClient, polling, transport
 from helpers.irp_integration.endpoints import GEOHAZ, IMPORT, MODEL, RISK_DATA
 from helpers.irp_integration.polling import Answer, Poller, Question
 from helpers.sandbox.misbehaviour import Fault
@@ -176,9 +176,48 @@ def test_refused_credentials_end_the_asking_at_once(ask, moodys):
 
     answers, poller = ask(questions(ids, family=GEOHAZ), workers=4)
 
-    assert 1 <= len(answers) <= 4
+    assert 5 <= len(answers) <= 5 + 4  # five in a row, and what was under way
     assert "RISK_MODELER_API_KEY" in str(poller.credentials_error)
     assert (poller.outages, poller.out_of_time) == ([], 0)
+
+
+def test_a_family_that_this_key_may_not_see_keeps_no_other_from_being_asked(ask, moodys):
+    closed = moodys.add_jobs("geohaz", 40, status="RUNNING")
+    opened = moodys.add_jobs("import", 40, status="RUNNING")
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=401, families={"geohaz"})
+
+    answers, poller = ask(
+        questions(closed, family=GEOHAZ) + questions(opened, family=IMPORT, first=1000),
+        workers=4,
+    )
+
+    assert len([answer for answer in answers if answer.error is None]) == 40
+    assert poller.credentials_error is None
+    assert [outage.family for outage in poller.outages] == [GEOHAZ]
+
+
+def test_what_nobody_foresaw_is_an_answer_too(ask, moodys, monkeypatch):
+    ids = moodys.add_jobs("geohaz", 2, status="RUNNING")
+
+    def break_down(*args: object, **how: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(polling, "job_body", break_down)
+
+    answers, poller = ask(questions(ids, family=GEOHAZ))
+
+    assert [answer.error for answer in answers] == ["MemoryError: no room"] * 2
+    assert poller.out_of_time == 0
+
+
+def test_where_the_only_answer_is_a_401_it_is_about_the_credentials(ask, moodys):
+    ids = moodys.add_jobs("geohaz", 1, status="RUNNING")
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=401)
+
+    [answer], poller = ask(questions(ids, family=GEOHAZ))
+
+    assert answer.http_status == 401
+    assert poller.credentials_error is not None
 
 
 def test_what_the_budget_does_not_reach_is_counted_and_not_answered(ask, moodys):
