@@ -49,9 +49,9 @@ MARK = "import os, pathlib\nwith open('ran', 'a') as ran: ran.write('x')"
 
 
 @pytest.fixture(scope="module")
-def own_server(tmp_path_factory):
+def own_server():
     """A server that the tests of this module may restart."""
-    with own_postgres(tmp_path_factory.mktemp("own") / "data", SETTINGS) as server:
+    with own_postgres(SETTINGS) as server:
         server.restart()
         yield server
 

@@ -218,9 +218,9 @@ def test_a_thread_that_loses_an_old_pool_leaves_the_new_one_alone(metastore, sql
     assert sql.execute(alive, [opened_since]).fetchone() is not None
 
 
-def test_a_host_that_vanishes_is_noticed_on_both_sides_in_half_a_minute(tmp_path, monkeypatch):
+def test_a_host_that_vanishes_is_noticed_on_both_sides_in_half_a_minute(monkeypatch):
     """Two hours is the kernel's patience: so long a laptop that was closed would hold its locks."""
-    with own_postgres(tmp_path / "data", {}) as server:
+    with own_postgres({}) as server:
         server.stop()
         port = free_port()
         server.start(tcp_port=port)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -51,13 +52,16 @@ class OwnPostgres:
 
 
 @contextmanager
-def own_postgres(folder: Path, settings: dict[str, str]) -> Iterator[OwnPostgres]:
+def own_postgres(settings: dict[str, str]) -> Iterator[OwnPostgres]:
     server = None
-    try:
-        with embedded_postgres(folder, settings=settings) as url:
-            server = OwnPostgres(url, folder)
-            yield server
-    finally:
-        # The sandbox stops the process that it started itself, and may not know of a later one.
-        if server is not None and (folder / "postmaster.pid").exists():
-            server.stop()
+    # Not below pytest's own folder, which later test runs on the machine clear away.
+    with TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as parent:
+        folder = Path(parent) / "data"
+        try:
+            with embedded_postgres(folder, settings=settings) as url:
+                server = OwnPostgres(url, folder)
+                yield server
+        finally:
+            # The sandbox stops the process that it started itself, and may not know of a later one.
+            if server is not None and (folder / "postmaster.pid").exists():
+                server.stop()

@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import datetime
 
 from tests.support.jupyter import JupyterServer
+from tests.support.waiting import wait_until
 
 
 def add_runs(
@@ -46,15 +47,26 @@ def add_runs(
 
 
 def run_ids(server: JupyterServer) -> set[str]:
-    """Return the ids of all rows; their folders must be there exactly as long as the rows."""
+    """Return the ids of all rows, once the folders that are there are those of the rows.
+
+    A deletion whose answer was not waited for may still be under way.
+    """
+    wait_until(lambda: _folders(server) == _rows(server))
+    return _rows(server)
+
+
+def _rows(server: JupyterServer) -> set[str]:
     with closing(sqlite3.connect(server.database)) as connection:
-        rows = {row[0] for row in connection.execute("SELECT job_id FROM jobs")}
+        return {row[0] for row in connection.execute("SELECT job_id FROM jobs")}
+
+
+def _folders(server: JupyterServer) -> set[str]:
+    with closing(sqlite3.connect(server.database)) as connection:
         definitions = {
             row[0] for row in connection.execute("SELECT job_definition_id FROM job_definitions")
         }
     folders = {path.name for path in server.staging.iterdir()} if server.staging.exists() else set()
-    assert folders - definitions == rows
-    return rows
+    return folders - definitions
 
 
 def set_create_time(server: JupyterServer, run_id: str, seconds: float) -> None:
