@@ -96,7 +96,7 @@ def page(lab) -> Iterator[sync_api.Page]:
 
 def picture(page: sync_api.Page, name: str) -> None:
     if PICTURES:
-        page.screenshot(path=Path(PICTURES) / f"{name}.png")
+        page.screenshot(path=Path(PICTURES) / f"{name}.png", animations="disabled")
 
 
 def open_folder(page: sync_api.Page, *names: str) -> None:
