@@ -21,7 +21,12 @@ from helpers.notebooks.run import NotebookOutcome, NotebookRun
 from helpers.records import NotebookResult, Step
 from helpers.settings import get_settings
 from helpers.step_execution import StepExecution, interrupts_held, patiently, result_of
-from helpers.workflow_paths import executed_copy_path, inside_workflows, place_of
+from helpers.workflow_paths import (
+    executed_copy_path,
+    inside_workflows,
+    named_notebook,
+    place_of,
+)
 
 __all__ = ["execute_next_step", "execute_notebook"]
 
@@ -126,19 +131,27 @@ def _give_back(execution: StepExecution, outcome: NotebookOutcome) -> NotebookRe
 
 
 def _step_at(source: Path) -> Step:
-    """Return the step that a notebook belongs to, by its path or by what the metastore names."""
+    """Return the step that a notebook belongs to: by what the metastore names, else by its path."""
     place = place_of(source)
     with transaction() as connection:
-        if place is not None:
-            step = queries("steps").step_by_numbers(connection, **vars(place))
+        named = queries("steps").steps_with_a_path(connection)
+        ids = [row["step_id"] for row in named if _is_named(source, row)]
+        if ids:
+            step = queries("steps").step_by_id(connection, step_id=ids[0])
         else:
-            named = list(queries("steps").steps_with_a_path(connection))
-            ids = [row["step_id"] for row in named if Path(row["notebook_path"]) == source]
-            step = queries("steps").step_by_id(connection, step_id=ids[0]) if ids else None
+            step = place and queries("steps").step_by_numbers(connection, **vars(place))
     if step is None:
         raise NotebookError(f"{source.name} belongs to no step of the metastore.")
     found: Step = step
     return found
+
+
+def _is_named(source: Path, row: dict[str, str]) -> bool:
+    try:
+        named = named_notebook(cycle_name=row["cycle_name"], notebook_path=row["notebook_path"])
+    except NotebookError:
+        return False
+    return named == source
 
 
 def _claim_for(step: Step) -> ChainRun | None:

@@ -46,10 +46,13 @@ _T = TypeVar("_T")
 NOTEBOOK_PATH_VARIABLE = "IRP_NOTEBOOK_PATH"
 """Tells a stage notebook which file it is: a kernel knows only its folder."""
 
+STEP_ID_VARIABLE = "IRP_STEP_ID"
+"""Tells a stage notebook which step it stands for, whatever its name."""
+
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C and a polite end back until the block is over, and then let them strike.
+    """Hold Ctrl-C and SIGTERM back until the block is over, and then let them strike.
 
     For the moments between doing something that must be undone and knowing of it, such as a claim.
     Signals reach the main thread only; in another thread nothing needs to be held.
@@ -119,7 +122,10 @@ class StepExecution:
             notebook,
             executed_copy_path(notebook),
             timeout_seconds=timeout_seconds,
-            environment={NOTEBOOK_PATH_VARIABLE: str(notebook)},
+            environment={
+                NOTEBOOK_PATH_VARIABLE: str(notebook),
+                STEP_ID_VARIABLE: str(step["step_id"]),
+            },
         )
 
     def begin(self) -> None:

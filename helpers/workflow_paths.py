@@ -66,19 +66,18 @@ def find_step_notebook(
     Raises:
         NotebookError: there is none, or more than one, or it lies outside the workflows folder.
     """
-    if notebook_path:
-        for candidate in _candidates(notebook_path, cycle_name):
-            if _exists(candidate):
-                return inside_workflows(candidate)
+    named = named_notebook(cycle_name=cycle_name, notebook_path=notebook_path)
+    if named is not None:
+        return named
     found = _matching(cycle_name, stage_num, step_num)
     pattern = (
         f"{ACTIVE_PREFIX}{cycle_name}/notebooks/Stage_{stage_num:02}_*/Step_{step_num:02}_*.ipynb"
     )
     if not found:
-        named = f" (the metastore names {_shown(notebook_path)})" if notebook_path else ""
+        missing = f" (the metastore names {_shown(notebook_path)})" if notebook_path else ""
         raise NotebookError(
             f"Stage {stage_num}, step {step_num} has no notebook: nothing matches "
-            f"{_shown(pattern)} below {workflows_dir()}{named}."
+            f"{_shown(pattern)} below {workflows_dir()}{missing}."
         )
     if len(found) > 1:
         names = ", ".join(_shown(path.name) for path in found)
@@ -87,6 +86,17 @@ def find_step_notebook(
             f"started: {names}. Remove the others, or name one in irp_step.notebook_path."
         )
     return inside_workflows(found[0])
+
+
+def named_notebook(*, cycle_name: str, notebook_path: str | None) -> Path | None:
+    """Return the notebook that the metastore names for a step; None where there is none.
+
+    Raises:
+        NotebookError: it lies outside the workflows folder, or is no notebook.
+    """
+    candidates = _candidates(notebook_path, cycle_name) if notebook_path else []
+    existing = [candidate for candidate in candidates if _exists(candidate)]
+    return inside_workflows(existing[0]) if existing else None
 
 
 def _candidates(notebook_path: str, cycle_name: str) -> list[Path]:

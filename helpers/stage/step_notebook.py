@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from helpers.batch import (
     batch_to_submit,
@@ -24,6 +25,7 @@ from helpers.settings import redact
 from helpers.stage.location import current_place
 from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
 from helpers.stage.summary import stage_batches, summarise_stage
+from helpers.step_execution import STEP_ID_VARIABLE
 from helpers.text import counted, listed, shorten, storable_json
 from helpers.workflow_paths import ACTIVE_PREFIX, workflows_dir
 
@@ -40,18 +42,33 @@ Work = Callable[[dict[str, Any]], Mapping[str, Any] | None]
 def open_step() -> StepNotebook:
     """Return the step that the running notebook belongs to.
 
+    Where the executor runs it, that says which; else the notebook's path does.
+
     Raises:
         NotebookError: the notebook cannot tell, or the metastore does not know the step.
     """
+    return StepNotebook(_step_told() or _step_by_path())
+
+
+def _step_told() -> Step | None:
+    """Return the step that the executor has named; None where it does not run this notebook."""
+    told = os.environ.get(STEP_ID_VARIABLE, "")
+    if not told.isdecimal():
+        return None
+    with transaction() as connection:
+        return cast("Step | None", queries("steps").step_by_id(connection, step_id=int(told)))
+
+
+def _step_by_path() -> Step:
     place = current_place()
     with transaction() as connection:
-        step = queries("steps").step_by_numbers(connection, **vars(place))
+        step: Step | None = queries("steps").step_by_numbers(connection, **vars(place))
     if step is None:
         raise NotebookError(
             f"The metastore has no stage {place.stage_num}, step {place.step_num} in cycle "
             f"{place.cycle_name}. Create it there, or correct the names of folder and file."
         )
-    return StepNotebook(step)
+    return step
 
 
 class StepNotebook:

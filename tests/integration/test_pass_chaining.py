@@ -470,6 +470,29 @@ def test_a_step_run_by_hand_whose_end_cannot_be_recorded_is_not_run_again(
     assert source.with_name("runs").read_text() == "x"
 
 
+@pytest.mark.parametrize("path", ["Mine (2).ipynb", "C:\\work\\Active_{}\\Mine (2).ipynb"])
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_notebook_that_only_the_metastore_names_is_its_steps_by_hand_and_chained(
+    cycle, workflows, sql, path, by_hand
+):
+    finished_batch(cycle, BatchType.ANALYSIS)
+    knows = "from helpers.stage import open_step\nprint(open_step().step['step_num'])"
+    source = write_notebook(workflows / f"Active_{CYCLE}" / "Mine (2).ipynb", knows)
+    named = path.format(CYCLE)
+    sql.execute("UPDATE irp_step SET notebook_path = %s WHERE step_num = 2", [named])
+    monitor = Monitor()
+    monitor.find_batches()
+    monitor.reconcile_batches()
+
+    if by_hand:
+        result = execute_next_step(source)
+        assert (result["error"], result["stdout"]) == (None, "2\n")
+    run_pass()
+
+    assert chains(sql) == [("COMPLETED", None)]
+    assert rows(sql, "SELECT count(*) FROM irp_step_run") == [(1,)]
+
+
 def test_an_empty_batch_completes_at_once_and_hands_over(cycle, workflows, sql):
     active_batch(cycle, BatchType.GROUPING)
     notebook(workflows, 5, 2, "1")
