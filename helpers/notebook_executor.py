@@ -6,7 +6,6 @@ when the run fails. A notebook's own failure is a result, not an exception.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -102,13 +101,7 @@ def _claimed(step: Step) -> Iterator[ChainRun | None]:
 
 def _run_to_its_end(execution: StepExecution) -> Callable[[], NotebookResult]:
     """Run the notebook; return what puts its end on record."""
-    lost = threading.Event()
-
-    def stop_as_lost(_: int) -> None:
-        lost.set()
-        execution.stop(_LOST)
-
-    heartbeat = Heartbeat(stop_as_lost)
+    heartbeat = Heartbeat(lambda _: execution.stop(_LOST))
     outcome: NotebookOutcome | None = None
     try:
         with interrupts_held():
@@ -120,7 +113,7 @@ def _run_to_its_end(execution: StepExecution) -> Callable[[], NotebookResult]:
         heartbeat.stop()
         if outcome is None:
             execution.release(NotebookOutcome.stopped(_INTERRUPTED), reason=_INTERRUPTED)
-    if lost.is_set() and outcome.error is not None:
+    if outcome.was_stopped(_LOST):
         return partial(_give_back, execution, outcome)
     return partial(execution.finish, outcome)
 

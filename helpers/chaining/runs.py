@@ -218,11 +218,11 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Renew every claim once."""
+        begun = time.monotonic()
         with self._lock:
             ids = list(self._renewed)
         if not ids:
             return
-        begun = time.monotonic()
         try:
             kept = self._renew(ids)
         except Exception as exc:  # noqa: BLE001 - whatever it is, nothing was renewed

@@ -127,6 +127,8 @@ class _Section:
         )
         execution.begin()
         self.running[self._pool.submit(execution.run)] = execution
+        if claim.id in self._lost_ids:  # while its start waited for the database
+            execution.stop(_LOST)
 
     @contextmanager
     def _failing(self, claim: ChainRun) -> Iterator[None]:
@@ -145,6 +147,7 @@ class _Section:
     def _let_go(self, claim: ChainRun, step: ChainedStep | None = None) -> None:
         """Forget a claim whose end is on record."""
         self._heartbeat.remove(claim)
+        self._lost_ids.discard(claim.id)
         self.held.pop(claim.id)
         if step is not None:
             self.report.steps.append(step)
@@ -166,11 +169,11 @@ class _Section:
         claim = execution.claim
         assert claim is not None  # noqa: S101 - this section runs claimed hand-overs only
         with self._failing(claim):
-            if claim.id in self._lost_ids and future.result().error is not None:
-                self._give_back(execution, future.result())
+            outcome = future.result()
+            if outcome.was_stopped(_LOST):
+                self._give_back(execution, outcome)
             else:
-                result = execution.finish(future.result())
-                self._let_go(claim, _chained(claim, result=result))
+                self._let_go(claim, _chained(claim, result=execution.finish(outcome)))
         self.running.pop(future)
 
     def _give_back(self, execution: StepExecution, outcome: NotebookOutcome) -> None:
@@ -190,15 +193,15 @@ class _Section:
 
     def close(self) -> None:
         """Stop what still runs, which it does only where the pass was cut off, and give it back."""
-        ended = {future for future in self.running if future.done()}
         for execution in self.running.values():
             execution.stop(_INTERRUPTED)
         self._pool.shutdown(wait=True)
         try:
-            for future in ended:
-                self._end(future)
-            for future, execution in self.running.items():
-                execution.release(future.result(), reason=_INTERRUPTED)
+            for future, execution in list(self.running.items()):
+                if future.result().was_stopped(_INTERRUPTED):
+                    execution.release(future.result(), reason=_INTERRUPTED)
+                else:  # it came to its end all the same
+                    self._end(future)
             for claim in self.held.values():
                 chain_runs.release(claim, reason=_INTERRUPTED)
         except DatabaseError as exc:  # whatever cut the section off is told; claims run out

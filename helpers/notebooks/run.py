@@ -45,6 +45,10 @@ class NotebookOutcome:
         """Return the outcome of a run that was stopped before it began."""
         return cls(None, 0.0, "", "", reason)
 
+    def was_stopped(self, reason: str) -> bool:
+        """Tell whether the run was stopped for this reason, and did not end by itself before."""
+        return self.error is not None and self.error.startswith(reason)
+
 
 class NotebookRun:
     """A notebook that is run once, from its first cell to its last, in its own folder."""

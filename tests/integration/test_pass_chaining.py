@@ -383,10 +383,12 @@ def test_a_database_that_stays_away_ends_the_pass_and_stops_its_notebooks(
         assert [status for status, _ in chains(sql)] == ["COMPLETED", "COMPLETED"]
 
 
-def test_a_notebook_that_was_stopped_because_its_claim_was_lost_is_started_again(
-    gated, metastore, monkeypatch
-):
-    """Nobody else may have claimed it, as in an outage that no monitor could see through."""
+@pytest.fixture
+def lost_once(gated, monkeypatch) -> None:
+    """The claim of the gated notebook is lost once, and nobody else takes it.
+
+    As in an outage that no monitor could see through.
+    """
     losses: list[int] = []
 
     def lose_once(heartbeat: chain_runs.Heartbeat) -> None:
@@ -397,6 +399,17 @@ def test_a_notebook_that_was_stopped_because_its_claim_was_lost_is_started_again
 
     monkeypatch.setattr(chain_runs.Heartbeat, "tell_the_silent", lose_once)
     monkeypatch.setattr(chain_runs, "_LOOK_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("lost_once")
+@pytest.mark.parametrize(
+    ("last_words", "status", "cards"),
+    [("", "COMPLETED", 0), ("raise ValueError('its own')", "FAILED", 1)],
+)
+def test_a_notebook_that_was_stopped_because_its_claim_was_lost_is_started_again(
+    gated, workflows, metastore, last_words, status, cards
+):
+    notebook(workflows, 4, 2, GATED, last_words)
     failures: list[BaseException] = []
     thread = run_aside(failures)
     with psycopg.connect(metastore, autocommit=True) as sql:
@@ -405,10 +418,10 @@ def test_a_notebook_that_was_stopped_because_its_claim_was_lost_is_started_again
         thread.join(60)
 
         assert failures == []
-        assert chains(sql) == [("COMPLETED", None)]
+        assert rows(sql, "SELECT status::text, attempt FROM irp_chain_run") == [(status, 2)]
         ended = "SELECT status::text FROM irp_step_run ORDER BY id"
-        assert rows(sql, ended) == [("FAILED",), ("COMPLETED",)]
-        assert rows(sql, "SELECT count(*) FROM irp_notification") == [(0,)]
+        assert rows(sql, ended) == [("FAILED",), (status,)]
+        assert rows(sql, "SELECT count(*) FROM irp_notification") == [(cards,)]
 
 
 def test_a_start_that_the_database_cut_off_is_made_up_for_before_the_next_claim(
