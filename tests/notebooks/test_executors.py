@@ -46,7 +46,10 @@ def written(path: Path) -> int | None:
 
 
 def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @pytest.fixture
@@ -154,7 +157,7 @@ def leased(tmp_path) -> LeasedRun:
     lease = tmp_path / "copy.ipynb.lease"
     lease.write_text('{"reason": null}')
     run = LeasedRun(
-        source, tmp_path / "copy.ipynb", PATIENCE_SECONDS, {}, lease, silence_seconds=3.0
+        source, tmp_path / "copy.ipynb", PATIENCE_SECONDS, {}, lease, silence_seconds=15.0
     )
     return pickle.loads(pickle.dumps(run))
 

@@ -74,7 +74,7 @@ def test_ends_its_program_when_the_pipe_closes(tmp_path, pipe, script):
         program = psutil.Process(wait_for(note))
         os.close(pipe[1])
         process.wait(DEADLINE_SECONDS)
-    assert not program.is_running()
+    assert psutil.wait_procs([program], timeout=DEADLINE_SECONDS)[1] == []
     assert own.exists()  # the monitor is there to look into it, and to remove it
 
 
