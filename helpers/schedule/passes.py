@@ -69,16 +69,20 @@ class PassHealth:
                 f"Monitoring is not on: no pass was completed {since}. See whether the schedule "
                 "is: `python -m helpers.schedule status`."
             )
-        return silence + self.surplus()
+        where = "`python -m helpers.schedule status` names those of a server."
+        return silence + [f"{warning} {where}" for warning in self.surplus()]
 
     def surplus(self) -> list[str]:
-        """Return the warning of more scheduled passes than one schedule makes, if there are."""
+        """Return the warning of more scheduled passes than one schedule makes, if there are.
+
+        It sends nobody to ``status``, which shows it too.
+        """
         if self.scheduled_of_late <= _TOO_MANY * _LOOKED_BACK:
             return []
         passes = f"{self.scheduled_of_late} scheduled passes"
         warning = (
             f"{passes} in {duration(_LOOKED_BACK * self.interval)}: more than one schedule runs "
-            "the monitor. Remove one; `python -m helpers.schedule status` names them."
+            "the monitor. Remove all but one, on whichever server they are."
         )
         return [warning]
 

@@ -299,6 +299,20 @@ def test_status_goes_by_the_passes_that_get_through(server, sql, capsys):
     assert "Monitoring is on, but not by" in capsys.readouterr().out
 
 
+def test_status_says_what_to_do_about_too_many_passes_without_naming_itself(server, sql, capsys):
+    sql.execute(
+        "INSERT INTO irp_monitor_run (started_ts, finished_ts, host, pid, package_version, "
+        "started_by) SELECT now(), now(), 'host', 1, '1', 'scheduled notebook' "
+        "FROM generate_series(1, 20)"
+    )
+
+    assert main(["status"]) == 0
+    shown = capsys.readouterr().out
+
+    assert "more than one schedule runs the monitor" in shown
+    assert "helpers.schedule status" not in shown
+
+
 def test_status_shows_the_last_run_and_how_long_runs_take(server, capsys):
     create()
     (definition,) = definitions(server)
