@@ -20,6 +20,7 @@ from tests.support.passes import one_pass, rows
 
 README = PROJECT_DIR / "workflows" / "_Tools" / "Batch Management" / "README.md"
 PREPARING = PROJECT_DIR / "docs" / "preparing-a-cycle.md"
+DRAWN = [PROJECT_DIR / "README.md", PROJECT_DIR / "docs" / "architecture.md"]
 CYCLE = "Analysis-2025-Q1"
 REQUEST = {
     "method": "POST",
@@ -33,8 +34,13 @@ REQUEST = {
 }
 
 
+def blocks_of(document: Path, language: str) -> list[str]:
+    text = document.read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
 def sql_of(document: Path) -> list[str]:
-    return re.findall(r"```sql\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
+    return blocks_of(document, "sql")
 
 
 @pytest.fixture
@@ -102,3 +108,11 @@ def test_a_cycle_is_prepared_as_the_document_says(metastore, workflows, moodys, 
     end_all(moodys, sql, "FINISHED")
     chained = one_pass().chained.steps
     assert [(step.stage_num, step.next_step_num, step.error) for step in chained] == [(4, 2, None)]
+
+
+@pytest.mark.parametrize("document", DRAWN, ids=lambda document: document.name)
+def test_no_label_of_a_diagram_is_cut_off(document):
+    diagrams = blocks_of(document, "mermaid")
+
+    assert diagrams
+    assert [diagram for diagram in diagrams if ";" in diagram] == []  # there a statement ends
