@@ -39,7 +39,7 @@ from helpers.workflow_paths import (
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 30.0
-"""For a database that restarts; claims outlive 90 s without a heartbeat."""
+"""For a database that restarts; a claim does not expire meanwhile, see CLAIM_EXPIRES."""
 
 _T = TypeVar("_T")
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from helpers.chaining.rules import ChainRule
@@ -26,8 +26,11 @@ from helpers.text import clean
 log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 3
+CLAIM_EXPIRES = timedelta(seconds=90)
+"""How long an owner may be silent before others may take its claim."""
+
 HEARTBEAT_SECONDS = 10.0
-# Others may claim after 90 s. By then the notebook must be gone: ending it takes up to 15 s.
+# When the claim expires the notebook must be gone: ending it takes up to 15 s.
 _SILENCE_SECONDS = 45.0
 _LOOK_SECONDS = 1.0
 _BEAT_LIMIT = "8s"  # for one beat, whatever it waits for
@@ -113,6 +116,7 @@ def claim(*, next_step_id: int | None = None) -> ChainRun | None:
                 owner=owner_id(),
                 most_attempts=MOST_ATTEMPTS,
                 next_step_id=next_step_id,
+                expires=CLAIM_EXPIRES,
             )
     except DatabaseError as exc:
         if exc.sqlstate == _UNIQUE_VIOLATION:
@@ -124,7 +128,9 @@ def claim(*, next_step_id: int | None = None) -> ChainRun | None:
 def owner_at_work(next_step_id: int) -> str | None:
     """Return who runs a step's notebook at this moment; None where nobody does."""
     with transaction() as connection:
-        row = queries("chain_runs").running_now(connection, next_step_id=next_step_id)
+        row = queries("chain_runs").running_now(
+            connection, next_step_id=next_step_id, expires=CLAIM_EXPIRES
+        )
     return None if row is None else str(row["owner"])
 
 
@@ -132,7 +138,9 @@ def close_abandoned() -> list[AbandonedChainRun]:
     """Cancel what was overtaken and fail what no attempt brought to an end; return the latter."""
     with transaction() as connection:
         queries("chain_runs").cancel_overtaken(
-            connection, reason="The batch became active again before this step had run."
+            connection,
+            reason="The batch became active again before this step had run.",
+            expires=CLAIM_EXPIRES,
         )
         return list(
             queries("chain_runs").give_up(
@@ -140,6 +148,7 @@ def close_abandoned() -> list[AbandonedChainRun]:
                 most_attempts=MOST_ATTEMPTS,
                 reason=f"Each of {MOST_ATTEMPTS} attempts ended with the monitor that ran it. "
                 "Look at the step's notebook, and run it by hand.",
+                expires=CLAIM_EXPIRES,
             )
         )
 

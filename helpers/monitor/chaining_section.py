@@ -18,7 +18,7 @@ from typing import TypeVar
 from helpers import step_execution
 from helpers.batch import read_batch
 from helpers.chaining import runs as chain_runs
-from helpers.chaining.runs import ChainRun, Heartbeat
+from helpers.chaining.runs import CLAIM_EXPIRES, ChainRun, Heartbeat
 from helpers.display import Progress, progress
 from helpers.errors import DatabaseError, NotebookError
 from helpers.identity import owner_id
@@ -205,7 +205,8 @@ class _Section:
             for claim in self.held.values():
                 chain_runs.release(claim, reason=_INTERRUPTED)
         except DatabaseError as exc:  # whatever cut the section off is told; claims run out
-            log.error("Claims were not given back, and run out in 90 s: %s", exc)  # noqa: TRY400
+            seconds = CLAIM_EXPIRES.total_seconds()
+            log.error("Claims were not given back, and run out in %g s: %s", seconds, exc)  # noqa: TRY400
         finally:
             self._heartbeat.stop()
             if self._bar is not None:

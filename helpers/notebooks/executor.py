@@ -21,7 +21,7 @@ from pathlib import Path
 from helpers.notebooks.run import NotebookOutcome, NotebookRun
 
 RENEW_SECONDS = 5.0
-SILENCE_SECONDS = 60.0  # others may claim the step after 90 s
+SILENCE_SECONDS = 60.0  # the run must have ended when the claim of its step expires
 _LOOK_SECONDS = 0.5
 _GOODBYE_SECONDS = 30.0  # for a run that was told to stop
 

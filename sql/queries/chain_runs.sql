@@ -12,7 +12,7 @@ WHERE batch.id = :batch_id::int
 ON CONFLICT (batch_id, activation_num) DO NOTHING
 RETURNING id;
 
--- name: cancel_overtaken(reason)!
+-- name: cancel_overtaken(reason, expires)!
 -- Hand-overs whose batch became active again before they started, or after their owner died; the
 -- step run that such an owner left behind has failed.
 WITH overtaken AS (
@@ -21,7 +21,7 @@ WITH overtaken AS (
     FROM irp_batch AS batch
     WHERE batch.id = run.batch_id AND batch.activation_num <> run.activation_num
       AND (run.status = 'PENDING'
-           OR (run.status = 'RUNNING' AND run.heartbeat_ts < now() - interval '90 s'))
+           OR (run.status = 'RUNNING' AND run.heartbeat_ts < now() - :expires::interval))
     RETURNING run.step_run_id
 )
 UPDATE irp_step_run AS left_behind
@@ -29,7 +29,7 @@ SET status = 'FAILED', completed_ts = now(), error_message = :reason::text
 FROM overtaken
 WHERE left_behind.id = overtaken.step_run_id AND left_behind.status = 'ACTIVE';
 
--- name: give_up(most_attempts, reason)
+-- name: give_up(most_attempts, reason, expires)
 -- Hand-overs whose every attempt ended with the death of its monitor.
 UPDATE irp_chain_run
 SET status = 'FAILED', completed_ts = now(), error_message = :reason::text
@@ -38,13 +38,13 @@ WHERE id IN (
     FROM irp_chain_run AS run
     WHERE run.attempt >= :most_attempts::int
       AND (run.status = 'PENDING'
-           OR (run.status = 'RUNNING' AND run.heartbeat_ts < now() - interval '90 s'))
+           OR (run.status = 'RUNNING' AND run.heartbeat_ts < now() - :expires::interval))
     ORDER BY run.id
     FOR UPDATE SKIP LOCKED)
 RETURNING id, batch_id, activation_num, stage_num, from_step_num, next_step_num, next_step_id,
           notebook_path, step_run_id, error_message;
 
--- name: claim(owner, most_attempts, next_step_id)^
+-- name: claim(owner, most_attempts, next_step_id, expires)^
 -- Take the oldest hand-over that is due, or whose owner is dead; a step's notebook that runs already
 -- is left to run. A next_step_id of NULL takes any step.
 UPDATE irp_chain_run AS run
@@ -60,7 +60,7 @@ FROM (
     WHERE coalesce(cycle.status, 'ACTIVE') = 'ACTIVE'
       AND due.attempt < :most_attempts::int
       AND (due.status = 'PENDING'
-           OR (due.status = 'RUNNING' AND due.heartbeat_ts < now() - interval '90 s'))
+           OR (due.status = 'RUNNING' AND due.heartbeat_ts < now() - :expires::interval))
       AND (:next_step_id::int IS NULL OR due.next_step_id = :next_step_id::int)
       AND NOT EXISTS (SELECT FROM irp_chain_run AS other
                       WHERE other.next_step_id = due.next_step_id AND other.id <> due.id
@@ -109,8 +109,8 @@ JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
 WHERE run.status IN ('PENDING', 'RUNNING')
 ORDER BY run.id;
 
--- name: running_now(next_step_id)^
+-- name: running_now(next_step_id, expires)^
 -- Who runs a step's notebook at this moment.
 SELECT id, owner FROM irp_chain_run
 WHERE next_step_id = :next_step_id::int AND status = 'RUNNING'
-  AND heartbeat_ts >= now() - interval '90 s';
+  AND heartbeat_ts >= now() - :expires::interval;

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql as compose
 
+from helpers.chaining.runs import CLAIM_EXPIRES
 from helpers.constants import JOB_MOVES, JobStatus
 from helpers.database import queries
 from helpers.irp_integration.answers import NOT_OF_THE_JOB
@@ -128,14 +129,24 @@ HOT = [
     Hot(
         "batch.jobs_that_ended_badly", "irp_job_batch_idx", JOBS, {"batch_id": "batch", "most": 50}
     ),
-    Hot("chain_runs.cancel_overtaken", "irp_chain_run_open_idx", 0, {"reason": ""}),
-    Hot("chain_runs.give_up", "irp_chain_run_open_idx", 0, {"reason": "", "most_attempts": 3}),
+    Hot(
+        "chain_runs.cancel_overtaken",
+        "irp_chain_run_open_idx",
+        0,
+        {"reason": "", "expires": CLAIM_EXPIRES},
+    ),
+    Hot(
+        "chain_runs.give_up",
+        "irp_chain_run_open_idx",
+        0,
+        {"reason": "", "most_attempts": 3, "expires": CLAIM_EXPIRES},
+    ),
     Hot("chain_runs.open_runs", "irp_chain_run_open_idx", 0),
     Hot(
         "chain_runs.claim",
         "irp_chain_run_batch_id_activation_num_key",
         PLACES + BATCHES,
-        {"owner": "", "most_attempts": 3, "next_step_id": None},
+        {"owner": "", "most_attempts": 3, "next_step_id": None, "expires": CLAIM_EXPIRES},
     ),
     Hot("attention.ended_badly", "irp_batch_step_idx", PLACES + BATCHES, {"most": 50}),
     Hot(
