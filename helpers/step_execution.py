@@ -129,7 +129,11 @@ class StepExecution:
         )
 
     def begin(self) -> None:
-        """Log that the step starts; an attempt that died before is closed with it."""
+        """Log that the step starts; an attempt that died before is closed with it.
+
+        Raises:
+            NotebookError: another monitor has the hand-over by now; nothing was logged.
+        """
         with transaction() as connection:
             if self.claim:
                 queries("steps").close_lost_step_run(
@@ -142,10 +146,10 @@ class StepExecution:
                 connection, step_id=self.step["step_id"], started_by=self._started_by()
             )
             self._run_id = row["id"]
-            if self.claim:
-                chain_runs.note_start(
-                    self.claim, step_run_id=row["id"], notebook_path=str(self.notebook)
-                )
+            if self.claim and not chain_runs.note_start(
+                self.claim, step_run_id=row["id"], notebook_path=str(self.notebook)
+            ):
+                raise NotebookError("Another monitor has taken this hand-over.")
 
     def _started_by(self) -> str:
         if self.claim is None:

@@ -153,16 +153,21 @@ def close_abandoned() -> list[AbandonedChainRun]:
         )
 
 
-def note_start(run: ChainRun, *, step_run_id: int, notebook_path: str) -> None:
-    """Say which notebook is about to run, and where its step run is logged."""
+def note_start(run: ChainRun, *, step_run_id: int, notebook_path: str) -> bool:
+    """Say which notebook is about to run, and where its step run is logged.
+
+    Returns:
+        False where this process no longer owns the hand-over.
+    """
     with transaction() as connection:
-        queries("chain_runs").note_start(
+        changed = queries("chain_runs").note_start(
             connection,
             id=run.id,
             owner=owner_id(),
             step_run_id=step_run_id,
             notebook_path=notebook_path,
         )
+    return bool(changed)
 
 
 def finish(run: ChainRun, *, error: str | None) -> bool:

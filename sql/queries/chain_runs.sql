@@ -80,8 +80,10 @@ WHERE owner = :owner::text AND status = 'RUNNING' AND id = ANY (:ids::int[])
 RETURNING id;
 
 -- name: note_start(id, owner, step_run_id, notebook_path)!
--- Which notebook an owner is about to run, and where its step run is logged.
-UPDATE irp_chain_run SET step_run_id = :step_run_id::int, notebook_path = :notebook_path::text
+-- Which notebook an owner is about to run, and where its step run is logged; a sign of life.
+UPDATE irp_chain_run
+SET step_run_id = :step_run_id::int, notebook_path = :notebook_path::text,
+    heartbeat_ts = clock_timestamp()
 WHERE id = :id::int AND owner = :owner::text AND status = 'RUNNING';
 
 -- name: finish(id, owner, status, error)!

@@ -157,12 +157,21 @@ def test_a_start_that_was_recorded_although_it_seemed_to_fail_is_ended_by_the_ne
     assert [status for status, _ in step_runs(sql)] == ["FAILED", "ACTIVE"]
 
 
+def test_a_notebook_that_is_about_to_run_is_a_sign_of_life(batch, sql):
+    claim = chain_runs.claim()
+    sql.execute("UPDATE irp_chain_run SET heartbeat_ts = now() - interval '80 s'")
+
+    assert chain_runs.note_start(claim, step_run_id=None, notebook_path="x") is True
+
+    assert rows(sql, "heartbeat_ts > now() - interval '10 s'") == [(True,)]
+
+
 def test_whoever_lost_a_hand_over_has_no_say_in_it(batch, sql):
     lost = chain_runs.claim()
     sql.execute("UPDATE irp_chain_run SET owner = 'the heir'")
     before = rows(sql, "*")
 
-    chain_runs.note_start(lost, step_run_id=None, notebook_path="x")
+    assert chain_runs.note_start(lost, step_run_id=None, notebook_path="x") is False
     assert chain_runs.finish(lost, error=None) is False
     chain_runs.release(lost, reason="x")
 

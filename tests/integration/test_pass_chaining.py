@@ -383,6 +383,24 @@ def test_a_database_that_stays_away_ends_the_pass_and_stops_its_notebooks(
         assert [status for status, _ in chains(sql)] == ["COMPLETED", "COMPLETED"]
 
 
+def test_a_claim_that_another_monitor_has_taken_meanwhile_is_not_started(gated, sql, monkeypatch):
+    claim = chain_runs.claim
+
+    def claim_and_lose_it(**options: object) -> chain_runs.ChainRun | None:
+        claimed = claim(**options)
+        sql.execute("UPDATE irp_chain_run SET owner = 'the heir'")
+        return claimed
+
+    monkeypatch.setattr(chain_runs, "claim", claim_and_lose_it)
+    done = one_pass()
+
+    [step] = done.chained.steps
+    assert step.error == "Another monitor has taken this hand-over."
+    assert not gated.with_name("started").exists()
+    assert rows(sql, "SELECT FROM irp_step_run") == []
+    assert chains(sql) == [("RUNNING", None)]
+
+
 @pytest.fixture
 def lost_once(gated, monkeypatch) -> None:
     """The claim of the gated notebook is lost once, and nobody else takes it.
