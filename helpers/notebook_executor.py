@@ -6,7 +6,7 @@ when the run fails. A notebook's own failure is a result, not an exception.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from functools import partial
@@ -78,16 +78,14 @@ def execute_next_step(
             execution = StepExecution(
                 step, source, timeout_seconds=seconds, claim=claim, executor=executor
             )
-            ended = _run_to_its_end(execution)
-        # Outside the block: what has come to its end is not given back, and so not run again.
-        return patiently(ended)
+        return _run_logged(execution)
     except NotebookError as exc:
         return _not_run(Path(path), str(exc))
 
 
 @contextmanager
 def _claimed(step: Step) -> Iterator[ChainRun | None]:
-    """Claim what was handed over to a step, if anything was; give back what has come to no end."""
+    """Claim what was handed over to a step, if anything was; give it back where the block fails."""
     claim = None
     try:
         with interrupts_held():
@@ -99,26 +97,33 @@ def _claimed(step: Step) -> Iterator[ChainRun | None]:
         raise
 
 
-def _run_to_its_end(execution: StepExecution) -> Callable[[], NotebookResult]:
-    """Run the notebook; return what puts its end on record."""
+def _run_logged(execution: StepExecution) -> NotebookResult:
     heartbeat = Heartbeat(lambda _: execution.stop(_LOST))
-    outcome: NotebookOutcome | None = None
+    try:
+        outcome = _run(execution, heartbeat)
+        # What has come to its end is not given back, whatever happens now, and so not run again.
+        return patiently(partial(_record, execution, outcome))
+    finally:
+        heartbeat.stop()
+
+
+def _run(execution: StepExecution, heartbeat: Heartbeat) -> NotebookOutcome:
+    """Run the notebook to its end; what is cut off on the way is given back."""
     try:
         with interrupts_held():
             execution.begin()
         if execution.claim:
             heartbeat.add(execution.claim)
-        outcome = execution.run()
-    finally:
-        heartbeat.stop()
-        if outcome is None:
+        return execution.run()
+    except BaseException:
+        with interrupts_held():
             execution.release(NotebookOutcome.stopped(_INTERRUPTED), reason=_INTERRUPTED)
-    if outcome.was_stopped(_LOST):
-        return partial(_give_back, execution, outcome)
-    return partial(execution.finish, outcome)
+        raise
 
 
-def _give_back(execution: StepExecution, outcome: NotebookOutcome) -> NotebookResult:
+def _record(execution: StepExecution, outcome: NotebookOutcome) -> NotebookResult:
+    if not outcome.was_stopped(_LOST):
+        return execution.finish(outcome)
     execution.release(outcome, reason=_LOST)
     return result_of(execution.notebook, outcome)
 

@@ -211,6 +211,28 @@ def test_a_step_run_by_hand_that_cannot_be_logged_gives_its_claim_back(waiting, 
     assert rows(sql, "SELECT status::text FROM irp_chain_run") == [("PENDING",)]
 
 
+def test_a_step_run_by_hand_that_is_interrupted_after_its_end_is_not_given_back(
+    cycle, workflows, sql, monkeypatch
+):
+    finished_batch(cycle, BatchType.ANALYSIS)
+    source = step_notebook(workflows, "1", cycle=CYCLE, stage_num=4, step_num=2)
+    monitor = Monitor()
+    monitor.find_batches()
+    monitor.reconcile_batches()
+    stop = chain_runs.Heartbeat.stop
+
+    def stop_and_be_interrupted(heartbeat: chain_runs.Heartbeat) -> None:
+        stop(heartbeat)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(chain_runs.Heartbeat, "stop", stop_and_be_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        execute_next_step(source)
+
+    assert rows(sql, "SELECT status::text, attempt FROM irp_chain_run") == [("COMPLETED", 1)]
+    assert rows(sql, "SELECT status::text FROM irp_step_run") == [("COMPLETED",)]
+
+
 # --- The command, as cron and systemd run it.
 
 
