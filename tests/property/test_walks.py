@@ -419,7 +419,7 @@ class Walk(RuleBasedStateMachine):
         run_id = running[which % len(running)]
         row = self.sql.execute(
             "SELECT id, batch_id, activation_num, stage_num, from_step_num, next_step_num,"
-            " next_step_id, attempt, step_run_id FROM irp_chain_run WHERE id = %s",
+            " next_step_id, attempt FROM irp_chain_run WHERE id = %s",
             [run_id],
         ).fetchone()
         assert row is not None

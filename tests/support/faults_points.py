@@ -56,7 +56,7 @@ POINTS = {
     "card sent, not marked": Point("helpers.notifications.outbox:_post", after=True),
     "one card marked, one due": Point("helpers.notifications.outbox:_send_one", call=2),
     "all done, pass not on record": Point("helpers.monitor.monitor_pass:_log_end"),
-    "key stored, not posted": Point("helpers.job:_claimed_request_id", after=True),
+    "key stored, not posted": Point("helpers.job:_claim_request_id", after=True),
     "posted, id not stored": Point("helpers.job:_record_submission"),
     "locks tried": Point("helpers.monitor.polling_section:_ask", call=None),
     "ready to claim": Point("helpers.step_execution:fail_abandoned", after=True, call=None),
