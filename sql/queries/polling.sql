@@ -27,7 +27,9 @@ ORDER BY poll.position;
 
 -- name: apply_answers(job_ids, asked, workflow_ids, statuses, reasons, moves_from, moves_to, terminal)
 -- Move jobs to what Moody's said, where that is a legal move, the question is the latest, and the
--- job is still the one that was asked about. A status of NULL only notes that it was asked.
+-- job is still the one that was asked about. A status of NULL only notes that it was asked. A
+-- last_tracked_ts in the future is no question's: another tool wrote it, or the server's clock went
+-- back; the minute is for clocks that follow the server's.
 WITH answer AS (
     SELECT *
     FROM unnest(:job_ids::int[], :asked::timestamptz[], :workflow_ids::text[], :statuses::text[],
@@ -47,7 +49,9 @@ WITH answer AS (
     LEFT JOIN unnest(:moves_from::text[], :moves_to::text[]) AS move (from_status, to_status)
         ON move.from_status = held.status AND move.to_status = answer.status
     WHERE held.moodys_workflow_id = answer.workflow_id
-      AND (held.last_tracked_ts IS NULL OR held.last_tracked_ts <= answer.asked_ts)
+      AND (held.last_tracked_ts IS NULL
+           OR held.last_tracked_ts <= answer.asked_ts
+           OR held.last_tracked_ts > clock_timestamp() + interval '1 minute')
 )
 UPDATE irp_job AS job
 SET status = coalesce(verdict.new_status, verdict.old_status)::job_status_enum,

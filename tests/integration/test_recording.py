@@ -60,6 +60,30 @@ def test_an_answer_to_an_older_question_changes_nothing_and_is_logged(running, s
     assert logged == [("CANCELLING", True), ("FINISHED", False)]
 
 
+def test_a_last_question_in_the_future_is_no_question_and_holds_up_no_answer(running, sql):
+    """Another tool may write local time, and a server that takes over may be behind."""
+    sql.execute("UPDATE irp_job SET last_tracked_ts = clock_timestamp() + interval '1 hour'")
+
+    [first] = record([answer(question(running), "CANCELLING", seconds=60)])
+    [late] = record([answer(question(running), "FINISHED", seconds=30)])
+
+    assert (first.new_status, late.new_status) == ("CANCELLING", None)
+    found = read_job(running)
+    assert (found["status"], found["last_tracked_ts"]) == (
+        "CANCELLING",
+        START + timedelta(seconds=60),
+    )
+
+
+def test_a_clock_that_is_a_little_ahead_of_the_servers_counts_as_the_servers(running, sql):
+    sql.execute("UPDATE irp_job SET last_tracked_ts = clock_timestamp() + interval '30 seconds'")
+
+    [recorded] = record([answer(question(running), "FINISHED")])
+
+    assert recorded.new_status is None
+    assert read_job(running)["status"] == "RUNNING"
+
+
 @pytest.mark.parametrize("status", sorted(JobStatus.terminal()))
 def test_no_answer_moves_a_job_that_has_ended(metastore, status):
     [job_id] = analysis_batch([job(status, "1")]).job_ids
