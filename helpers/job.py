@@ -15,6 +15,7 @@ from helpers.database import in_transaction, queries, transaction
 from helpers.errors import JobError, MoodysError, SubmissionInDoubtError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.answers import Body, status_of
+from helpers.irp_integration.endpoints import is_job_id, no_job_id
 from helpers.irp_integration.polling import Answer, Question
 from helpers.irp_integration.submissions import Outcome, Submission, deciphered
 from helpers.polling import family_of, polled_types, record, server_clock
@@ -117,8 +118,8 @@ def _ask(question: Question, batch_type: BatchType, irp_client: IRPClient) -> An
 
 
 def _read(workflow_id: str, batch_type: BatchType, irp_client: IRPClient) -> Body:
-    if not (workflow_id.isascii() and workflow_id.isdecimal()):
-        raise MoodysError(f"{workflow_id!r} is no id of a Moody's job: those are numbers.")
+    if not is_job_id(workflow_id):
+        raise MoodysError(no_job_id(workflow_id))
     part, method = batch_type.api_call or ("", "")
     body: Body = getattr(getattr(irp_client, part), method)(int(workflow_id))
     return body

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from helpers.errors import MoodysCredentialsError, MoodysError, SettingsError
 from helpers.irp_integration import endpoints
 from helpers.irp_integration.answers import Body, job_body
-from helpers.irp_integration.endpoints import Family
+from helpers.irp_integration.endpoints import Family, is_job_id, no_job_id
 from helpers.irp_integration.transport import Raw, Transport
 from helpers.settings import Settings, get_settings, redact
 
@@ -34,8 +34,8 @@ class _Reads:
 
     def _read(self, family: Family, job_id: int | str) -> Body:
         workflow_id = str(job_id)
-        if not (workflow_id.isascii() and workflow_id.isdecimal()):
-            raise MoodysError(f"{workflow_id!r} is no id of a Moody's job: those are numbers.")
+        if not is_job_id(workflow_id):
+            raise MoodysError(no_job_id(workflow_id))
         raw = self._transport.get(family.job_path(workflow_id))
         return job_body(raw.content, http_status=raw.http_status, workflow_id=workflow_id)
 

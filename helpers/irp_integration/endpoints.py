@@ -43,6 +43,16 @@ FAMILIES: dict[tuple[str, str], Family] = {
 """The family behind each (part, method) of ``IRPClient``."""
 
 
+def is_job_id(workflow_id: str) -> bool:
+    """Tell whether this can be the id of a Moody's job; other digits than ours cannot."""
+    return workflow_id.isascii() and workflow_id.isdecimal()
+
+
+def no_job_id(workflow_id: str) -> str:
+    """Return what people should know of an id that cannot be one."""
+    return f"{workflow_id!r} is no id of a Moody's job: those are numbers."
+
+
 def ids_filter(workflow_ids: list[str]) -> str:
     """Return the search filter for these ids, which Moody's wants in double quotes."""
     quoted = ", ".join(f'"{workflow_id}"' for workflow_id in workflow_ids)

@@ -24,7 +24,13 @@ from datetime import datetime
 from helpers.constants import JobStatus
 from helpers.errors import MoodysCredentialsError, MoodysError
 from helpers.irp_integration.answers import Body, is_down, job_body, search_rows, status_of
-from helpers.irp_integration.endpoints import SEARCH_CHUNK, Family, ids_filter
+from helpers.irp_integration.endpoints import (
+    SEARCH_CHUNK,
+    Family,
+    ids_filter,
+    is_job_id,
+    no_job_id,
+)
 from helpers.irp_integration.transport import Raw, Transport
 from helpers.settings import redact
 
@@ -211,8 +217,8 @@ class Poller:
         question = task.questions[0]
         asked_ts = self.clock()
         try:
-            if not (question.workflow_id.isascii() and question.workflow_id.isdecimal()):
-                return [_not_a_number(question, asked_ts)], []
+            if not is_job_id(question.workflow_id):
+                return [Answer(question, asked_ts, error=no_job_id(question.workflow_id))], []
             path = task.family.job_path(question.workflow_id)
             raw = self._get(path)
             body = job_body(
@@ -303,7 +309,7 @@ def _tasks(questions: Sequence[Question]) -> list[_Task]:
 
 
 def _is_searched(question: Question) -> bool:
-    return question.family.search_is_proven and question.workflow_id.isdecimal()
+    return question.family.search_is_proven and is_job_id(question.workflow_id)
 
 
 def _sorted_out(
@@ -321,11 +327,6 @@ def _sorted_out(
 
 def _failed(question: Question, asked_ts: datetime, exc: MoodysError) -> Answer:
     return Answer(question, asked_ts, http_status=exc.http_status, error=str(exc))
-
-
-def _not_a_number(question: Question, asked_ts: datetime) -> Answer:
-    error = f"{question.workflow_id!r} is no id of a Moody's job: those are numbers."
-    return Answer(question, asked_ts, error=error)
 
 
 def is_known(status: str) -> bool:

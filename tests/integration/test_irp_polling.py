@@ -140,6 +140,15 @@ def test_one_bad_job_does_not_keep_the_others(ask, moodys):
     assert poller.outages == []
 
 
+def test_an_id_in_other_digits_spoils_nobodys_search(ask, moodys):
+    [known] = moodys.add_jobs("model", 1, status="RUNNING")
+
+    answers, _ = ask(questions([known, "١٢٣"]))
+
+    assert by_job(answers) == {1: "RUNNING", 2: None}
+    assert requests_of(moodys) == {"by-id": 1}
+
+
 def test_a_family_that_is_down_is_noticed_after_a_few_failures_and_told_once(ask, moodys):
     ids = moodys.add_jobs("geohaz", 200, status="RUNNING")
     others = moodys.add_jobs("model", 5, status="RUNNING")
