@@ -258,7 +258,7 @@ class Poller:
         self, task: _Task, exc: MoodysError, asked_ts: datetime
     ) -> tuple[list[Answer], list[_Task]]:
         self._note_failure(task.family, exc)
-        if is_down(exc.http_status) or isinstance(exc, MoodysCredentialsError):
+        if is_down(exc.http_status):
             return [_failed(question, asked_ts, exc) for question in task.questions], []
         with self._lock:
             self._health[task.family].search_refused = True

@@ -185,6 +185,11 @@ DEAD = [
         marks=LONG,
     ),
     pytest.param(
+        {"fault": Fault.HTTP_STATUS, "http_status": 401},
+        'Moody\'s refuses the credentials (401): "Unauthorized".',
+        id="401",
+    ),
+    pytest.param(
         {"fault": Fault.HTTP_STATUS, "http_status": 503},
         'Moody\'s is down or overloaded (503): "Service Unavailable".',
         id="503",

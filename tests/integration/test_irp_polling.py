@@ -219,6 +219,28 @@ def test_what_nobody_foresaw_is_an_answer_too(ask, moodys, monkeypatch):
     assert poller.out_of_time == 0
 
 
+def test_a_401_to_a_search_is_about_those_that_get_it_one_by_one(ask, moodys):
+    ids = moodys.add_jobs("model", 150, status="RUNNING")
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=401, job_ids=[str(ids[3])])
+
+    answers, poller = ask(questions(ids), workers=1)
+
+    assert {i for i, status in by_job(answers).items() if status is None} == {4}
+    assert len(answers) == 150
+    assert (poller.credentials_error, poller.outages) == (None, [])
+
+
+def test_a_searched_family_that_gets_nothing_but_401_costs_a_few_requests(ask, moodys):
+    ids = moodys.add_jobs("model", 250, status="RUNNING")
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=401)
+
+    answers, poller = ask(questions(ids), workers=1)
+
+    assert requests_of(moodys) == {"search": 1, "by-id": 4}
+    assert len(answers) == 4
+    assert poller.credentials_error is not None
+
+
 def test_where_the_only_answer_is_a_401_it_is_about_the_credentials(ask, moodys):
     ids = moodys.add_jobs("geohaz", 1, status="RUNNING")
     moodys.misbehave(Fault.HTTP_STATUS, http_status=401)
