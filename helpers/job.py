@@ -16,7 +16,7 @@ from helpers.errors import JobError, MoodysError, SubmissionInDoubtError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.answers import Body, status_of
 from helpers.irp_integration.endpoints import is_job_id, no_job_id
-from helpers.irp_integration.polling import Answer, Question
+from helpers.irp_integration.questions import Answer, Question
 from helpers.irp_integration.submissions import Outcome, Submission, deciphered
 from helpers.polling import family_of, polled_types, record, server_clock
 from helpers.records import JobConfiguration, JobDetails

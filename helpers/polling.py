@@ -20,7 +20,7 @@ from helpers.database import queries, transaction
 from helpers.errors import DatabaseError, DatabaseUnavailableError
 from helpers.irp_integration.answers import failure_reason
 from helpers.irp_integration.endpoints import FAMILIES, Family
-from helpers.irp_integration.polling import Answer, Question, is_known
+from helpers.irp_integration.questions import Answer, Question, is_known
 from helpers.settings import redact
 from helpers.text import clean, shorten
 

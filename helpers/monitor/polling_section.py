@@ -13,7 +13,9 @@ from helpers.errors import MoodysCredentialsError, SettingsError
 from helpers.identity import process_name
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.endpoints import Family
-from helpers.irp_integration.polling import Answer, Outage, Poller, Question
+from helpers.irp_integration.health import Outage
+from helpers.irp_integration.polling import Poller
+from helpers.irp_integration.questions import Answer, Question
 from helpers.monitor.reports import PollReport, Remark
 from helpers.polling import JobToPoll, family_of, jobs_to_poll, record_all, server_clock
 from helpers.records import ActiveBatch
@@ -85,11 +87,11 @@ def _counting(
 
 def _note_gaps(report: PollReport, poller: Poller) -> None:
     """Say once what is wrong with a host, and how many jobs wait for the next pass."""
-    if poller.credentials_error is not None:
-        report.refused = str(poller.credentials_error)
-    told = {report.refused, *(outage.reason for outage in poller.outages)}
+    if poller.health.credentials_error is not None:
+        report.refused = str(poller.health.credentials_error)
+    told = {report.refused, *(outage.reason for outage in poller.health.outages)}
     report.remarks = [remark for remark in report.remarks if remark.text not in told]
-    report.errors += _outages(poller.outages)
+    report.errors += _outages(poller.health.outages)
     report.notes += _refused_searches(poller)
     report.not_asked = report.jobs_due - report.jobs_polled
     if poller.out_of_time:
@@ -120,7 +122,7 @@ def _not_asked(jobs: int) -> str:
 
 
 def _refused_searches(poller: Poller) -> list[Remark]:
-    families = poller.refused_searches
+    families = poller.health.refused_searches
     text = "Searching for them was refused, and they were read one by one."
     return [Remark(_jobs_of(families), text)] if families else []
 

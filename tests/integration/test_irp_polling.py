@@ -5,7 +5,8 @@ import pytest
 
 from helpers.irp_integration import IRPClient, polling, transport
 from helpers.irp_integration.endpoints import GEOHAZ, IMPORT, MODEL, RISK_DATA
-from helpers.irp_integration.polling import Answer, Poller, Question
+from helpers.irp_integration.polling import Poller
+from helpers.irp_integration.questions import Answer, Question
 from helpers.sandbox.misbehaviour import Fault
 from tests.support.passes import wait_until
 
@@ -58,7 +59,8 @@ def test_unchanged_jobs_of_a_proven_search_cost_a_request_per_hundred(ask, moody
     assert set(by_job(answers).values()) == {"RUNNING"}
     assert len(answers) == 250
     assert requests_of(moodys, name) == {"search": 3}
-    assert (poller.outages, poller.out_of_time, poller.credentials_error) == ([], 0, None)
+    assert (poller.health.outages, poller.out_of_time) == ([], 0)
+    assert poller.health.credentials_error is None
     assert {(a.asked_ts, a.http_status) for a in answers} == {(NOW, 200)}
 
 
@@ -112,7 +114,7 @@ def test_a_search_that_is_refused_is_not_tried_for_every_chunk(ask, moodys, faul
 
     assert by_job(answers) == dict.fromkeys(range(1, 211), "RUNNING")
     assert requests_of(moodys) == {"search": 1, "by-id": 210}
-    assert poller.outages == []
+    assert poller.health.outages == []
 
 
 def test_families_without_a_proven_search_are_read_by_id_side_by_side(ask, moodys):
@@ -137,7 +139,7 @@ def test_one_bad_job_does_not_keep_the_others(ask, moodys):
     assert problems[5][0] == 404
     assert "no id of a Moody's job" in problems[99][1]
     assert len(answers) == 11
-    assert poller.outages == []
+    assert poller.health.outages == []
 
 
 def test_an_id_in_other_digits_spoils_nobodys_search(ask, moodys):
@@ -159,7 +161,7 @@ def test_a_family_that_is_down_is_noticed_after_a_few_failures_and_told_once(ask
 
     answers, poller = ask(asked, workers=4)
 
-    [outage] = poller.outages
+    [outage] = poller.health.outages
     failed = [a for a in answers if a.error is not None]
     assert outage.family is GEOHAZ
     assert "503" in outage.reason
@@ -176,7 +178,7 @@ def test_failures_that_are_not_in_a_row_are_no_outage(ask, moodys):
     answers, poller = ask(questions(ids, family=GEOHAZ), workers=1)
 
     assert len(answers) == 40
-    assert poller.outages == []
+    assert poller.health.outages == []
 
 
 def test_refused_credentials_end_the_asking_at_once(ask, moodys):
@@ -186,8 +188,8 @@ def test_refused_credentials_end_the_asking_at_once(ask, moodys):
     answers, poller = ask(questions(ids, family=GEOHAZ), workers=4)
 
     assert 5 <= len(answers) <= 5 + 4  # five in a row, and what was under way
-    assert "RISK_MODELER_API_KEY" in str(poller.credentials_error)
-    assert (poller.outages, poller.out_of_time) == ([], 0)
+    assert "RISK_MODELER_API_KEY" in str(poller.health.credentials_error)
+    assert (poller.health.outages, poller.out_of_time) == ([], 0)
 
 
 def test_a_family_that_this_key_may_not_see_keeps_no_other_from_being_asked(ask, moodys):
@@ -201,8 +203,8 @@ def test_a_family_that_this_key_may_not_see_keeps_no_other_from_being_asked(ask,
     )
 
     assert len([answer for answer in answers if answer.error is None]) == 40
-    assert poller.credentials_error is None
-    assert [outage.family for outage in poller.outages] == [GEOHAZ]
+    assert poller.health.credentials_error is None
+    assert [outage.family for outage in poller.health.outages] == [GEOHAZ]
 
 
 def test_what_nobody_foresaw_is_an_answer_too(ask, moodys, monkeypatch):
@@ -227,7 +229,7 @@ def test_a_401_to_a_search_is_about_those_that_get_it_one_by_one(ask, moodys):
 
     assert {i for i, status in by_job(answers).items() if status is None} == {4}
     assert len(answers) == 150
-    assert (poller.credentials_error, poller.outages) == (None, [])
+    assert (poller.health.credentials_error, poller.health.outages) == (None, [])
 
 
 def test_a_searched_family_that_gets_nothing_but_401_costs_a_few_requests(ask, moodys):
@@ -238,7 +240,7 @@ def test_a_searched_family_that_gets_nothing_but_401_costs_a_few_requests(ask, m
 
     assert requests_of(moodys) == {"search": 1, "by-id": 4}
     assert len(answers) == 4
-    assert poller.credentials_error is not None
+    assert poller.health.credentials_error is not None
 
 
 def test_where_the_only_answer_is_a_401_it_is_about_the_credentials(ask, moodys):
@@ -248,7 +250,7 @@ def test_where_the_only_answer_is_a_401_it_is_about_the_credentials(ask, moodys)
     [answer], poller = ask(questions(ids, family=GEOHAZ))
 
     assert answer.http_status == 401
-    assert poller.credentials_error is not None
+    assert poller.health.credentials_error is not None
 
 
 def test_what_the_budget_does_not_reach_is_counted_and_not_answered(ask, moodys):
@@ -260,7 +262,7 @@ def test_what_the_budget_does_not_reach_is_counted_and_not_answered(ask, moodys)
     answered = [a for a in answers if a.error is None]
     assert 0 < len(answered) < 60
     assert len(answers) + poller.out_of_time == 60
-    assert poller.outages == []
+    assert poller.health.outages == []
 
 
 def test_the_longest_unasked_are_asked_first(ask, moodys):

@@ -8,7 +8,7 @@ from helpers import polling
 from helpers.batch import reconcile
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.irp_integration.endpoints import MODEL
-from helpers.irp_integration.polling import Answer, Question
+from helpers.irp_integration.questions import Answer, Question
 from helpers.job import read_job
 from helpers.polling import jobs_to_poll, record, record_all, server_clock
 from helpers.sandbox.seeding import PreparedJob, SeededBatch

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from helpers.constants import JOB_MOVES, JobStatus
 from helpers.database import transaction
 from helpers.irp_integration.endpoints import MODEL
-from helpers.irp_integration.polling import Answer, Question
+from helpers.irp_integration.questions import Answer, Question
 from helpers.polling import record
 from tests.support.analysis import analysis_batch, job
 

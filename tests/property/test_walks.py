@@ -34,7 +34,7 @@ from helpers.batch import get_active_batches, recon_batch, reconcile
 from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import close_pools, transaction
-from helpers.irp_integration.polling import Answer, Question
+from helpers.irp_integration.questions import Answer, Question
 from helpers.polling import family_of, jobs_to_poll
 from helpers.sandbox.postgres import drop_database, recreate_database
 from helpers.sandbox.seeding import (
