@@ -15,11 +15,11 @@ from helpers.database import in_transaction, queries, transaction
 from helpers.errors import JobError, MoodysError, SubmissionInDoubtError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.answers import Body, status_of
-from helpers.irp_integration.endpoints import is_job_id, no_job_id
+from helpers.irp_integration.endpoints import family_of, is_job_id, no_job_id, polled_types
 from helpers.irp_integration.questions import Answer, Question
 from helpers.irp_integration.submissions import Outcome, Submission, deciphered
-from helpers.polling import family_of, polled_types, record, server_clock
-from helpers.records import JobConfiguration, JobDetails
+from helpers.recording import MAX_REASON, record, server_clock
+from helpers.records import JobConfiguration, JobDetails, is_id
 from helpers.settings import redact
 from helpers.text import clean, shorten, storable_json
 
@@ -33,8 +33,6 @@ __all__ = [
     "track_job_status",
 ]
 
-_LARGEST_ID = 2**31 - 1
-_MAX_REASON = 8_000
 _METHODS = frozenset({"POST", "PATCH", "PUT"})
 
 
@@ -289,7 +287,7 @@ def fail_job(job_id: int, reason: str) -> None:
             connection,
             job_id=_checked(job_id),
             status=JobStatus.FAILED,
-            reason=shorten(redact(clean(reason)), _MAX_REASON),
+            reason=shorten(redact(clean(reason)), MAX_REASON),
             response=None,
         )
     _require_change(job_id, changed)
@@ -304,7 +302,7 @@ def _require_change(job_id: int, changed: int) -> None:
 
 
 def _checked(job_id: object) -> int:
-    if isinstance(job_id, bool) or not isinstance(job_id, int) or not 0 < job_id <= _LARGEST_ID:
+    if not is_id(job_id):
         raise JobError(
             f"{job_id!r} is no job id: those are whole numbers from 1 on.", job_id=job_id
         )

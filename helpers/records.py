@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeGuard
 
 
 class ActiveBatch(TypedDict):
@@ -148,3 +148,8 @@ class Step(TypedDict):
     cycle_id: int
     cycle_name: str
     cycle_status: str
+
+
+def is_id(value: object) -> TypeGuard[int]:
+    """Tell whether a value may be the id of a row: a whole number from 1 on, as ``int`` holds."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31

@@ -7,9 +7,7 @@ from typing import cast
 from helpers.constants import JobStatus
 from helpers.database import queries, transaction
 from helpers.errors import BatchError
-from helpers.records import ActiveBatch, Batch, Job, JobConfiguration
-
-_LARGEST_ID = 2**31 - 1
+from helpers.records import ActiveBatch, Batch, Job, JobConfiguration, is_id
 
 
 def get_active_batches() -> list[ActiveBatch]:
@@ -75,11 +73,7 @@ def get_batch_job_configurations(
 
 def checked_id(batch_id: object) -> int:
     """Return the id, where it is one that a batch may have; raises ``BatchError`` otherwise."""
-    if (
-        isinstance(batch_id, bool)
-        or not isinstance(batch_id, int)
-        or not 0 < batch_id <= _LARGEST_ID
-    ):
+    if not is_id(batch_id):
         raise BatchError(
             f"{batch_id!r} is no batch id: those are whole numbers from 1 on.", batch_id=batch_id
         )

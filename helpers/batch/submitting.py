@@ -20,8 +20,8 @@ from helpers.errors import (
 )
 from helpers.identity import process_name
 from helpers.irp_integration import IRPClient
+from helpers.irp_integration.endpoints import family_of
 from helpers.job import read_job, submit_job
-from helpers.polling import family_of
 from helpers.records import Batch, BatchSubmission, Job
 from helpers.settings import redact
 from helpers.text import counted

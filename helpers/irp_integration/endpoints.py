@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from helpers.constants import API_CALLS, BatchType
+
 SEARCH_CHUNK = 100
 """Ids per search: at most 100 rows come back, and a query over 4,870 characters gets 431."""
 
@@ -41,6 +43,17 @@ FAMILIES: dict[tuple[str, str], Family] = {
     ("rdm", "get_rdm_export_job"): EXPORT,
 }
 """The family behind each (part, method) of ``IRPClient``."""
+
+
+def family_of(batch_type: str) -> Family | None:
+    """Return where Moody's keeps the jobs of this type; None where it is not polled."""
+    calls = {kind.value: call for kind, call in API_CALLS.items()}
+    return FAMILIES[calls[batch_type]] if batch_type in calls else None
+
+
+def polled_types() -> str:
+    """Return the polled batch types, for messages."""
+    return ", ".join(sorted(BatchType.polled()))
 
 
 def is_job_id(workflow_id: str) -> bool:

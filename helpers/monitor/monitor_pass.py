@@ -38,7 +38,7 @@ from helpers.monitor.reports import (
 )
 from helpers.monitor.summary import SummaryReport
 from helpers.notifications.outbox import Sending, send_due
-from helpers.polling import server_clock
+from helpers.recording import server_clock
 from helpers.schedule.frozen import MONITOR_NOTEBOOK, STAGING_DIR, is_current
 from helpers.schedule.passes import PassHealth, pass_health
 from helpers.settings import Settings, get_settings

@@ -12,12 +12,12 @@ from helpers.display import progress
 from helpers.errors import MoodysCredentialsError, SettingsError
 from helpers.identity import process_name
 from helpers.irp_integration import IRPClient
-from helpers.irp_integration.endpoints import Family
+from helpers.irp_integration.endpoints import Family, family_of
 from helpers.irp_integration.health import Outage
 from helpers.irp_integration.polling import Poller
 from helpers.irp_integration.questions import Answer, Question
 from helpers.monitor.reports import PollReport, Remark
-from helpers.polling import JobToPoll, family_of, jobs_to_poll, record_all, server_clock
+from helpers.recording import JobToPoll, jobs_to_poll, record_all, server_clock
 from helpers.records import ActiveBatch
 from helpers.settings import Settings
 from helpers.text import counted, listed

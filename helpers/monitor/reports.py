@@ -10,7 +10,7 @@ from helpers.batch import Reconciliation
 from helpers.chaining.runs import OpenChainRun
 from helpers.constants import BatchStatus, ChainRunStatus, CycleStatus
 from helpers.display import Report, Tone, moment
-from helpers.polling import Recorded
+from helpers.recording import Recorded
 from helpers.records import ActiveBatch
 from helpers.text import counted, listed
 

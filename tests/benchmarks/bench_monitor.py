@@ -12,7 +12,7 @@ from helpers.batch import reconcile
 from helpers.chaining.runs import claim
 from helpers.constants import BatchStatus, BatchType
 from helpers.notebooks.run import NotebookRun
-from helpers.polling import RECORD_CHUNK
+from helpers.recording import RECORD_CHUNK
 from helpers.sandbox.server import bound_socket
 from helpers.settings import PROJECT_DIR
 from tests.benchmarks.adoption import measured_adoption

@@ -14,7 +14,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from helpers import polling
+from helpers import recording
 from helpers.constants import BatchType
 from helpers.database import close_pools, connection
 from helpers.database.migrations import migrate
@@ -110,7 +110,7 @@ class Scene:
 
 @pytest.fixture
 def scene(own_metastore, moodys, teams, workflows, monkeypatch):
-    monkeypatch.setattr(polling, "RECORD_CHUNK", 3)
+    monkeypatch.setattr(recording, "RECORD_CHUNK", 3)
     return Scene(moodys, teams, workflows, own_metastore)
 
 

@@ -15,7 +15,7 @@ import pytest
 from helpers.constants import BatchType, JobStatus
 from helpers.monitor import run_pass
 from helpers.monitor.summary import SummaryReport
-from helpers.polling import RECORD_CHUNK
+from helpers.recording import RECORD_CHUNK
 from helpers.sandbox.moodys_bodies import RESOURCE_GROUP_ID
 from helpers.sandbox.seeding import PreparedJob, add_cycle
 from helpers.sandbox.server import ServerProcess, start_process

@@ -87,14 +87,14 @@ HOT = [
     Hot("batch.active_batches", "irp_batch_step_idx", PLACES + BATCHES),
     # All jobs that are due, and of the batches no more than there are in this small world.
     Hot(
-        "polling.jobs_to_poll",
+        "recording.jobs_to_poll",
         "irp_job_batch_idx",
         BATCHES * JOBS + 420,
         {"batch_ids": "batches", "terminal": TERMINAL},
     ),
     # Each job is found twice: to hold it, and to move it.
     Hot(
-        "polling.apply_answers",
+        "recording.apply_answers",
         "irp_job_pkey",
         2 * ANSWERED,
         {
@@ -228,7 +228,7 @@ def test_polls_go_to_the_partition_of_their_day_and_what_is_kept_to_its_own(data
         "kept": [number == 0 for number in range(many)],
     }
 
-    queries("polling").log_polls(database, **polls)
+    queries("recording").log_polls(database, **polls)
 
     rows = database.execute(
         "SELECT tableoid::regclass::text, count(*) FROM irp_job_tracking_log"

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from helpers import polling
+from helpers import recording
 from helpers.batch import reconcile
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.irp_integration.endpoints import MODEL
 from helpers.irp_integration.questions import Answer, Question
 from helpers.job import read_job
-from helpers.polling import jobs_to_poll, record, record_all, server_clock
+from helpers.recording import jobs_to_poll, record, record_all, server_clock
 from helpers.sandbox.seeding import PreparedJob, SeededBatch
 from tests.support.analysis import analysis_batch, job
 
@@ -217,7 +217,7 @@ def test_statements_grow_by_chunks_and_not_by_jobs(metastore, monkeypatch):
             polled_and_reconciled(seeded)
         counts[number] = len(statements)
 
-    assert polling.RECORD_CHUNK == 500
+    assert recording.RECORD_CHUNK == 500
     assert counts[100] == counts[500] <= 20
     # one more chunk is one more pair of statements, and the pool's look at its connection
     assert counts[1_000] - counts[500] == 3

@@ -10,7 +10,7 @@ from helpers.constants import JOB_MOVES, JobStatus
 from helpers.database import transaction
 from helpers.irp_integration.endpoints import MODEL
 from helpers.irp_integration.questions import Answer, Question
-from helpers.polling import record
+from helpers.recording import record
 from tests.support.analysis import analysis_batch, job
 
 START = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)

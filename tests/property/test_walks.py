@@ -29,13 +29,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from helpers import polling, step_execution
+from helpers import recording, step_execution
 from helpers.batch import get_active_batches, recon_batch, reconcile
 from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import close_pools, transaction
+from helpers.irp_integration.endpoints import family_of
 from helpers.irp_integration.questions import Answer, Question
-from helpers.polling import family_of, jobs_to_poll
+from helpers.recording import jobs_to_poll
 from helpers.sandbox.postgres import drop_database, recreate_database
 from helpers.sandbox.seeding import (
     PreparedJob,
@@ -331,7 +332,7 @@ class Walk(RuleBasedStateMachine):
         self.passes = [polls for polls in self.passes if polls]
 
     def _hear(self, polls: list[Poll], said: list[str | None]) -> None:
-        recorded = polling.record(list(map(answer_to, polls, said)))
+        recorded = recording.record(list(map(answer_to, polls, said)))
         for poll, status, what in zip(polls, said, recorded, strict=True):
             self._take_in(poll, status, (what.old_status, what.new_status))
 

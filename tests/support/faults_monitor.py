@@ -10,7 +10,7 @@ import sys
 
 import faults_points
 
-import helpers.polling
+import helpers.recording
 from helpers.monitor import Monitor
 from helpers.monitor.__main__ import main
 
@@ -33,7 +33,7 @@ def passes_on_demand() -> int:
 
 
 if __name__ == "__main__":
-    helpers.polling.RECORD_CHUNK = 3  # several chunks of few jobs
+    helpers.recording.RECORD_CHUNK = 3  # several chunks of few jobs
     crew, points = sys.argv[1:2] == ["--crew"], [a for a in sys.argv[1:] if a != "--crew"]
     for point in points:
         faults_points.stop_at(point)

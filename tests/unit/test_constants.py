@@ -10,8 +10,7 @@ from helpers.constants import (
     JobStatus,
     StepStatus,
 )
-from helpers.irp_integration.endpoints import FAMILIES
-from helpers.polling import family_of
+from helpers.irp_integration.endpoints import FAMILIES, family_of
 
 
 @pytest.mark.parametrize(

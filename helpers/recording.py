@@ -15,12 +15,11 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, TypedDict
 
-from helpers.constants import API_CALLS, JOB_MOVES, BatchType, JobStatus
+from helpers.constants import JOB_MOVES, JobStatus
 from helpers.database import queries, transaction
 from helpers.errors import DatabaseError, DatabaseUnavailableError
 from helpers.irp_integration.answers import failure_reason
-from helpers.irp_integration.endpoints import FAMILIES, Family
-from helpers.irp_integration.questions import Answer, Question, is_known
+from helpers.irp_integration.questions import Answer, is_known
 from helpers.settings import redact
 from helpers.text import clean, shorten
 
@@ -33,7 +32,9 @@ _CONFLICT = "40"  # a serialization failure or a deadlock: it asks for another t
 _OF_THE_SERVER = ("25", _CONFLICT, "42", "53", "57", "58")
 _TRIES = 3
 
-_MAX_REASON = 8_000
+MAX_REASON = 8_000
+"""Characters of a job's last error."""
+
 _MAX_WORKFLOW_ID = 50
 
 
@@ -74,21 +75,10 @@ class Recorded:
         return None
 
 
-def family_of(batch_type: str) -> Family | None:
-    """Return where Moody's keeps the jobs of this type; None where it is not polled."""
-    calls = {kind.value: call for kind, call in API_CALLS.items()}
-    return FAMILIES[calls[batch_type]] if batch_type in calls else None
-
-
-def polled_types() -> str:
-    """Return the polled batch types, for messages."""
-    return ", ".join(sorted(BatchType.polled()))
-
-
 def jobs_to_poll(batch_ids: Collection[int]) -> list[JobToPoll]:
     """Return the jobs of these batches that are not skipped or settled, longest unasked first."""
     with transaction() as connection:
-        rows = queries("polling").jobs_to_poll(
+        rows = queries("recording").jobs_to_poll(
             connection, batch_ids=list(batch_ids), terminal=list(JobStatus.terminal())
         )
         return list(rows)
@@ -97,7 +87,7 @@ def jobs_to_poll(batch_ids: Collection[int]) -> list[JobToPoll]:
 def server_clock() -> Callable[[], datetime]:
     """Return a clock that follows the database's, which all hosts share; it is asked once."""
     with transaction() as connection:
-        start: datetime = queries("polling").server_time(connection)
+        start: datetime = queries("recording").server_time(connection)
     started = time.monotonic()
     return lambda: start + timedelta(seconds=time.monotonic() - started)
 
@@ -142,7 +132,7 @@ def _record_what_is_free(answers: Sequence[Answer]) -> list[Recorded]:
     try:
         with transaction() as connection:
             job_ids = [answer.question.job_id for answer in answers]
-            rows = queries("polling").free_jobs(connection, job_ids=job_ids)
+            rows = queries("recording").free_jobs(connection, job_ids=job_ids)
             free_ids = {row["id"] for row in rows}
             free = [answer for answer in answers if answer.question.job_id in free_ids]
             recorded = record(free) if free else []
@@ -162,7 +152,7 @@ def record(answers: Sequence[Answer]) -> list[Recorded]:
     """Log these answers and move their jobs, in one transaction; at most one answer per job."""
     columns = _columns(answers)
     with transaction() as connection:
-        rows = queries("polling").apply_answers(
+        rows = queries("recording").apply_answers(
             connection,
             job_ids=columns["job_ids"],
             asked=columns["asked"],
@@ -175,7 +165,7 @@ def record(answers: Sequence[Answer]) -> list[Recorded]:
         )
         moved = {row["job_id"]: row for row in rows}
         kept = [_worth_keeping(moved.get(answer.question.job_id)) for answer in answers]
-        queries("polling").log_polls(connection, **columns, kept=kept)
+        queries("recording").log_polls(connection, **columns, kept=kept)
     return [_recorded(answer, moved.get(answer.question.job_id)) for answer in answers]
 
 
@@ -211,17 +201,4 @@ def _reason(answer: Answer) -> str | None:
     if answer.body is None or answer.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
         return None
     reason = failure_reason(answer.body)
-    return reason and shorten(redact(reason), _MAX_REASON)  # or half a secret might be left
-
-
-__all__ = [
-    "JobToPoll",
-    "Question",
-    "Recorded",
-    "family_of",
-    "jobs_to_poll",
-    "polled_types",
-    "record",
-    "record_all",
-    "server_clock",
-]
+    return reason and shorten(redact(reason), MAX_REASON)  # or half a secret might be left
