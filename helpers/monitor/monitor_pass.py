@@ -40,7 +40,7 @@ from helpers.monitor.summary import SummaryReport
 from helpers.notifications.outbox import Sending, send_due
 from helpers.recording import server_clock
 from helpers.schedule.frozen import MONITOR_NOTEBOOK, STAGING_DIR, is_current
-from helpers.schedule.passes import PassHealth, pass_health
+from helpers.schedule.passes import pass_health
 from helpers.settings import Settings, get_settings
 from helpers.text import counted
 
@@ -148,7 +148,8 @@ class Monitor:
             next_run_ts=self._next_run(work_is_left=any(work.values())),
             active_batches=work["active_batches"],
             health=health,
-            warnings=self._warnings(health),
+            # That this pass runs proves no other; before the first there is nothing to miss.
+            warnings=health.about_schedules() if health.age is None else health.warnings(),
         )
 
     def _errors(self) -> list[Remark]:
@@ -174,16 +175,6 @@ class Monitor:
     def _interval(self) -> timedelta:
         return timedelta(seconds=self._settings.monitor_interval_seconds)
 
-    def _warnings(self, health: PassHealth) -> list[str]:
-        """Return what is wrong with monitoring itself: that this pass runs proves no other."""
-        warnings = health.warnings() if health.age is not None else []
-        if _is_scheduled() and is_current(Path.cwd() / MONITOR_NOTEBOOK.name) is False:
-            warnings.append(
-                "This scheduled copy of the notebook is not the one of the installed package. "
-                "Refresh it: `python -m helpers.schedule update`."
-            )
-        return warnings
-
 
 def run_pass(*, client: Callable[[], IRPClient] = IRPClient) -> SummaryReport:
     """Run all five sections and return the summary."""
@@ -203,6 +194,9 @@ def _log_start() -> int:
             pid=os.getpid(),
             package_version=package_version(),
             started_by=_started_by(),
+            copy_is_current=is_current(Path.cwd() / MONITOR_NOTEBOOK.name)
+            if _is_scheduled()
+            else None,
         )
     return run_id
 

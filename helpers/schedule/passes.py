@@ -27,6 +27,7 @@ class PassHealth:
     started_last_hour: int
     completed_last_hour: int
     scheduled_of_late: int  # passes of Notebook Jobs in the last ten intervals
+    copy_is_current: bool | None  # of the latest of those: does it run what the package brings?
     last_error_ts: datetime | None  # when that pass began; None: none in a week
     last_error_about: str | None
     last_error_text: str | None
@@ -69,8 +70,18 @@ class PassHealth:
                 f"Monitoring is not on: no pass was completed {since}. See whether the schedule "
                 "is: `python -m helpers.schedule status`."
             )
+        return silence + self.about_schedules()
+
+    def about_schedules(self) -> list[str]:
+        """Return what is wrong with the schedules themselves, a line each, and what to do."""
         where = "`python -m helpers.schedule status` names those of a server."
-        return silence + [f"{warning} {where}" for warning in self.surplus()]
+        warnings = [f"{warning} {where}" for warning in self.surplus()]
+        if self.copy_is_current is False:
+            warnings.append(
+                "The scheduled copy of the notebook is not the one of the installed package. "
+                "Refresh it: `python -m helpers.schedule update`."
+            )
+        return warnings
 
     def surplus(self) -> list[str]:
         """Return the warning of more scheduled passes than one schedule makes, if there are.

@@ -1,7 +1,8 @@
--- name: start(host, pid, package_version, started_by)$
+-- name: start(host, pid, package_version, started_by, copy_is_current)$
 -- A pass has begun.
-INSERT INTO irp_monitor_run (host, pid, package_version, started_by)
-VALUES (:host::text, :pid::int, :package_version::text, :started_by::text)
+INSERT INTO irp_monitor_run (host, pid, package_version, started_by, copy_is_current)
+VALUES (:host::text, :pid::int, :package_version::text, :started_by::text,
+        :copy_is_current::boolean)
 RETURNING id;
 
 -- name: finish(id, batches_found, batches_settled, jobs_polled, polls_failed, status_changes, chains_run, cards_sent, errors)!
@@ -49,6 +50,10 @@ SELECT now() AS now_ts,
        (SELECT count(*) FROM irp_monitor_run
         WHERE started_ts > now() - :of_late::interval
           AND started_by = 'scheduled notebook') AS scheduled_of_late,
+       (SELECT copy_is_current FROM irp_monitor_run
+        WHERE started_ts > now() - :of_late::interval
+          AND started_by = 'scheduled notebook'
+        ORDER BY started_ts DESC LIMIT 1) AS copy_is_current,
        error.started_ts AS last_error_ts,
        error.errors -> 0 ->> 'about' AS last_error_about,
        error.errors -> 0 ->> 'text' AS last_error_text

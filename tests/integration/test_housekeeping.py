@@ -14,7 +14,12 @@ from helpers.settings import get_settings
 def run_id(metastore, workflows) -> int:
     with transaction() as connection:
         return queries("monitor_runs").start(
-            connection, host="h", pid=1, package_version="0", started_by="test"
+            connection,
+            host="h",
+            pid=1,
+            package_version="0",
+            started_by="test",
+            copy_is_current=None,
         )
 
 

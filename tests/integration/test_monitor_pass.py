@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
+from types import ModuleType
 
 import psycopg
 import pytest
@@ -16,7 +18,9 @@ from helpers.monitor import Monitor, run_pass
 from helpers.monitor.reports import Remark
 from helpers.sandbox.misbehaviour import Fault
 from helpers.sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
-from tests.support.notebooks import step_notebook
+from helpers.schedule.frozen import MONITOR_NOTEBOOK, STAGING_DIR
+from helpers.schedule.passes import pass_health
+from tests.support.notebooks import step_notebook, write_notebook
 from tests.support.passes import (
     FAMILIES,
     active_batch,
@@ -516,6 +520,22 @@ def test_a_batch_that_another_pass_holds_is_shown_with_its_holder_and_left_alone
     assert done.summary.batches_processed == 1
 
     assert one_pass().became == {held.batch_id: "COMPLETED"}
+
+
+def test_a_scheduled_pass_of_an_older_copy_is_told_everywhere(
+    metastore, workflows, tmp_path, monkeypatch
+):
+    source = workflows / MONITOR_NOTEBOOK
+    write_notebook(source, "import helpers.monitor")
+    staged = tmp_path / STAGING_DIR / "a run" / source.name
+    write_notebook(staged, "import helpers.monitor  # as it was")
+    monkeypatch.chdir(staged.parent)
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+
+    [warning] = run_pass().warnings
+
+    assert "not the one of the installed package" in warning
+    assert pass_health(interval=timedelta(minutes=1)).warnings() == [warning]
 
 
 def test_a_pass_leaves_no_lock_and_no_open_transaction(cycle, moodys, sql):

@@ -97,6 +97,24 @@ def test_two_schedules_of_the_monitor_are_noticed(sql, each_minute, warns):
     assert any("more than one schedule" in warning for warning in warnings) is warns
 
 
+def test_an_older_copy_is_told_until_the_schedule_runs_a_fresh_one(sql):
+    def scheduled(minutes_ago: float, *, is_current: bool | None) -> None:
+        a_pass(sql, minutes_ago=minutes_ago, started_by="scheduled notebook")
+        sql.execute(
+            "UPDATE irp_monitor_run SET copy_is_current = %s "
+            "WHERE id = (SELECT max(id) FROM irp_monitor_run)",
+            [is_current],
+        )
+
+    scheduled(2, is_current=False)
+    a_pass(sql, minutes_ago=0.2, started_by="notebook")  # by hand, from the package's own
+    [warning] = health().warnings()
+    assert "`python -m helpers.schedule update`" in warning
+
+    scheduled(1, is_current=True)
+    assert health().warnings() == []
+
+
 def test_passes_by_hand_are_no_second_schedule(sql):
     for minute in range(10):
         a_pass(sql, minutes_ago=minute + 0.5, started_by="scheduled notebook")

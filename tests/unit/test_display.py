@@ -132,8 +132,10 @@ MINUTE = timedelta(minutes=1)
 
 def health(count: int, text: str) -> PassHealth:
     if not count:
-        return PassHealth(NOON, None, 0, 0, 0, None, None, None, MINUTE)
-    return PassHealth(NOON, NOON - timedelta(minutes=3), 60, 59, 10, NOON, text, text, MINUTE)
+        return PassHealth(NOON, None, 0, 0, 0, None, None, None, None, MINUTE)
+    return PassHealth(
+        NOON, NOON - timedelta(minutes=3), 60, 59, 10, False, NOON, text, text, MINUTE
+    )
 
 
 def found(count: int, text: str) -> FoundReport:
