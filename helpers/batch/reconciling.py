@@ -105,10 +105,9 @@ def _settle(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliati
 
 
 def _still_active(batch: Batch, decision: Decision) -> Reconciliation:
-    jobs, holder = _jobs_in_doubt(batch, submitted_only=False), None
-    if any(job["moodys_workflow_id"] is None for job in jobs):
-        holder = lock_holders(LockSpace.SUBMIT_BATCH, [batch["batch_id"]]).get(batch["batch_id"])
-    if holder is not None:  # what is not submitted yet will be, in a moment
+    jobs = _jobs_in_doubt(batch, submitted_only=False)
+    submitter = _submitter_of(batch["batch_id"], jobs)
+    if submitter is not None:  # what is not submitted yet will be, in a moment
         jobs = _jobs_in_doubt(batch, submitted_only=True)
     lines = doubts(jobs, batch_type=batch["batch_type"])
     unnamed = jobs[0]["total"] - len(jobs) if jobs else 0
@@ -118,10 +117,17 @@ def _still_active(batch: Batch, decision: Decision) -> Reconciliation:
         batch["batch_id"],
         BatchStatus.ACTIVE,
         BatchStatus.ACTIVE,
-        decision.reason if holder is None else f"{decision.reason} {holder} is submitting it.",
+        f"{decision.reason} {submitter} is submitting it." if submitter else decision.reason,
         needs_attention=decision.needs_attention or bool(jobs),
         attention=tuple(lines),
     )
+
+
+def _submitter_of(batch_id: int, jobs: list[JobInDoubt]) -> str | None:
+    """Return who is submitting the batch; nobody is asked for where all jobs are submitted."""
+    if all(job["moodys_workflow_id"] is not None for job in jobs):
+        return None
+    return lock_holders(LockSpace.SUBMIT_BATCH, [batch_id]).get(batch_id)
 
 
 def _jobs_in_doubt(batch: Batch, *, submitted_only: bool) -> list[JobInDoubt]:

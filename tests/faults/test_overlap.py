@@ -206,6 +206,7 @@ def test_a_notebook_that_runs_long_stops_no_other_pass(world, cycle):
     world.gate.unlink()
     first = world.start()
     wait_until(lambda: world.marks("start"), "the notebook runs")
+    monitor_and_notebook = len(world.processes())
 
     with a_crew(world, monitors=1) as crew:
         for _ in range(2):
@@ -213,6 +214,8 @@ def test_a_notebook_that_runs_long_stops_no_other_pass(world, cycle):
             [shown] = crew.run_passes().values()
             assert faults_checks.batches(world.sql)[batch] == ("COMPLETED", 1)
             assert re.search(rf"step 2: run by \S+:{first.pid}:\S+ since", shown)
+            # a pass beside it adds itself, and leaves nothing
+            assert len(world.processes()) == monitor_and_notebook + 1
         assert world.marks("end") == []
         assert first.poll() is None
         world.gate.touch()
