@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from helpers.batch.reading import get_batch_jobs, read_batch
 from helpers.constants import BatchStatus, CycleStatus, JobStatus
-from helpers.database import AdvisoryLocks, LockSpace, in_transaction, queries, transaction
+from helpers.database import (
+    AdvisoryLocks,
+    LockSpace,
+    in_transaction,
+    lock_holders,
+    queries,
+    transaction,
+)
 from helpers.display import Progress, progress
 from helpers.errors import (
     BatchError,
@@ -100,7 +107,7 @@ def batch_to_submit(batch_id: int) -> Iterator[Batch]:
     _require_no_transaction(batch_id)
     with AdvisoryLocks(owner=process_name()) as locks:
         if not locks.try_acquire(LockSpace.SUBMIT_BATCH, [batch_id]):
-            holder = locks.holders(LockSpace.SUBMIT_BATCH, [batch_id]).get(batch_id, "another run")
+            holder = lock_holders(LockSpace.SUBMIT_BATCH, [batch_id]).get(batch_id, "another run")
             raise BatchError(f"Batch {batch_id} is being submitted by {holder}.", batch_id=batch_id)
         with transaction() as connection:
             queries("batch").activate(connection, batch_id=batch_id)

@@ -73,12 +73,6 @@ class AdvisoryLocks:
         with translated_errors():
             queries("locks").wait_for_lock(self._connection, space=space, key=key)
 
-    def holders(self, space: LockSpace, keys: Collection[int]) -> dict[int, str]:
-        """Return who holds each of the keys; a key that is free by now is left out."""
-        with translated_errors():
-            rows = queries("locks").holders(self._connection, space=space, keys=list(keys))
-            return {row["key"]: row["owner"] for row in rows}
-
     def check(self) -> None:
         """Raise ``DatabaseUnavailableError`` where the connection, with the locks, is gone."""
         with translated_errors():

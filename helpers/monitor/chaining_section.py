@@ -27,11 +27,7 @@ from helpers.monitor.reports import ChainedStep, ChainReport, Remark
 from helpers.notebooks.run import NotebookOutcome
 from helpers.records import NotebookResult
 from helpers.settings import Settings, redact
-from helpers.step_execution import (
-    StepExecution,
-    interrupts_held,
-    patiently,
-)
+from helpers.step_execution import StepExecution, interrupts_held, patiently
 from helpers.workflow_paths import relative_to_workflows
 
 log = logging.getLogger(__name__)
@@ -105,7 +101,7 @@ class _Section:
         with self._failing(claim):
             try:
                 self._start(claim)
-            except NotebookError as exc:  # the hand-over has failed with it
+            except NotebookError as exc:  # it has failed with it, or is another's
                 self._let_go(claim, _chained(claim, error=str(exc)))
         self._cut_off = None
         return True

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 
 from helpers.constants import BatchType
-from helpers.database import AdvisoryLocks, LockSpace
+from helpers.database import AdvisoryLocks, LockSpace, lock_holders
 from helpers.display import progress
 from helpers.errors import MoodysCredentialsError, SettingsError
 from helpers.identity import process_name
@@ -37,7 +37,7 @@ def poll(
         with AdvisoryLocks(owner=process_name()) as locks:
             free = locks.try_acquire(LockSpace.POLL_BATCH, ids)
             taken = [batch_id for batch_id in ids if batch_id not in free]
-            holders = locks.holders(LockSpace.POLL_BATCH, taken) if taken else {}
+            holders = lock_holders(LockSpace.POLL_BATCH, taken) if taken else {}
             report.batch_ids = [batch_id for batch_id in ids if batch_id in free]
             report.held_elsewhere = {i: holders.get(i, "another run") for i in taken}
             _ask(report, settings=settings, client=client)

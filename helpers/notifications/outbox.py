@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypedDict
 
-from helpers.database import AdvisoryLocks, LockSpace, queries, transaction
+from helpers.database import AdvisoryLocks, LockSpace, lock_holders, queries, transaction
 from helpers.errors import NotificationError
 from helpers.identity import process_name
 from helpers.notifications.cards import Json, card_message, digest_message
@@ -94,7 +94,7 @@ def send_due(*, send: Send | None = None) -> Sending:
 def _with_lock(off: _Off | None, send: Send) -> Sending:
     with AdvisoryLocks(owner=process_name()) as locks:
         if not locks.try_acquire(LockSpace.SEND_CARDS, [0]):
-            holder = locks.holders(LockSpace.SEND_CARDS, [0]).get(0, "another run")
+            holder = lock_holders(LockSpace.SEND_CARDS, [0]).get(0, "another run")
             waiting = len(pending())
             return Sending(waiting=waiting, problem=f"Cards are being sent by {holder}.")
         return _set_aside(off) if off else _send_in_order(pending(), send, locks)

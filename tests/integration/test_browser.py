@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ import psycopg
 import pytest
 import requests
 from psycopg.conninfo import make_conninfo
+
+from tests.support.ports import free_port
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -46,9 +47,7 @@ class Lab:
 @pytest.fixture
 def lab(tmp_path) -> Iterator[Lab]:
     """``make lab``, in a folder of this test's own."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     folder = tmp_path / "sandbox"
     command = [
         *(sys.executable, "-m", "helpers.sandbox.lab", f"--folder={folder}", "--no-browser"),

@@ -15,6 +15,7 @@ from helpers.database import (
     close_pools,
     connect,
     in_transaction,
+    lock_holders,
     queries,
     transaction,
 )
@@ -347,7 +348,7 @@ def test_a_lock_is_held_by_one_and_its_holder_is_named(metastore):
     with AdvisoryLocks(owner="monitor a pid 1") as first, AdvisoryLocks(owner="b") as second:
         assert first.try_acquire(LockSpace.POLL_BATCH, [1, 2]) == {1, 2}
         assert second.try_acquire(LockSpace.POLL_BATCH, [2, 3]) == {3}
-        assert second.holders(LockSpace.POLL_BATCH, [1, 2, 3, 4]) == {
+        assert lock_holders(LockSpace.POLL_BATCH, [1, 2, 3, 4]) == {
             1: "monitor a pid 1",
             2: "monitor a pid 1",
             3: "b",
@@ -388,4 +389,4 @@ def test_locks_are_freed_when_their_holders_connection_dies(metastore, sql):
 def test_asking_for_no_lock_takes_none(metastore):
     with AdvisoryLocks(owner="a") as locks:
         assert locks.try_acquire(LockSpace.POLL_BATCH, []) == set()
-        assert locks.holders(LockSpace.POLL_BATCH, []) == {}
+        assert lock_holders(LockSpace.POLL_BATCH, []) == {}

@@ -21,6 +21,7 @@ from helpers.schedule.housekeeping import Pruned, prune_finished_runs
 from helpers.settings import PROJECT_DIR, get_settings
 from tests.support.jupyter import JupyterServer, jupyter_folders, jupyter_server
 from tests.support.notebooks import write_notebook
+from tests.support.ports import free_port
 from tests.support.scheduler import run_ids
 
 NOTEBOOK = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
@@ -235,9 +236,3 @@ def test_pruning_at_a_server_that_hangs_ends_in_time(root, home):
         assert time.monotonic() - started < 10  # its usual patience is twice that
     assert pruned.runs == 0
     assert "does not answer" in str(pruned.problem)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

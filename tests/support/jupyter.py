@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 
 import psutil
 import requests
+
+from tests.support.ports import free_port
 
 # No setting of the machine reaches a run; a test passes what a run needs.
 _SETTINGS = ("RISK_MODELER_", "TEAMS_", "MONITOR_", "IRP_", "PG", "DATABASE_URL", "JUPYTER")
@@ -93,7 +94,7 @@ def jupyter_server(
     ``user/ana/``, is what the server puts before all paths.
     """
     token = secrets.token_hex(24) if token is None else token
-    port = _free_port()
+    port = free_port()
     for folder in ("data", "runtime", "config"):
         (home / folder).mkdir(parents=True, exist_ok=True)
     if not token:
@@ -141,12 +142,6 @@ def _start(
         )
     log_path.rename(home / f"server-{process.pid}.log")
     return process
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _await_answer(server: JupyterServer) -> None:
