@@ -23,10 +23,10 @@ help:
 	@touch $@
 
 lab: .venv/.installed-lab,sandbox
-	$(BIN)/python -m helpers.sandbox.lab
+	$(BIN)/python -m sandbox.lab
 
 demo: .venv/.installed-sandbox
-	$(BIN)/python -m helpers.sandbox.demo
+	$(BIN)/python -m sandbox.demo
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

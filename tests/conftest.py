@@ -14,15 +14,15 @@ from hypothesis import HealthCheck, settings
 
 from helpers.database import close_pools
 from helpers.database.migrations import migrate
-from helpers.sandbox.moodys import MoodysStandIn
-from helpers.sandbox.postgres import (
+from helpers.settings import get_settings
+from sandbox.moodys import MoodysStandIn
+from sandbox.postgres import (
     database_url,
     drop_database,
     embedded_postgres,
     recreate_database,
 )
-from helpers.sandbox.teams import TeamsStandIn
-from helpers.settings import get_settings
+from sandbox.teams import TeamsStandIn
 
 # A machine that is busy for a moment is no failure of what is tested.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])

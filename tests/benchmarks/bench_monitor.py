@@ -13,8 +13,8 @@ from helpers.chaining.runs import claim
 from helpers.constants import BatchStatus, BatchType
 from helpers.notebooks.run import NotebookRun
 from helpers.recording import RECORD_CHUNK
-from helpers.sandbox.server import bound_socket
 from helpers.settings import PROJECT_DIR
+from sandbox.server import bound_socket
 from tests.benchmarks.adoption import measured_adoption
 from tests.benchmarks.conftest import LATENCY_SECONDS
 from tests.benchmarks.growth import bytes_per_poll

@@ -11,10 +11,10 @@ import pytest
 
 from helpers.constants import BatchType
 from helpers.database import close_pools
-from helpers.sandbox.moodys_access import Access
-from helpers.sandbox.postgres import embedded_postgres, recreate_database
-from helpers.sandbox.server import ServerProcess, start_process
 from helpers.settings import get_settings
+from sandbox.moodys_access import Access
+from sandbox.postgres import embedded_postgres, recreate_database
+from sandbox.server import ServerProcess, start_process
 from tests.benchmarks.baseline import seconds_per_job
 from tests.benchmarks.report import Results, machine_facts
 from tests.benchmarks.world import add_active_jobs
@@ -51,7 +51,7 @@ def server_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def moodys_process() -> Iterator[ServerProcess]:
-    with start_process("helpers.sandbox.moodys") as server:
+    with start_process("sandbox.moodys") as server:
         yield server
 
 

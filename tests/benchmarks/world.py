@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 
 from helpers.constants import BatchStatus, BatchType, JobStatus
-from helpers.sandbox.moodys_jobs import Family
-from helpers.sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
-from helpers.sandbox.server import ServerProcess
+from sandbox.moodys_jobs import Family
+from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
+from sandbox.server import ServerProcess
 
 HERE = Path(__file__).parent
 _LONGEST_SECONDS = 300

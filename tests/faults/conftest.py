@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.sandbox.moodys import MoodysStandIn
-from helpers.sandbox.teams import TeamsStandIn
+from sandbox.moodys import MoodysStandIn
+from sandbox.teams import TeamsStandIn
 from tests.support.faults_world import Meeting, World
 
 

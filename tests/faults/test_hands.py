@@ -14,8 +14,8 @@ import pytest
 
 from helpers.constants import BatchType, JobStatus
 from helpers.monitor import run_pass
-from helpers.sandbox.seeding import add_cycle, add_step
 from helpers.settings import get_settings
+from sandbox.seeding import add_cycle, add_step
 from tests.support import faults_checks, faults_points
 from tests.support.faults_world import DEADLINE_SECONDS, WORK, wait_until
 from tests.support.notebooks import step_notebook

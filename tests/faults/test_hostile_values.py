@@ -27,10 +27,10 @@ from helpers.job import fail_job, track_job_status
 from helpers.monitor import run_pass
 from helpers.notebook_executor import execute_next_step, execute_notebook
 from helpers.notifications.teams import send
-from helpers.sandbox.misbehaviour import Fault
-from helpers.sandbox.moodys_world import RefusedError
-from helpers.sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from helpers.settings import get_settings
+from sandbox.misbehaviour import Fault
+from sandbox.moodys_world import RefusedError
+from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from tests.support.notebooks import step_notebook, write_notebook
 from tests.support.passes import Pass, active_batch, configure, one_pass, rows, running
 
@@ -230,7 +230,7 @@ def test_an_error_answer_that_repeats_the_secrets_lets_none_out(planted, monkeyp
 
     with monkeypatch.context() as impolite, IRPClient() as client:
         repeat = lambda _: type("Status", (), {"phrase": planted.all_at_once})  # noqa: E731
-        impolite.setattr("helpers.sandbox.odd_answers.HTTPStatus", repeat)
+        impolite.setattr("sandbox.odd_answers.HTTPStatus", repeat)
         planted.note_pass(one_pass())
         planted.note("submission", submit_batch(sent.batch_id, client))
         with pytest.raises(BatchMonitoringError) as caught:

@@ -16,8 +16,8 @@ import requests
 
 from helpers.constants import BatchType, JobStatus
 from helpers.irp_integration import IRPClient
-from helpers.sandbox.misbehaviour import Fault, Kind
-from helpers.sandbox.seeding import PreparedJob, add_cycle
+from sandbox.misbehaviour import Fault, Kind
+from sandbox.seeding import PreparedJob, add_cycle
 from tests.support.passes import FAMILIES, Pass, active_batch, configure, one_pass, rows
 
 BUDGET_SECONDS = 2.0

@@ -16,7 +16,7 @@ import pytest
 from helpers.batch import reconcile
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import close_pools
-from helpers.sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
+from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from tests.support import faults_checks
 from tests.support.faults_points import END, GO
 from tests.support.faults_world import DEADLINE_SECONDS, WORK, wait_until

@@ -21,9 +21,9 @@ from helpers.database.migrations import migrate
 from helpers.database.schema import migration_ids
 from helpers.errors import DatabaseUnavailableError, SchemaOutdatedError
 from helpers.monitor import run_pass
-from helpers.sandbox.postgres import drop_database, recreate_database
-from helpers.sandbox.seeding import add_cycle
 from helpers.settings import get_settings
+from sandbox.postgres import drop_database, recreate_database
+from sandbox.seeding import add_cycle
 from tests.support import faults_checks
 from tests.support.faults_points import install
 from tests.support.notebooks import step_notebook

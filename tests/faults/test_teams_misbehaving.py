@@ -9,9 +9,9 @@ import pytest
 
 from helpers.constants import BatchType, JobStatus
 from helpers.notifications.cards import MAX_MESSAGE_BYTES
-from helpers.sandbox.misbehaviour import Fault
-from helpers.sandbox.seeding import PreparedJob, add_cycle
-from helpers.sandbox.teams import MOST_BYTES
+from sandbox.misbehaviour import Fault
+from sandbox.seeding import PreparedJob, add_cycle
+from sandbox.teams import MOST_BYTES
 from tests.support import faults_checks
 from tests.support.passes import Pass, active_batch, one_pass, rows
 

@@ -19,8 +19,8 @@ from helpers.database import AdvisoryLocks, LockSpace
 from helpers.errors import BatchError, BatchMonitoringError
 from helpers.notifications import events
 from helpers.records import ActiveBatch, Batch, Job, JobConfiguration
-from helpers.sandbox.seeding import PreparedJob, add_batch, add_configurations, add_cycle, add_jobs
-from helpers.sandbox.seeding import add_step as seed_step
+from sandbox.seeding import PreparedJob, add_batch, add_configurations, add_cycle, add_jobs
+from sandbox.seeding import add_step as seed_step
 from tests.support.analysis import CYCLE, analysis_batch, job
 from tests.support.waiting import wait_until
 

@@ -50,7 +50,7 @@ def lab(tmp_path) -> Iterator[Lab]:
     port = free_port()
     folder = tmp_path / "sandbox"
     command = [
-        *(sys.executable, "-m", "helpers.sandbox.lab", f"--folder={folder}", "--no-browser"),
+        *(sys.executable, "-m", "sandbox.lab", f"--folder={folder}", "--no-browser"),
         *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
     ]
     with (tmp_path / "lab.log").open("wb") as log:

@@ -10,9 +10,10 @@ from helpers.constants import BatchStatus
 from helpers.database import queries, transaction
 from helpers.errors import DatabaseUnavailableError
 from helpers.identity import owner_id
-from helpers.sandbox.seeding import SeededBatch, add_batch, add_step
 from helpers.step_execution import StepExecution
 from helpers.workflow_paths import workflows_dir
+from sandbox.seeding import SeededBatch, add_batch, add_step
+from sandbox.statements import statements
 from tests.support.analysis import analysis_batch, job
 from tests.support.waiting import wait_until
 
@@ -422,7 +423,7 @@ def test_two_runs_of_a_step_that_start_together_take_two_numbers(metastore):
 
 def analysis_cycle() -> int:
     with transaction() as connection:
-        cycle: int = queries("sandbox").cycle(connection, name="Q1", status="ACTIVE")
+        cycle: int = statements().cycle(connection, name="Q1", status="ACTIVE")
     return cycle
 
 

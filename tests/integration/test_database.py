@@ -22,6 +22,7 @@ from helpers.database import (
 from helpers.database.named import sql_dir
 from helpers.errors import DatabaseError, DatabaseUnavailableError, SettingsError
 from helpers.settings import get_settings
+from sandbox.statements import statements
 from tests.support.own_postgres import own_postgres
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
@@ -88,7 +89,7 @@ def test_every_named_query_says_what_it_is_for(owner):
 def add_cycles(*names: str) -> None:
     with transaction() as connection:
         for name in names:
-            queries("sandbox").cycle(connection, name=name, status="ACTIVE")
+            statements().cycle(connection, name=name, status="ACTIVE")
 
 
 def test_nested_calls_join_the_transaction_and_all_of_it_is_rolled_back(metastore, sql):

@@ -11,10 +11,10 @@ import pytest
 from helpers.batch import read_batch
 from helpers.constants import BatchType
 from helpers.notebook_executor import execute_next_step
-from helpers.sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from helpers.settings import PROJECT_DIR
 from helpers.stage import open_step
 from helpers.step_execution import NOTEBOOK_PATH_VARIABLE
+from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from tests.support.notebooks import step_notebook
 from tests.support.passes import one_pass, rows
 

@@ -6,8 +6,8 @@ from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import queries, transaction
 from helpers.monitor import housekeeping
 from helpers.monitor.housekeeping import tidy_up
-from helpers.sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from helpers.settings import get_settings
+from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 
 
 @pytest.fixture

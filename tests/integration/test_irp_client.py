@@ -10,8 +10,8 @@ from helpers.constants import API_CALLS
 from helpers.errors import MoodysCredentialsError, MoodysError, SettingsError
 from helpers.irp_integration import IRPClient, client, transport
 from helpers.irp_integration.answers import MAX_BODY_BYTES
-from helpers.sandbox.misbehaviour import Fault
 from helpers.settings import get_settings
+from sandbox.misbehaviour import Fault
 from tests.support.waiting import wait_until
 
 CALLS = sorted(set(API_CALLS.values()))

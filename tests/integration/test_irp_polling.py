@@ -7,7 +7,7 @@ from helpers.irp_integration import IRPClient, polling, transport
 from helpers.irp_integration.endpoints import GEOHAZ, IMPORT, MODEL, RISK_DATA
 from helpers.irp_integration.polling import Poller
 from helpers.irp_integration.questions import Answer, Question
-from helpers.sandbox.misbehaviour import Fault
+from sandbox.misbehaviour import Fault
 from tests.support.passes import wait_until
 
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)

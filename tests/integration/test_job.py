@@ -6,9 +6,9 @@ from helpers.errors import JobError
 from helpers.irp_integration import IRPClient, transport
 from helpers.job import complete_job, fail_job, get_job_config, read_job, track_job_status
 from helpers.records import JobConfiguration, JobDetails
-from helpers.sandbox.misbehaviour import Fault
-from helpers.sandbox.seeding import PreparedJob
 from helpers.settings import get_settings
+from sandbox.misbehaviour import Fault
+from sandbox.seeding import PreparedJob
 from tests.support.analysis import analysis_batch, job
 
 NO_IDS = [999, 2**31 - 1, 0, -1, 2**31, True, None, "1", 1.0]

@@ -17,7 +17,7 @@ from helpers.batch import (
     read_batch,
     reconcile,
 )
-from helpers.database import AdvisoryLocks, LockSpace, migrations, queries, transaction
+from helpers.database import AdvisoryLocks, LockSpace, migrations, transaction
 from helpers.database.migrations import migrate
 from helpers.database.schema import migration_ids, missing_migrations, require_migrated
 from helpers.errors import DatabaseError, SchemaOutdatedError
@@ -25,6 +25,7 @@ from helpers.job import get_job_config, read_job
 from helpers.recording import jobs_to_poll
 from helpers.settings import PROJECT_DIR
 from helpers.step_chain import get_next_step_info, should_execute_next_step
+from sandbox.statements import statements
 from tests.support.waiting import wait_until
 
 ADOPTED = (Path(__file__).parent.parent / "support" / "adopted.sql").read_text()
@@ -503,15 +504,13 @@ def test_old_days_are_dropped_and_what_is_kept_stays(metastore, sql, one_job):
 @pytest.fixture
 def one_job(metastore) -> int:
     with transaction() as connection:
-        cycle = queries("sandbox").cycle(connection, name="Q1", status="ACTIVE")
-        stage = queries("sandbox").stage(connection, cycle_id=cycle, num=4, name="Analysis")
-        step = queries("sandbox").step(
+        cycle = statements().cycle(connection, name="Q1", status="ACTIVE")
+        stage = statements().stage(connection, cycle_id=cycle, num=4, name="Analysis")
+        step = statements().step(
             connection, stage_id=stage, num=1, name="A", notebook_path=None, requires_batch=True
         )
-        batch = queries("sandbox").batch(
-            connection, step_id=step, batch_type="Analysis", status="ACTIVE"
-        )
-        [job] = queries("sandbox").jobs(
+        batch = statements().batch(connection, step_id=step, batch_type="Analysis", status="ACTIVE")
+        [job] = statements().jobs(
             connection,
             batch_id=batch,
             configuration_ids=[None],

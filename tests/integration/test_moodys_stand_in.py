@@ -23,12 +23,12 @@ from helpers.constants import API_CALLS, BatchType
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.answers import failure_reason
 from helpers.irp_integration.endpoints import ids_filter
-from helpers.sandbox.misbehaviour import Fault, Kind
-from helpers.sandbox.moodys import MoodysStandIn
-from helpers.sandbox.moodys_bodies import RESOURCE_GROUP_ID
-from helpers.sandbox.moodys_jobs import Family, Script
-from helpers.sandbox.moodys_reads import JOB_PATHS
-from helpers.sandbox.server import control, start_process
+from sandbox.misbehaviour import Fault, Kind
+from sandbox.moodys import MoodysStandIn
+from sandbox.moodys_bodies import RESOURCE_GROUP_ID
+from sandbox.moodys_jobs import Family, Script
+from sandbox.moodys_reads import JOB_PATHS
+from sandbox.server import control, start_process
 
 START = datetime(2026, 3, 2, 14, 5, 38, 251_900, tzinfo=UTC)
 PATIENCE = 10.0
@@ -755,7 +755,7 @@ def test_a_stand_in_that_does_not_run_has_no_url():
 
 
 def test_a_process_serves_and_ends_when_told(job_id):
-    with start_process("helpers.sandbox.moodys", "--latency", "0.01") as server:
+    with start_process("sandbox.moodys", "--latency", "0.01") as server:
         (own,) = server.control("POST", "jobs", {"family": "model", "status": "RUNNING"})["jobIds"]
         assert server.control("GET", "jobs")[0]["jobId"] == own
         assert server.control("GET", "misbehaviours")[0]["fault"] == "latency"
@@ -769,13 +769,13 @@ def test_a_process_that_cannot_start_is_an_error():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(RuntimeError, match="did not start"):
-            start_process("helpers.sandbox.moodys", "--port", str(taken.getsockname()[1]))
+            start_process("sandbox.moodys", "--port", str(taken.getsockname()[1]))
 
 
 def test_a_process_ends_when_its_parent_is_killed():
     program = (
-        "import time\nfrom helpers.sandbox.server import start_process\n"
-        "server = start_process('helpers.sandbox.moodys')\n"
+        "import time\nfrom sandbox.server import start_process\n"
+        "server = start_process('sandbox.moodys')\n"
         "print(server.pid, flush=True)\ntime.sleep(600)\n"
     )
     command = [sys.executable, "-c", program]

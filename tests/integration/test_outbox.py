@@ -14,10 +14,10 @@ from helpers.database import AdvisoryLocks, LockSpace, transaction
 from helpers.errors import DatabaseError, DatabaseUnavailableError, NotificationError
 from helpers.notifications.cards import MAX_MESSAGE_BYTES, size_of
 from helpers.notifications.outbox import pending, send_due
-from helpers.sandbox.misbehaviour import Fault
-from helpers.sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
-from helpers.sandbox.teams import TeamsStandIn
 from helpers.settings import get_settings
+from sandbox.misbehaviour import Fault
+from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
+from sandbox.teams import TeamsStandIn
 
 DAY = timedelta(days=1)
 

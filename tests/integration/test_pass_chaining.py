@@ -18,9 +18,9 @@ from helpers.errors import DatabaseUnavailableError
 from helpers.monitor import Monitor, run_pass
 from helpers.notebook_executor import execute_next_step
 from helpers.notebooks.run import NotebookOutcome
-from helpers.sandbox.seeding import add_batch, add_cycle, add_step
 from helpers.settings import get_settings
 from helpers.step_execution import StepExecution
+from sandbox.seeding import add_batch, add_cycle, add_step
 from tests.support.notebooks import step_notebook, write_notebook
 from tests.support.passes import active_batch, configure, finished_batch, one_pass, rows, wait_until
 

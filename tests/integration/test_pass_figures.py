@@ -16,9 +16,9 @@ from helpers.constants import BatchType, JobStatus
 from helpers.monitor import run_pass
 from helpers.monitor.summary import SummaryReport
 from helpers.recording import RECORD_CHUNK
-from helpers.sandbox.moodys_bodies import RESOURCE_GROUP_ID
-from helpers.sandbox.seeding import PreparedJob, add_cycle
-from helpers.sandbox.server import ServerProcess, start_process
+from sandbox.moodys_bodies import RESOURCE_GROUP_ID
+from sandbox.seeding import PreparedJob, add_cycle
+from sandbox.server import ServerProcess, start_process
 from tests.support.passes import active_batch, configure, rows
 
 WORKERS = 32
@@ -41,7 +41,7 @@ HEAVY = {
 @pytest.fixture(scope="module")
 def slow_moodys() -> Iterator[ServerProcess]:
     """A Moody's in a process of its own that takes 100 ms for each answer."""
-    with start_process("helpers.sandbox.moodys", "--latency", "0.1") as server:
+    with start_process("sandbox.moodys", "--latency", "0.1") as server:
         yield server
 
 

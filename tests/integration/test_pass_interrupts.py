@@ -19,8 +19,8 @@ from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchType
 from helpers.monitor import Monitor
 from helpers.notebook_executor import execute_next_step
-from helpers.sandbox.misbehaviour import Fault
-from helpers.sandbox.seeding import add_cycle
+from sandbox.misbehaviour import Fault
+from sandbox.seeding import add_cycle
 from tests.support.notebooks import step_notebook
 from tests.support.passes import active_batch, finished_batch, one_pass, rows, running, wait_until
 

@@ -22,7 +22,7 @@ from helpers.chaining.runs import CLAIM_EXPIRES
 from helpers.constants import JOB_MOVES, JobStatus
 from helpers.database import queries
 from helpers.irp_integration.answers import NOT_OF_THE_JOB
-from helpers.sandbox.postgres import database_url, drop_database, recreate_database
+from sandbox.postgres import database_url, drop_database, recreate_database
 
 LOG_ROWS = 200_000  # and a tenth as many jobs, in 400 batches
 LONG_PAST = (Path(__file__).parent.parent / "support" / "long_past.sql").read_text()

@@ -11,7 +11,7 @@ from helpers.irp_integration.endpoints import MODEL
 from helpers.irp_integration.questions import Answer, Question
 from helpers.job import read_job
 from helpers.recording import jobs_to_poll, record, record_all, server_clock
-from helpers.sandbox.seeding import PreparedJob, SeededBatch
+from sandbox.seeding import PreparedJob, SeededBatch
 from tests.support.analysis import analysis_batch, job
 
 START = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)

@@ -1,6 +1,6 @@
 from helpers.batch import get_active_batches, get_batch_jobs
 from helpers.constants import BatchStatus, BatchType, JobStatus
-from helpers.sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
+from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 
 
 def test_a_seeded_batch_is_found_as_active(metastore):

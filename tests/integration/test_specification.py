@@ -15,9 +15,9 @@ import pytest
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.errors import JobError
 from helpers.irp_integration import IRPClient
-from helpers.sandbox.moodys import MoodysStandIn
-from helpers.sandbox.seeding import PreparedJob, SeededBatch, add_batch, add_cycle, add_step
 from helpers.settings import PROJECT_DIR, get_settings
+from sandbox.moodys import MoodysStandIn
+from sandbox.seeding import PreparedJob, SeededBatch, add_batch, add_cycle, add_step
 from tests.support.notebooks import step_notebook
 
 CYCLE = "Analysis-2025-Q1"

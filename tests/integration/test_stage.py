@@ -10,12 +10,12 @@ import pytest
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.errors import BatchError, NotebookError
 from helpers.monitor import run_pass
-from helpers.sandbox.misbehaviour import Fault
-from helpers.sandbox.moodys_jobs import Script
-from helpers.sandbox.seeding import PreparedJob, add_batch, add_configurations, add_cycle, add_jobs
-from helpers.sandbox.seeding import add_step as seed_step
 from helpers.stage import StepNotebook, open_step
 from helpers.step_execution import NOTEBOOK_PATH_VARIABLE
+from sandbox.misbehaviour import Fault
+from sandbox.moodys_jobs import Script
+from sandbox.seeding import PreparedJob, add_batch, add_configurations, add_cycle, add_jobs
+from sandbox.seeding import add_step as seed_step
 from tests.support.notebooks import step_notebook
 from tests.support.passes import configure, jobs_of, rows
 

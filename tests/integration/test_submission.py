@@ -11,8 +11,8 @@ from helpers.errors import BatchError, JobError
 from helpers.irp_integration import IRPClient, transport
 from helpers.job import read_job, submit_job, track_job_status
 from helpers.records import BatchSubmission
-from helpers.sandbox.misbehaviour import Fault
-from helpers.sandbox.seeding import PreparedJob, add_jobs
+from sandbox.misbehaviour import Fault
+from sandbox.seeding import PreparedJob, add_jobs
 from tests.support.analysis import analysis_batch, job
 
 MODEL_PATH = "/platform/model/v1/jobs"

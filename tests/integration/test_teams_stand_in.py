@@ -12,9 +12,9 @@ import pymsteams
 import pytest
 import requests
 
-from helpers.sandbox.misbehaviour import Fault
-from helpers.sandbox.server import control, start_process
-from helpers.sandbox.teams import MOST_BYTES, TeamsStandIn
+from sandbox.misbehaviour import Fault
+from sandbox.server import control, start_process
+from sandbox.teams import MOST_BYTES, TeamsStandIn
 
 PATIENCE = 10.0
 
@@ -165,7 +165,7 @@ def accepts(teams: TeamsStandIn) -> bool:
 
 
 def test_it_can_be_told_and_asked_from_outside_and_ends_when_told():
-    with start_process("helpers.sandbox.teams") as server:
+    with start_process("sandbox.teams") as server:
         url = server.control("GET", "webhook")["url"]
         assert url.startswith(server.url)
         assert post(url).status_code == 202

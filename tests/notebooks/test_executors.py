@@ -16,7 +16,7 @@ import pytest
 
 from helpers.notebook_executor import execute_next_step
 from helpers.notebooks.executor import ExecutorRun, Lease, LeasedRun
-from helpers.sandbox.seeding import add_cycle, add_step
+from sandbox.seeding import add_cycle, add_step
 from tests.support.notebooks import step_notebook, write_notebook
 
 CYCLE = "Analysis-2025-Q1"

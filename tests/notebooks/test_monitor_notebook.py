@@ -13,9 +13,9 @@ import pytest
 
 from helpers.constants import BatchType, JobStatus
 from helpers.notebooks.run import NotebookOutcome, NotebookRun
-from helpers.sandbox.misbehaviour import Fault
-from helpers.sandbox.seeding import PreparedJob, add_cycle
 from helpers.settings import PROJECT_DIR
+from sandbox.misbehaviour import Fault
+from sandbox.seeding import PreparedJob, add_cycle
 from tests.support.notebooks import step_notebook, texts_of
 from tests.support.passes import active_batch, finished_batch, rows, running
 

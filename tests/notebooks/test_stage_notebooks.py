@@ -21,12 +21,12 @@ from helpers.database import close_pools
 from helpers.monitor import Monitor
 from helpers.notebook_executor import execute_next_step
 from helpers.records import NotebookResult
-from helpers.sandbox.demo_cycle import CYCLE_NAME, FAILING_ANALYSES, prepare_cycle
-from helpers.sandbox.moodys import MoodysStandIn
-from helpers.sandbox.moodys_jobs import Script
-from helpers.sandbox.postgres import drop_database, recreate_database
-from helpers.sandbox.seeding import PreparedJob, add_batch, add_step
 from helpers.settings import PROJECT_DIR, get_settings
+from sandbox.demo_cycle import CYCLE_NAME, FAILING_ANALYSES, prepare_cycle
+from sandbox.moodys import MoodysStandIn
+from sandbox.moodys_jobs import Script
+from sandbox.postgres import drop_database, recreate_database
+from sandbox.seeding import PreparedJob, add_batch, add_step
 from tests.support.notebooks import texts_of
 
 TEMPLATE = PROJECT_DIR / "workflows" / "_Template" / "notebooks"

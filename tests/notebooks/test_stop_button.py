@@ -9,7 +9,7 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import start_new_kernel
 
 from helpers.constants import BatchType
-from helpers.sandbox.seeding import add_cycle
+from sandbox.seeding import add_cycle
 from tests.support.notebooks import step_notebook
 from tests.support.passes import finished_batch, rows, wait_until
 

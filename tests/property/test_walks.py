@@ -37,8 +37,10 @@ from helpers.database import close_pools, transaction
 from helpers.irp_integration.endpoints import family_of
 from helpers.irp_integration.questions import Answer, Question
 from helpers.recording import jobs_to_poll
-from helpers.sandbox.postgres import drop_database, recreate_database
-from helpers.sandbox.seeding import (
+from helpers.settings import get_settings
+from helpers.step_chain import should_execute_next_step
+from sandbox.postgres import drop_database, recreate_database
+from sandbox.seeding import (
     PreparedJob,
     add_batch,
     add_configurations,
@@ -46,8 +48,6 @@ from helpers.sandbox.seeding import (
     add_jobs,
     add_step,
 )
-from helpers.settings import get_settings
-from helpers.step_chain import should_execute_next_step
 
 # --- What the documents say, once more.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
-from helpers.sandbox.seeding import PreparedJob, SeededBatch, add_batch, add_cycle, add_step
+from sandbox.seeding import PreparedJob, SeededBatch, add_batch, add_cycle, add_step
 
 CYCLE = "Analysis-2025-Q1"
 

@@ -20,9 +20,9 @@ import psutil
 import psycopg
 
 from helpers.constants import BatchStatus, BatchType, JobStatus
-from helpers.sandbox.moodys import MoodysStandIn
-from helpers.sandbox.seeding import PreparedJob, add_batch, add_step
-from helpers.sandbox.teams import TeamsStandIn
+from sandbox.moodys import MoodysStandIn
+from sandbox.seeding import PreparedJob, add_batch, add_step
+from sandbox.teams import TeamsStandIn
 
 SUPPORT = Path(__file__).parent
 DEADLINE_SECONDS = 120.0  # no wait of a healthy run comes near it, on a busy machine either

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from psycopg.conninfo import conninfo_to_dict
 
-from helpers.sandbox.postgres import embedded_postgres
+from sandbox.postgres import embedded_postgres
 
 PATIENCE_SECONDS = "120"
 

@@ -20,9 +20,9 @@ from helpers.monitor.reports import (
     ReconReport,
 )
 from helpers.monitor.summary import SummaryReport
-from helpers.sandbox.moodys import MoodysStandIn
-from helpers.sandbox.seeding import PreparedJob, SeededBatch, add_batch, add_step
 from helpers.settings import get_settings
+from sandbox.moodys import MoodysStandIn
+from sandbox.seeding import PreparedJob, SeededBatch, add_batch, add_step
 
 DEADLINE_SECONDS = 60.0
 PLACES = {rule.batch_type: (rule.stage_num, rule.step_num) for rule in CHAIN_RULES}

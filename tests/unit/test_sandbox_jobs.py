@@ -9,10 +9,10 @@ import pytest
 
 from helpers.constants import JobStatus
 from helpers.irp_integration.answers import failure_reason
-from helpers.sandbox.moodys_bodies import full_body, legacy_body, row
-from helpers.sandbox.moodys_catalogue import parse_filter
-from helpers.sandbox.moodys_jobs import DEFAULT_REASON, Family, JobBook, Script, ScriptRule
-from helpers.sandbox.moodys_submissions import missing_keys
+from sandbox.moodys_bodies import full_body, legacy_body, row
+from sandbox.moodys_catalogue import parse_filter
+from sandbox.moodys_jobs import DEFAULT_REASON, Family, JobBook, Script, ScriptRule
+from sandbox.moodys_submissions import missing_keys
 
 START = datetime(2026, 3, 2, 14, 5, 38, 251_900, tzinfo=UTC)
 SLOW = Script(steps=(("QUEUED", 10), ("PENDING", 10), ("RUNNING", 100)))

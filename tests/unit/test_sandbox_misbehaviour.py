@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.sandbox.misbehaviour import Call, Fault, Misbehaviour, Misbehaviours, edited
+from sandbox.misbehaviour import Call, Fault, Misbehaviour, Misbehaviours, edited
 
 CALL = Call("model", "by-id", frozenset({"1"}))
 

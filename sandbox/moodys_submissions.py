@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from helpers.sandbox.moodys_catalogue import Catalogue
-from helpers.sandbox.moodys_jobs import Family
+from sandbox.moodys_catalogue import Catalogue
+from sandbox.moodys_jobs import Family
 
 Body: TypeAlias = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""``python -m helpers.sandbox.lab``: JupyterLab with the scheduler, on the sandbox.
+"""``python -m sandbox.lab``: JupyterLab with the scheduler, on the sandbox.
 
 The demo's cycle is prepared, and its first steps wait for somebody to run them. The server's
 root holds ``workspace/workflows``, so that the paths of the documentation are the ones that
@@ -17,8 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
-from helpers.sandbox.demo_cycle import CYCLE_NAME, prepare_cycle
-from helpers.sandbox.world import SOURCES, open_sandbox, sandbox_parser
+from sandbox.demo_cycle import CYCLE_NAME, prepare_cycle
+from sandbox.world import SOURCES, open_sandbox, sandbox_parser
 
 _STOP_SECONDS = 20.0
 _NOTIFICATIONS = Path("@jupyterlab", "apputils-extension", "notification.jupyterlab-settings")
@@ -26,7 +26,7 @@ _NOTIFICATIONS = Path("@jupyterlab", "apputils-extension", "notification.jupyter
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; arguments that are not known here go to ``jupyter lab``."""
-    parser = sandbox_parser("helpers.sandbox.lab", __doc__)
+    parser = sandbox_parser("sandbox.lab", __doc__)
     known, for_jupyter = parser.parse_known_args(arguments)
     if find_spec("jupyter_scheduler") is None or find_spec("jupyterlab") is None:
         print("JupyterLab is not installed: python -m pip install '.[lab,sandbox]'")

@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from helpers.sandbox.misbehaviour import Kind, Misbehaviour
-from helpers.sandbox.moodys_catalogue import SERVERS, reference_data
-from helpers.sandbox.moodys_gateway import Gateway, Handler, filter_terms
-from helpers.sandbox.moodys_submissions import RISK_DATA
-from helpers.sandbox.moodys_world import World, json_object
-from helpers.sandbox.odd_answers import JsonResponse
+from sandbox.misbehaviour import Kind, Misbehaviour
+from sandbox.moodys_catalogue import SERVERS, reference_data
+from sandbox.moodys_gateway import Gateway, Handler, filter_terms
+from sandbox.moodys_submissions import RISK_DATA
+from sandbox.moodys_world import World, json_object
+from sandbox.odd_answers import JsonResponse
 
 BUCKET = "moodys-sandbox-uploads"
 _FOLDER_ID = 39_073

@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from helpers.sandbox.misbehaviour import Fault, Kind, Misbehaviour
-from helpers.sandbox.moodys_bodies import full_body, legacy_body, row
-from helpers.sandbox.moodys_catalogue import Row, Term
-from helpers.sandbox.moodys_gateway import Gateway, Handler, filter_terms
-from helpers.sandbox.moodys_jobs import Family
-from helpers.sandbox.moodys_world import RefusedError, World
-from helpers.sandbox.odd_answers import JsonResponse
+from sandbox.misbehaviour import Fault, Kind, Misbehaviour
+from sandbox.moodys_bodies import full_body, legacy_body, row
+from sandbox.moodys_catalogue import Row, Term
+from sandbox.moodys_gateway import Gateway, Handler, filter_terms
+from sandbox.moodys_jobs import Family
+from sandbox.moodys_world import RefusedError, World
+from sandbox.odd_answers import JsonResponse
 
 JOB_PATHS = {
     Family.RISK_DATA: "/platform/riskdata/v1/jobs",

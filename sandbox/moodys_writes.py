@@ -6,13 +6,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from helpers.sandbox.misbehaviour import Kind, Misbehaviour
-from helpers.sandbox.moodys_access import header
-from helpers.sandbox.moodys_catalogue import Catalogue
-from helpers.sandbox.moodys_gateway import Gateway, Handler
-from helpers.sandbox.moodys_jobs import Family, Job
-from helpers.sandbox.moodys_reads import JOB_PATHS
-from helpers.sandbox.moodys_submissions import (
+from sandbox.misbehaviour import Kind, Misbehaviour
+from sandbox.moodys_access import header
+from sandbox.moodys_catalogue import Catalogue
+from sandbox.moodys_gateway import Gateway, Handler
+from sandbox.moodys_jobs import Family, Job
+from sandbox.moodys_reads import JOB_PATHS
+from sandbox.moodys_submissions import (
     CREATIONS,
     SUBMISSIONS,
     Creation,
@@ -20,8 +20,8 @@ from helpers.sandbox.moodys_submissions import (
     Submission,
     missing_keys,
 )
-from helpers.sandbox.moodys_world import Received, RefusedError, World, json_object
-from helpers.sandbox.odd_answers import JsonResponse
+from sandbox.moodys_world import Received, RefusedError, World, json_object
+from sandbox.odd_answers import JsonResponse
 
 LOGIN_PATH = "/sml/auth/v1/login/implicit"
 _PARENTS = ("treaty_id", "exposure_id", "set_id")  # the innermost first

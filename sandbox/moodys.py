@@ -3,28 +3,31 @@
 Moody's offers no sandbox tenant, so this serves the demo, the tests and an analyst who wants
 to practise. The published client works against it unmodified: that is the test of its
 faithfulness. Run it with ``with MoodysStandIn() as moodys: … moodys.url``, or as a process of
-its own with ``python -m helpers.sandbox.moodys``.
+its own with ``python -m sandbox.moodys``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from starlette.requests import Request
 from starlette.routing import Route
 
-from helpers.sandbox.misbehaviour import Fault
-from helpers.sandbox.moodys_access import Access
-from helpers.sandbox.moodys_control import control_routes
-from helpers.sandbox.moodys_gateway import Gateway
-from helpers.sandbox.moodys_jobs import Family, JobBook, Script, ScriptRule, utc_now
-from helpers.sandbox.moodys_lookups import lookup_routes
-from helpers.sandbox.moodys_reads import read_routes
-from helpers.sandbox.moodys_world import Received, World
-from helpers.sandbox.moodys_writes import write_routes
-from helpers.sandbox.server import arguments
-from helpers.sandbox.stand_in import StandIn
+from sandbox.misbehaviour import Fault
+from sandbox.moodys_access import Access
+from sandbox.moodys_gateway import Gateway
+from sandbox.moodys_jobs import Family, JobBook, Script, ScriptRule, utc_now
+from sandbox.moodys_lookups import lookup_routes
+from sandbox.moodys_reads import read_routes
+from sandbox.moodys_world import Received, World
+from sandbox.moodys_writes import write_routes
+from sandbox.server import arguments
+from sandbox.stand_in import StandIn, told
+
+_SETTINGS = frozenset({"time_scale", "relative_locations", "token_seconds"})
 
 
 class MoodysStandIn(StandIn):
@@ -151,7 +154,68 @@ class MoodysStandIn(StandIn):
 
     def control_routes(self) -> list[Route]:
         """Return what can be asked and told under ``/_sandbox/``."""
-        return [*super().control_routes(), *control_routes(self)]
+        return [*super().control_routes(), *_control_routes(self)]
+
+
+def _control_routes(moodys: MoodysStandIn) -> list[Route]:
+    """Return the control calls that only this stand-in has."""
+    return [
+        told("GET", "/jobs", lambda request, _: _jobs(moodys, request)),
+        told("POST", "/jobs", lambda _, body: {"jobIds": _add_jobs(moodys, **body)}),
+        told("PATCH", "/jobs/{job_id}", lambda request, body: _move(moodys, request, **body)),
+        told("POST", "/scripts", lambda _, body: _script(moodys, **body)),
+        told("DELETE", "/scripts", lambda _, __: moodys.jobs.clear_rules()),
+        told("GET", "/submissions", lambda _, __: [asdict(s) for s in moodys.submissions]),
+        told("POST", "/advance", lambda _, body: moodys.advance(float(body["seconds"]))),
+        told("POST", "/settings", lambda _, body: _set(moodys, body)),
+        told("POST", "/expire-tokens", lambda _, __: moodys.access.expire_tokens()),
+    ]
+
+
+def _jobs(moodys: MoodysStandIn, request: Request) -> list[dict[str, Any]]:
+    now, family = moodys.jobs.now(), request.query_params.get("family")
+    return [
+        {
+            "jobId": job.job_id,
+            "family": job.family,
+            "type": job.job_type,
+            "name": job.name,
+            "status": job.status_at(now),
+        }
+        for job in moodys.jobs.all()
+        if family in {None, job.family}
+    ]
+
+
+def _add_jobs(moodys: MoodysStandIn, *, count: int = 1, **job: Any) -> list[str]:
+    if "script" in job:
+        job["script"] = Script.of_json(job["script"])
+    if count == 1:
+        return [moodys.add_job(job.pop("family"), **job)]
+    return moodys.add_jobs(job.pop("family"), count, **job)
+
+
+def _move(moodys: MoodysStandIn, request: Request, **how: Any) -> None:
+    job_id = request.path_params["job_id"]
+    if "script" in how:
+        moodys.rescript(job_id, Script.of_json(how["script"]))
+    else:
+        moodys.set_status(job_id, how["status"], reason=how.get("reason"))
+
+
+def _script(moodys: MoodysStandIn, *, script: dict[str, Any], **which: Any) -> None:
+    moodys.script(Script.of_json(script), **which)
+
+
+def _set(moodys: MoodysStandIn, values: dict[str, Any]) -> None:
+    if unknown := values.keys() - _SETTINGS:
+        raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
+    if "time_scale" in values:
+        moodys.jobs.time_scale = float(values["time_scale"])
+    if "relative_locations" in values:
+        moodys.relative_locations = bool(values["relative_locations"])
+    if "token_seconds" in values:
+        moodys.access.token_seconds = float(values["token_seconds"])
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from helpers.sandbox.misbehaviour import Call, Fault, Misbehaviour, Misbehaviours, edited
+from sandbox.misbehaviour import Call, Fault, Misbehaviour, Misbehaviours, edited
 
 _LOOK_AGAIN_SECONDS = 0.05
 _DRIPS = 200

@@ -15,12 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from helpers.sandbox.misbehaviour import Call, Kind, Misbehaviour
-from helpers.sandbox.moodys_access import header, is_uuid
-from helpers.sandbox.moodys_catalogue import Term, parse_filter
-from helpers.sandbox.moodys_world import RefusedError, World, error_body
-from helpers.sandbox.odd_answers import answer, error_response
-from helpers.sandbox.stand_in import StandIn
+from sandbox.misbehaviour import Call, Kind, Misbehaviour
+from sandbox.moodys_access import header, is_uuid
+from sandbox.moodys_catalogue import Term, parse_filter
+from sandbox.moodys_world import RefusedError, World, error_body
+from sandbox.odd_answers import answer, error_response
+from sandbox.stand_in import StandIn
 
 LONGEST_QUERY = 4_870
 """Characters of a query, as sent; a longer one gets 431."""

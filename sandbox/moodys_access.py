@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from helpers.sandbox.moodys_bodies import RESOURCE_GROUP_ID
+from sandbox.moodys_bodies import RESOURCE_GROUP_ID
 
 
 @dataclass

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from helpers.constants import JobStatus
-from helpers.sandbox.moodys_jobs import Job
+from sandbox.moodys_jobs import Job
 
 Row: TypeAlias = dict[str, Any]
 

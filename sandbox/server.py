@@ -263,7 +263,7 @@ def start_process(module: str, *args: str) -> ServerProcess:
     """Start a stand-in as a process that ends with this one, and wait until it listens.
 
     Args:
-        module: ``helpers.sandbox.moodys`` or ``helpers.sandbox.teams``.
+        module: ``sandbox.moodys`` or ``sandbox.teams``.
         args: of its command line.
 
     Raises:

@@ -16,12 +16,12 @@ from pathlib import Path
 from helpers.constants import JobStatus
 from helpers.database import close_pools
 from helpers.database.migrations import migrate
-from helpers.sandbox.demo_cycle import FAILING_ANALYSES
-from helpers.sandbox.moodys import MoodysStandIn
-from helpers.sandbox.moodys_jobs import Script
-from helpers.sandbox.postgres import embedded_postgres, recreate_database
-from helpers.sandbox.teams import TeamsStandIn
 from helpers.settings import PROJECT_DIR, get_settings
+from sandbox.demo_cycle import FAILING_ANALYSES
+from sandbox.moodys import MoodysStandIn
+from sandbox.moodys_jobs import Script
+from sandbox.postgres import embedded_postgres, recreate_database
+from sandbox.teams import TeamsStandIn
 
 SANDBOX_DIR = PROJECT_DIR / ".sandbox"
 SOURCES = PROJECT_DIR / "workflows"

@@ -2,7 +2,7 @@
 
 It answers 202 with an empty body, which means accepted and not seen; it refuses what Teams
 would not show. Run it with ``with TeamsStandIn() as teams: … teams.webhook_url``, or as a
-process of its own with ``python -m helpers.sandbox.teams``.
+process of its own with ``python -m sandbox.teams``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from helpers.sandbox.misbehaviour import Call, Misbehaviour
-from helpers.sandbox.odd_answers import answer, error_response
-from helpers.sandbox.server import arguments
-from helpers.sandbox.stand_in import StandIn, told
+from sandbox.misbehaviour import Call, Misbehaviour
+from sandbox.odd_answers import answer, error_response
+from sandbox.server import arguments
+from sandbox.stand_in import StandIn, told
 
 MOST_BYTES = 28 * 1024
 CARD_CONTENT_TYPE = "application/vnd.microsoft.card.adaptive"

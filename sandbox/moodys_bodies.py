@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from helpers.constants import JobStatus
-from helpers.sandbox.moodys_jobs import Family, Job
+from sandbox.moodys_jobs import Family, Job
 
 Body: TypeAlias = dict[str, Any]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from starlette.requests import Request
 
-from helpers.sandbox.moodys_access import Access, RequestIds
-from helpers.sandbox.moodys_catalogue import Catalogue
-from helpers.sandbox.moodys_jobs import JobBook
+from sandbox.moodys_access import Access, RequestIds
+from sandbox.moodys_catalogue import Catalogue
+from sandbox.moodys_jobs import JobBook
 
 _CODES = {404: "RMS-404", 409: "RMS-409", 429: "RMS-429"}
 

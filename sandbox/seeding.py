@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
-from helpers.database import queries, transaction
+from helpers.database import transaction
+from sandbox.statements import statements
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class SeededBatch:
 def add_cycle(name: str, *, status: CycleStatus = CycleStatus.ACTIVE) -> int:
     """Add a cycle and return its id."""
     with transaction() as connection:
-        cycle_id: int = queries("sandbox").cycle(connection, name=name, status=status)
+        cycle_id: int = statements().cycle(connection, name=name, status=status)
     return cycle_id
 
 
@@ -52,10 +53,10 @@ def add_step(
 ) -> int:
     """Add a step, and its stage where that is not there yet, and return the step's id."""
     with transaction() as connection:
-        stage_id = queries("sandbox").stage(
+        stage_id = statements().stage(
             connection, cycle_id=cycle_id, num=stage_num, name=stage_name or f"Stage {stage_num}"
         )
-        step_id: int = queries("sandbox").step(
+        step_id: int = statements().step(
             connection,
             stage_id=stage_id,
             num=step_num,
@@ -75,7 +76,7 @@ def add_batch(
 ) -> SeededBatch:
     """Add a batch with these jobs, each with a configuration of its own."""
     with transaction() as connection:
-        batch_id = queries("sandbox").batch(
+        batch_id = statements().batch(
             connection, step_id=step_id, batch_type=batch_type, status=status
         )
         data = [dict(job.configuration) for job in jobs]
@@ -90,7 +91,7 @@ def add_configurations(
     """Add job configurations to a batch and return their ids in order."""
     with transaction() as connection:
         texts = [json.dumps(item) for item in data]
-        rows = queries("sandbox").configurations(
+        rows = statements().configurations(
             connection, batch_id=batch_id, data=texts, skipped=skipped
         )
         return [row["id"] for row in rows]
@@ -105,7 +106,7 @@ def add_jobs(
 ) -> list[int]:
     """Add jobs to a batch, each for the configuration in its place, and return their ids."""
     with transaction() as connection:
-        rows = queries("sandbox").jobs(
+        rows = statements().jobs(
             connection,
             batch_id=batch_id,
             configuration_ids=list(configuration_ids),

@@ -1,4 +1,4 @@
-"""``python -m helpers.sandbox.demo``: watch a whole cycle run, on this machine alone.
+"""``python -m sandbox.demo``: watch a whole cycle run, on this machine alone.
 
 Starts the sandbox, prepares a cycle, starts the first step of each stage as an analyst would,
 and then does nothing but run the real monitor notebook, pass after pass, until nothing is
@@ -16,10 +16,11 @@ from typing import Any
 from helpers.database import queries, transaction
 from helpers.notebook_executor import execute_next_step
 from helpers.notebooks.run import NotebookRun
-from helpers.sandbox.demo_cycle import CYCLE_NAME, prepare_cycle
-from helpers.sandbox.world import SOURCES, open_sandbox, sandbox_parser
 from helpers.schedule.frozen import MONITOR_NOTEBOOK
 from helpers.text import counted
+from sandbox.demo_cycle import CYCLE_NAME, prepare_cycle
+from sandbox.statements import statements
+from sandbox.world import SOURCES, open_sandbox, sandbox_parser
 
 _LONGEST_SECONDS = 300.0  # the demo gives up, and says so
 _PAUSE_SECONDS = 1.0  # a schedule would wait for the next minute
@@ -28,7 +29,7 @@ _PASS_SECONDS = 120.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return 0, or 1 where it did not come to its end."""
-    folder = sandbox_parser("helpers.sandbox.demo", __doc__).parse_args(arguments).folder
+    folder = sandbox_parser("sandbox.demo", __doc__).parse_args(arguments).folder
     executed = folder / MONITOR_NOTEBOOK.name
     with open_sandbox(folder, workflows=folder / "workflows", database="demo") as sandbox:
         first_steps = prepare_cycle(SOURCES / "_Template" / "notebooks", sandbox.workflows)
@@ -83,7 +84,7 @@ def _work_is_left() -> bool:
 
 def _closing_line(cards: int) -> str:
     with transaction() as connection:
-        totals: dict[str, Any] = queries("sandbox").totals(connection)
+        totals: dict[str, Any] = statements().totals(connection)
     return (
         f"demo: {totals['completed']} batches completed, {totals['failed']} failed, "
         f"{totals['jobs_polled']} jobs polled, {totals['steps_chained']} steps chained, "

@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from helpers.sandbox.misbehaviour import Call, Fault, Kind, Misbehaviour, Misbehaviours
-from helpers.sandbox.odd_answers import JsonResponse
-from helpers.sandbox.server import CONTROL_PREFIX, Listener, ThreadedServer, serve_here
+from sandbox.misbehaviour import Call, Fault, Kind, Misbehaviour, Misbehaviours
+from sandbox.odd_answers import JsonResponse
+from sandbox.server import CONTROL_PREFIX, Listener, ThreadedServer, serve_here
 
 Json: TypeAlias = Any
 Told: TypeAlias = Callable[[Request, Json], Json]

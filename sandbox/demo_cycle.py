@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from helpers.constants import BatchType
-from helpers.sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from helpers.workflow_paths import ACTIVE_PREFIX
+from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 
 CYCLE_NAME = "Demo-2025-Q1"
 FAILING_ANALYSES = {
