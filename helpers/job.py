@@ -20,7 +20,7 @@ from helpers.irp_integration.questions import Answer, Question
 from helpers.irp_integration.submissions import Outcome, Submission, deciphered
 from helpers.recording import MAX_REASON, record, server_clock
 from helpers.records import JobConfiguration, JobDetails, is_id
-from helpers.settings import redact
+from helpers.redaction import redact
 from helpers.text import clean, shorten, storable_json
 
 __all__ = [

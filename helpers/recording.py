@@ -20,7 +20,7 @@ from helpers.database import queries, transaction
 from helpers.errors import DatabaseError, DatabaseUnavailableError
 from helpers.irp_integration.answers import failure_reason
 from helpers.irp_integration.questions import Answer, is_known
-from helpers.settings import redact
+from helpers.redaction import redact
 from helpers.text import clean, shorten
 
 RECORD_CHUNK = 500

@@ -1,33 +1,26 @@
 """Settings, from the environment or a ``.env`` file, read on first use and never at import.
 
-Secrets are ``SecretStr`` and leave this module only to open a connection. ``redact`` takes
-them out of any text that is about to be stored, logged or shown, because the outside world
-repeats what it was sent.
+Secrets are ``SecretStr``: they leave this module to open a connection, and for
+``helpers.redaction``, which takes them out of any text that is stored, logged or shown.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from dotenv import find_dotenv, load_dotenv
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from helpers.errors import SettingsError
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-_SHORTEST_SECRET = 6  # a shorter value would blank out ordinary words
-_SHORTEST_GIVEN = 16  # of what a URL's query gives: versions and names are shorter
 _DAY_SECONDS = 86_400
-_PASSWORD_AS_WRITTEN = re.compile(r"password\s*=\s*(?:'((?:\\.|[^'\\])*)'|'?([^\s&']+))")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
 
 class Settings(BaseSettings):
@@ -55,56 +48,23 @@ class Settings(BaseSettings):
     monitor_retention_days: float = Field(default=30, ge=1, le=36_500)
     monitor_retention_runs: int = Field(default=100, ge=1)
 
-    def secrets(self) -> tuple[str, ...]:
-        """Return every secret value in use, longest first, for ``redact``."""
-        given = (
-            self.risk_modeler_api_key,
-            self.risk_modeler_password,
-            self.teams_webhook_url,
-            self.database_url,
+    def secrets(self) -> frozenset[str]:
+        """Return every secret value in use, for ``helpers.redaction``."""
+        values = [value for _, value in self if value is not None]
+        secret = {value.get_secret_value() for value in values if isinstance(value, SecretStr)}
+        addresses = [value for value in values if isinstance(value, str)]
+        addresses += [os.environ.get(name, "") for name in _PROXIES]
+        return frozenset(
+            {*secret, *map(_credentials, addresses), os.environ.get("PGPASSWORD", "")} - {""}
         )
-        values = {secret.get_secret_value() for secret in given if secret is not None}
-        return _spellings(frozenset(values | {os.environ.get("PGPASSWORD", "")}))
 
 
-@cache
-def _spellings(values: frozenset[str]) -> tuple[str, ...]:
-    """Return these secrets and what is secret inside them, in each way they may be written."""
-    spellings = values | _parts_of_urls(values)
-    spellings |= {  # as it stands inside JSON
-        json.dumps(value, ensure_ascii=ascii_only)[1:-1]
-        for value in spellings
-        for ascii_only in (True, False)
-    }
-    return tuple(sorted((v for v in spellings if len(v) >= _SHORTEST_SECRET), key=len)[::-1])
-
-
-def _parts_of_urls(values: frozenset[str]) -> set[str]:
-    """Return what is secret in a URL by itself: its password, and its path with query."""
-    parts: set[str] = set()
-    for value in values:
-        try:
-            url = urlsplit(value)
-        except ValueError:
-            continue
-        if url.scheme in {"http", "https"}:
-            parts |= {value.partition(url.netloc)[2] if url.netloc else "", url.path, url.query}
-            given = {text for _, text in parse_qsl(url.query)}  # such as a signature
-            parts |= {text for text in given if len(text) >= _SHORTEST_GIVEN}
-        parts |= _passwords(value, url.password or "")
-    return parts
-
-
-def _passwords(value: str, in_user_info: str) -> set[str]:
-    """Return the passwords in a URL or a libpq string, as they are written and as they are meant.
-
-    What cannot be parsed is still searched: a message about it may repeat it.
-    """
-    written = {in_user_info} | {a or b for a, b in _PASSWORD_AS_WRITTEN.findall(value)}
-    meant = {unquote(password) for password in written}
-    with suppress(ProgrammingError):
-        meant.add(str(conninfo_to_dict(value).get("password") or ""))
-    return written | meant | {quote(password, safe="") for password in meant}
+def _credentials(address: str) -> str:
+    """Return the password in an address, or the token that stands in its place; or nothing."""
+    with suppress(ValueError):
+        parts = urlsplit(address)
+        return parts.password or (parts.username or "" if parts.password is None else "")
+    return ""
 
 
 @cache
@@ -134,10 +94,3 @@ def get_settings() -> Settings:
         raise SettingsError(
             f"A setting cannot be used. {problems}. Correct it in the environment or in .env."
         ) from None
-
-
-def redact(text: str) -> str:
-    """Return the text with every configured secret replaced by ``***``."""
-    for secret in get_settings().secrets():
-        text = text.replace(secret, "***")
-    return text

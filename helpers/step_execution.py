@@ -29,7 +29,7 @@ from helpers.notebooks.executor import ExecutorRun
 from helpers.notebooks.run import NotebookOutcome, NotebookRun
 from helpers.notifications import events
 from helpers.records import NotebookResult, Step
-from helpers.settings import redact
+from helpers.redaction import redact
 from helpers.workflow_paths import (
     executed_copy_path,
     find_step_notebook,

@@ -30,7 +30,7 @@ from helpers.irp_integration import IRPClient
 from helpers.irp_integration.endpoints import family_of
 from helpers.job import read_job, submit_job
 from helpers.records import Batch, BatchSubmission, Job
-from helpers.settings import redact
+from helpers.redaction import redact
 from helpers.text import counted
 
 _SUBMIT_WORKERS = 8

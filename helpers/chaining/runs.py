@@ -20,7 +20,7 @@ from helpers.constants import ChainRunStatus
 from helpers.database import connect, queries, transaction, translated_errors
 from helpers.errors import DatabaseError
 from helpers.identity import owner_id
-from helpers.settings import redact
+from helpers.redaction import redact
 from helpers.text import clean
 
 log = logging.getLogger(__name__)

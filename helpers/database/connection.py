@@ -24,7 +24,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from helpers.database.named import queries
 from helpers.errors import DatabaseError, DatabaseUnavailableError, SettingsError
-from helpers.settings import get_settings, redact
+from helpers.redaction import redact
+from helpers.settings import get_settings
 
 Connection: TypeAlias = psycopg.Connection[DictRow]
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from helpers.display.tone import tone_of
-from helpers.settings import redact
+from helpers.redaction import redact
 from helpers.text import clean, counted, listed, shorten
 
 _NAMED_IDS = 12

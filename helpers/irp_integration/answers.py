@@ -10,7 +10,7 @@ import json
 from typing import Any, TypeAlias
 
 from helpers.errors import MoodysCredentialsError, MoodysError
-from helpers.settings import redact
+from helpers.redaction import redact
 from helpers.text import clean, shorten, storable_json
 
 Body: TypeAlias = dict[str, Any]

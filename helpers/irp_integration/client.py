@@ -18,7 +18,8 @@ from helpers.irp_integration import endpoints
 from helpers.irp_integration.answers import Body, job_body
 from helpers.irp_integration.endpoints import Family, is_job_id, no_job_id
 from helpers.irp_integration.transport import Raw, Transport
-from helpers.settings import Settings, get_settings, redact
+from helpers.redaction import redact
+from helpers.settings import Settings, get_settings
 
 if TYPE_CHECKING:
     from irp_integration import IRPClient as PublishedIRPClient

@@ -24,7 +24,7 @@ from helpers.irp_integration.endpoints import SEARCH_CHUNK, ids_filter, is_job_i
 from helpers.irp_integration.health import Health
 from helpers.irp_integration.questions import Answer, Question, Task, tasks_of
 from helpers.irp_integration.transport import Raw, Transport
-from helpers.settings import redact
+from helpers.redaction import redact
 
 _GRACE_SECONDS = 2.0  # for threads to come back from the last read of a pass
 

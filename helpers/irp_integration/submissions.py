@@ -15,7 +15,7 @@ from typing import Any
 from helpers.errors import MoodysError
 from helpers.irp_integration.answers import storable_body
 from helpers.irp_integration.transport import Raw
-from helpers.settings import redact
+from helpers.redaction import redact
 from helpers.text import clean, shorten, storable_json
 
 _TAKEN = frozenset({200, 201, 202, 204})

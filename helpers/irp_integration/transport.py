@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError as Urllib3Error
 
 from helpers.errors import MoodysCredentialsError, MoodysError
 from helpers.irp_integration.answers import MAX_BODY_BYTES, is_down
-from helpers.settings import redact
+from helpers.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

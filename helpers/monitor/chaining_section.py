@@ -26,7 +26,8 @@ from helpers.monitor.problems import in_words, survived
 from helpers.monitor.reports import ChainedStep, ChainReport, Remark
 from helpers.notebooks.run import NotebookOutcome
 from helpers.records import NotebookResult
-from helpers.settings import Settings, redact
+from helpers.redaction import redact
+from helpers.settings import Settings
 from helpers.step_execution import StepExecution, interrupts_held, patiently
 from helpers.workflow_paths import relative_to_workflows
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from helpers.errors import BatchMonitoringError, DatabaseUnavailableError
 from helpers.monitor.reports import Remark
-from helpers.settings import redact
+from helpers.redaction import redact
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from nbformat import NotebookNode
 from nbformat.reader import NotJSONError
 
 from helpers.errors import NotebookError
-from helpers.settings import get_settings, redact
+from helpers.redaction import redact
+from helpers.settings import get_settings
 from helpers.text import clean, shorten
 
 SKIP_TAG = "skip-execution"

@@ -17,7 +17,7 @@ from helpers.display import labels
 from helpers.errors import NotebookError
 from helpers.reconciliation import BatchFacts, Decision
 from helpers.records import Batch
-from helpers.settings import redact
+from helpers.redaction import redact
 from helpers.text import clean, shorten
 from helpers.workflow_paths import find_step_notebook, relative_to_workflows
 

@@ -19,7 +19,8 @@ from helpers.identity import process_name
 from helpers.notifications.cards import Json, card_message, digest_message
 from helpers.notifications.links import links_for
 from helpers.notifications.teams import send as send_to_teams
-from helpers.settings import get_settings, redact
+from helpers.redaction import redact
+from helpers.settings import get_settings
 from helpers.text import clean, counted
 
 DIGEST_FROM = 4

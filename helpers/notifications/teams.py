@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
 
 from helpers.errors import NotificationError
-from helpers.settings import redact
+from helpers.redaction import redact
 from helpers.text import clean, shorten
 
 _TIMEOUT_SECONDS = 10

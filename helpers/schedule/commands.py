@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from helpers.display.rendering import duration, moment
 from helpers.errors import ScheduleError
+from helpers.redaction import redact
 from helpers.schedule.client import Definition, Run, RunStatus
 from helpers.schedule.cron import EVERY_MINUTE, check_schedule, due_after
 from helpers.schedule.desk import Desk, path_at_server
@@ -21,7 +22,6 @@ from helpers.schedule.frozen import is_current, kernel_of, monitor_notebook
 from helpers.schedule.housekeeping import Pruning
 from helpers.schedule.leftovers import RunState
 from helpers.schedule.servers import refuse_shared_database
-from helpers.settings import redact
 from helpers.text import counted, listed, shorten
 
 _LOOK_SECONDS = 0.5

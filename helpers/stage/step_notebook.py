@@ -21,7 +21,7 @@ from helpers.errors import BatchError, JobError, NotebookError
 from helpers.irp_integration import IRPClient
 from helpers.job import complete_job, fail_job, get_job_config
 from helpers.records import BatchSubmission, Step
-from helpers.settings import redact
+from helpers.redaction import redact
 from helpers.stage.location import current_place
 from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
 from helpers.stage.summary import stage_batches, summarise_stage

@@ -1,0 +1,98 @@
+"""Keep secrets out of what is stored, logged, shown and raised.
+
+The outside world repeats what it was sent: libpq a password, a gateway a token, an HTTP library
+the whole address. A secret is known from the settings, or registered when it is obtained at run
+time. Whoever passes foreign text on, calls ``shown`` or ``redact`` where the text leaves the
+process, and nowhere before.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from contextlib import suppress
+from functools import lru_cache
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+from helpers.settings import get_settings
+from helpers.text import clean, shorten
+
+_SHORTEST_SECRET = 3  # what is shorter cannot be told from ordinary text
+_SHORTEST_ANYWHERE = 6  # a shorter secret is taken out only where it stands by itself
+_SHORTEST_OF_ADDRESS = 12  # a part of a path or a query; the words of the API are shorter
+_PASSWORD_AS_WRITTEN = re.compile(r"password\s*=\s*(?:'((?:\\.|[^'\\])*)'|'?([^\s&']+))")
+
+_registered: set[str] = set()
+
+
+def register_secret(value: str) -> None:
+    """Take this value out of every text from now on, such as a token that a login returned."""
+    _registered.add(value)
+
+
+def redact(text: str) -> str:
+    """Return the text with every known secret replaced by ``***``."""
+    anywhere, alone = _spellings(get_settings().secrets() | _registered)
+    for secret in anywhere:
+        text = text.replace(secret, "***")
+    return alone.sub("***", text) if alone else text
+
+
+def shown(text: str, limit: int) -> str:
+    """Return foreign text fit for people: printable, without secrets, in ``limit`` characters.
+
+    Secrets go before the text is cut, because half a secret would not be found any more.
+    """
+    return shorten(redact(clean(text)).strip(), limit)
+
+
+@lru_cache(maxsize=8)
+def _spellings(secrets: frozenset[str]) -> tuple[tuple[str, ...], re.Pattern[str] | None]:
+    """Return how these secrets may be written: those to find anywhere, and those to find alone.
+
+    Longest first, because one may hold another.
+    """
+    parts = {part for secret in secrets for part in (secret, *_parts(secret))}
+    parts |= {unquote(part) for part in parts}
+    spellings = {spelling for part in parts for spelling in _written(part)}
+    longest_first = sorted((s for s in spellings if len(s) >= _SHORTEST_SECRET), key=len)[::-1]
+    short = [re.escape(s) for s in longest_first if len(s) < _SHORTEST_ANYWHERE]
+    alone = re.compile(rf"(?<!\w)(?:{'|'.join(short)})(?!\w)") if short else None
+    return tuple(s for s in longest_first if len(s) >= _SHORTEST_ANYWHERE), alone
+
+
+def _written(value: str) -> set[str]:
+    """Return the value as JSON, addresses and pages of HTML spell it."""
+    as_json = {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    encoded = {quote(value, safe=""), quote(value), quote_plus(value)}
+    return {value, html.escape(value), *as_json, *encoded}
+
+
+def _parts(secret: str) -> set[str]:
+    """Return what is secret inside a URL or a libpq string by itself.
+
+    What cannot be parsed is still searched: a message about it may repeat it.
+    """
+    written = {first or second for first, second in _PASSWORD_AS_WRITTEN.findall(secret)}
+    with suppress(ProgrammingError):
+        written.add(str(conninfo_to_dict(secret).get("password") or ""))
+    with suppress(ValueError):
+        written |= _parts_of_address(secret)
+    return written
+
+
+def _parts_of_address(url: str) -> set[str]:
+    """Return the password of a URL, and of a web address its path, its query and their values."""
+    address = urlsplit(url)
+    parts = {address.password or ""}
+    if address.scheme not in {"http", "https"}:
+        return parts
+    values = [*address.path.split("/"), *(value for _, value in parse_qsl(address.query))]
+    long = {value for value in values if len(value) >= _SHORTEST_OF_ADDRESS}
+    after_host = url.partition(address.netloc)[2] if address.netloc else ""
+    whole = {part for part in (after_host, address.path, address.query) if part != "/"}
+    return parts | long | {part for part in whole if len(part) >= _SHORTEST_ANYWHERE}
