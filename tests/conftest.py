@@ -29,6 +29,7 @@ settings.register_profile("steady", deadline=None, suppress_health_check=[Health
 settings.load_profile("steady")
 
 _OURS = ("RISK_MODELER_", "TEAMS_", "MONITOR_", "IRP_", "PG", "DATABASE_URL")
+_ADOPTED = Path(__file__).parent / "support" / "adopted.sql"
 # Durability is for data that outlives a test.
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -98,6 +99,14 @@ def empty_database(server_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
     yield database_url(server_url, name)
     close_pools()
     drop_database(server_url, name)
+
+
+@pytest.fixture
+def adopted(empty_database: str) -> str:
+    """A team's database from before; its URL."""
+    with psycopg.connect(empty_database) as connection:
+        connection.execute(_ADOPTED.read_text())
+    return empty_database
 
 
 @pytest.fixture

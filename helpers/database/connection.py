@@ -31,14 +31,17 @@ Connection: TypeAlias = psycopg.Connection[DictRow]
 
 _LIBPQ_VARIABLES = ("PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE", "PGPORT", "PGUSER")
 _CONNECT_TIMEOUT_SECONDS = 10
-# What libpq does about a server that has vanished without a word: half a minute, not two hours.
-_PATIENCE: dict[str, Any] = {
+_PARAMETERS: dict[str, Any] = {
+    # Before the first statement: Python does not know every encoding that a role may be given.
+    "client_encoding": "UTF8",
+    # A server that has vanished without a word is noticed in half a minute, not in two hours.
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds
 }
 _LOCK_TIMEOUT = "10s"  # someone else's lock costs one item of a pass, not the pass
+_IDLE_IN_TRANSACTION_TIMEOUT = "60s"  # a process that is frozen there holds row locks
 _POOL_SIZE = 8
 
 # What it warns of is told by the errors raised here; without a handler it would go to stderr.
@@ -117,26 +120,44 @@ def _in_words(exc: Exception) -> str:
     return text.splitlines()[0].rstrip(".") if text else type(exc).__name__
 
 
-def connect(*, application_name: str) -> Connection:
-    """Open a connection of its own, for a lock or a heartbeat; the caller closes it."""
+def connect(*, application_name: str, idle_session_timeout: str = "0") -> Connection:
+    """Open a connection of its own, for a lock or a heartbeat; the caller closes it.
+
+    Args:
+        application_name: who it belongs to, shown in ``pg_stat_activity``.
+        idle_session_timeout: the server ends it after so long without a statement; "0": never.
+    """
     with translated_errors():
         connection = psycopg.connect(
-            make_conninfo(conninfo(), connect_timeout=_CONNECT_TIMEOUT_SECONDS, **_PATIENCE),
+            _conninfo_with_parameters(),
             application_name=application_name[:63],  # PostgreSQL cuts it there
             autocommit=True,
             row_factory=dict_row,
         )
         try:
-            queries("connection").notice_a_silent_client(connection)
+            queries("connection").pin(
+                connection,
+                lock_timeout="0",
+                idle_in_transaction_session_timeout="0",
+                idle_session_timeout=idle_session_timeout,
+            )
         except BaseException:
             connection.close()
             raise
         return connection
 
 
+def _conninfo_with_parameters() -> str:
+    return make_conninfo(conninfo(), connect_timeout=_CONNECT_TIMEOUT_SECONDS, **_PARAMETERS)
+
+
 def _configure(connection: Connection) -> None:
-    queries("connection").notice_a_silent_client(connection)
-    queries("connection").limit_lock_waits(connection, limit=_LOCK_TIMEOUT)
+    queries("connection").pin(
+        connection,
+        lock_timeout=_LOCK_TIMEOUT,
+        idle_in_transaction_session_timeout=_IDLE_IN_TRANSACTION_TIMEOUT,
+        idle_session_timeout="0",
+    )
     connection.commit()
 
 
@@ -149,7 +170,7 @@ def _open_pool(info: str) -> ConnectionPool[Connection]:
     # A first connection by hand, because a pool only says that it timed out, not why.
     connect(application_name="batch-monitor").close()
     pool: ConnectionPool[Connection] = ConnectionPool(
-        make_conninfo(info, connect_timeout=_CONNECT_TIMEOUT_SECONDS, **_PATIENCE),
+        _conninfo_with_parameters(),
         kwargs={"row_factory": dict_row, "application_name": "batch-monitor"},
         min_size=1,
         max_size=_POOL_SIZE,

@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode
+from typing import Any
 
+import psycopg
 import yoyo
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow, tuple_row
+from yoyo.backends.core import PostgresqlPsycopgBackend
+from yoyo.connections import parse_uri
+from yoyo.migrations import default_migration_table
 
-from helpers.database.connection import connect, conninfo, transaction, translated_errors
+from helpers.database.connection import connect, transaction, translated_errors
 from helpers.database.locks import AdvisoryLocks, LockSpace
 from helpers.database.named import queries, sql_dir
 from helpers.errors import DatabaseError
@@ -88,17 +92,24 @@ def _drop_adopted_log() -> str | None:
 
 @contextmanager
 def _backend() -> Iterator[yoyo.backends.DatabaseBackend]:
-    connect(application_name="migrate").close()  # yoyo's message for a dead server shows the URL
-    backend = yoyo.get_backend(_yoyo_url())
+    backend = _open_backend()
     try:
+        backend.init_database()
         backend.break_lock()  # left by a run that was killed: our own lock tells the living
         yield backend
     finally:
         backend.connection.close()
 
 
-def _yoyo_url() -> str:
-    """Return the connection as yoyo wants it: a URL whose query holds what has no place in it."""
-    parameters = conninfo_to_dict(conninfo())
-    database = quote(str(parameters.pop("dbname", "")), safe="")
-    return f"postgresql+psycopg:///{database}?{urlencode(parameters)}"
+def _open_backend() -> yoyo.backends.DatabaseBackend:
+    address = parse_uri("postgresql+psycopg://")  # names the kind: the connection is ours
+    return _Backend(address, default_migration_table)  # type: ignore[no-untyped-call]
+
+
+class _Backend(PostgresqlPsycopgBackend):
+    """yoyo on a connection of ours, so that it has the settings that the migrations rely on."""
+
+    def connect(self, dburi: object) -> psycopg.Connection[TupleRow]:  # noqa: ARG002 - yoyo's signature
+        connection: psycopg.Connection[Any] = connect(application_name="migrate")
+        connection.row_factory = tuple_row
+        return connection

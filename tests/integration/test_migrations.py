@@ -3,7 +3,6 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -28,7 +27,6 @@ from helpers.step_chain import get_next_step_info, should_execute_next_step
 from sandbox.statements import statements
 from tests.support.waiting import wait_until
 
-ADOPTED = (Path(__file__).parent.parent / "support" / "adopted.sql").read_text()
 TABLES = [
     "irp_cycle",
     "irp_configuration",
@@ -44,14 +42,6 @@ TABLES = [
     "v_irp_job_configuration",
     "v_irp_batch",
 ]
-
-
-@pytest.fixture
-def adopted(empty_database: str) -> str:
-    """A team's database from before; its URL."""
-    with psycopg.connect(empty_database) as connection:
-        connection.execute(ADOPTED)
-    return empty_database
 
 
 def rows(url: str, query: str) -> list[dict[str, object]]:
