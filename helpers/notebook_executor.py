@@ -16,7 +16,7 @@ from helpers.chaining import runs as chain_runs
 from helpers.chaining.runs import ChainRun, Heartbeat
 from helpers.database import queries, transaction
 from helpers.errors import NotebookError
-from helpers.notebooks.run import NotebookOutcome, NotebookRun
+from helpers.notebooks.run import Ending, NotebookOutcome, NotebookRun
 from helpers.records import NotebookResult, Step
 from helpers.settings import get_settings
 from helpers.step_execution import StepExecution, interrupts_held, patiently, result_of
@@ -122,7 +122,7 @@ def _run(execution: StepExecution, heartbeat: Heartbeat) -> NotebookOutcome:
 
 
 def _record(execution: StepExecution, outcome: NotebookOutcome) -> NotebookResult:
-    if not outcome.was_stopped(_LOST):
+    if outcome.ending is not Ending.STOPPED:
         return execution.finish(outcome)
     execution.release(outcome, reason=_LOST)
     return result_of(execution.notebook, outcome)
@@ -167,4 +167,4 @@ def _claim_for(step: Step) -> ChainRun | None:
 
 
 def _not_run(path: Path, error: str) -> NotebookResult:
-    return result_of(path, NotebookOutcome(None, 0.0, "", "", error))
+    return result_of(path, NotebookOutcome.failed(error))

@@ -163,7 +163,7 @@ class StepExecution:
         except Exception as exc:  # noqa: BLE001 - a claim must come to its end
             problem = redact(f"{type(exc).__name__}: {exc}")
             log.error("%s could not be run: %s", self.notebook.name, problem)  # noqa: TRY400 - the traceback may hold a secret
-            return NotebookOutcome.stopped(f"The notebook could not be run. {problem}")
+            return NotebookOutcome.failed(f"The notebook could not be run. {problem}")
 
     def stop(self, reason: str) -> None:
         """End the notebook and everything that it started; from any thread."""

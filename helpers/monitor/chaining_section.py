@@ -24,7 +24,7 @@ from helpers.errors import DatabaseError, NotebookError
 from helpers.identity import owner_id
 from helpers.monitor.problems import in_words, survived
 from helpers.monitor.reports import ChainedStep, ChainReport, Remark
-from helpers.notebooks.run import NotebookOutcome
+from helpers.notebooks.run import Ending, NotebookOutcome
 from helpers.records import NotebookResult
 from helpers.redaction import redact
 from helpers.settings import Settings
@@ -167,7 +167,7 @@ class _Section:
         assert claim is not None  # noqa: S101 - this section runs claimed hand-overs only
         with self._failing(claim):
             outcome = future.result()
-            if outcome.was_stopped(_LOST):
+            if outcome.ending is Ending.STOPPED:
                 self._give_back(execution, outcome)
             else:
                 self._let_go(claim, _chained(claim, result=execution.finish(outcome)))
@@ -195,7 +195,7 @@ class _Section:
         self._pool.shutdown(wait=True)
         try:
             for future, execution in list(self.running.items()):
-                if future.result().was_stopped(_INTERRUPTED):
+                if future.result().ending is Ending.STOPPED:
                     execution.release(future.result(), reason=_INTERRUPTED)
                 else:  # it came to its end all the same
                     self._end(future)

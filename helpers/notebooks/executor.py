@@ -152,7 +152,7 @@ class LeasedRun:
         try:
             _started(self.lease).touch(exist_ok=False)
         except FileExistsError:
-            return NotebookOutcome.stopped(_STARTED_BEFORE)
+            return NotebookOutcome.failed(_STARTED_BEFORE)
         run = NotebookRun(
             self.source,
             self.executed_copy,

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,27 +28,37 @@ log = logging.getLogger(__name__)
 SESSION_NAME_VARIABLE = "JPY_SESSION_NAME"  # a kernel's notebook, as Jupyter's own server tells it
 
 
+class Ending(StrEnum):
+    """How a run came to its end."""
+
+    SUCCEEDED = "SUCCEEDED"  # every cell ran through
+    FAILED = "FAILED"  # the notebook failed, took too long, lost its kernel or could not be run
+    STOPPED = "STOPPED"  # ``stop`` ended it; the notebook is not to blame
+
+
 @dataclass(frozen=True)
 class NotebookOutcome:
-    """How a run ended: ``error`` is None where every cell ran through.
+    """How a run ended: ``error`` is None if it succeeded.
 
-    ``executed_path`` is None where no copy was written: nothing ran, or it could not be.
+    ``executed_path`` is None if no copy was written: nothing ran, or it could not be.
     """
 
+    ending: Ending
+    error: str | None
     executed_path: Path | None
     execution_seconds: float
     stdout: str
     stderr: str
-    error: str | None
+
+    @classmethod
+    def failed(cls, error: str) -> NotebookOutcome:
+        """Return the outcome of a run that failed before it began."""
+        return cls(Ending.FAILED, error, None, 0.0, "", "")
 
     @classmethod
     def stopped(cls, reason: str) -> NotebookOutcome:
         """Return the outcome of a run that was stopped before it began."""
-        return cls(None, 0.0, "", "", reason)
-
-    def was_stopped(self, reason: str) -> bool:
-        """Tell whether the run was stopped for this reason, and did not end by itself before."""
-        return self.error is not None and self.error.startswith(reason)
+        return cls(Ending.STOPPED, reason, None, 0.0, "", "")
 
 
 class NotebookRun:
@@ -109,22 +120,23 @@ class NotebookRun:
             notebook = file.read_notebook(self._source)
             kernel_name, remark = kernel.choose_kernel(notebook)
         except NotebookError as exc:
-            return NotebookOutcome(None, time.monotonic() - started, "", "", str(exc))
+            return NotebookOutcome.failed(str(exc))
         if remark:
             log.warning("%s: %s", self._source.name, remark.rstrip())
-        error, executed = self._run_and_copy(notebook, kernel_name, started)
+        ending, error, executed = self._run_and_copy(notebook, kernel_name, started)
         return NotebookOutcome(
+            ending=ending,
+            error=error,
             executed_path=executed,
             execution_seconds=time.monotonic() - started,
             stdout=file.stream(notebook, "stdout"),
             stderr=(remark or "") + file.stream(notebook, "stderr"),
-            error=error,
         )
 
     def _run_and_copy(
         self, notebook: NotebookNode, kernel_name: str, started: float
-    ) -> tuple[str | None, Path | None]:
-        """Return the error, and where the executed copy is; None each where there is none."""
+    ) -> tuple[Ending, str | None, Path | None]:
+        """Return the ending, the error, and where the executed copy is."""
         from helpers.notebooks import file, session  # noqa: PLC0415 - see above
 
         running = session.NotebookSession(
@@ -137,14 +149,16 @@ class NotebookRun:
             stopped=self._stopped,
             on_cell=self._on_cell,
         )
-        problems: list[str | None] = []
-        executed: Path | None = None
         try:
-            problems.append(asyncio.run(running.run()))
+            error = asyncio.run(running.run())
         finally:
             try:
                 file.write_copy(file.tidy_outputs(notebook), self._executed_copy)
-                executed = self._executed_copy
+                executed: Path | None = self._executed_copy
             except NotebookError as exc:
-                problems.append(str(exc))
-        return "\n".join(filter(None, problems)) or None, executed
+                executed, lost = None, str(exc)
+        if running.was_stopped:
+            return Ending.STOPPED, error, executed
+        if executed is None:
+            error = "\n".join(filter(None, [error, lost]))
+        return Ending.FAILED if error else Ending.SUCCEEDED, error, executed

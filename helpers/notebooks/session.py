@@ -76,6 +76,7 @@ class NotebookSession:
     timeout_seconds: float  # how long that was in all
     stopped: Future[str]  # completed from outside, with the reason, to end the run
     on_cell: Callable[[int, int], None] | None
+    was_stopped: bool = field(default=False, init=False)  # and did not end by itself before
     _cells: list[NotebookNode] = field(init=False)
     _number: int = 0  # of the cell that was started last, as Jupyter counts
     _done: int = 0
@@ -146,6 +147,7 @@ class NotebookSession:
 
     def _cut_off(self) -> str:
         if self.stopped.done():
+            self.was_stopped = True
             where = f" {self._where()} was running." if self._running else ""
             return self._noted("Stopped", f"{self.stopped.result()}{where}")
         allowed = f"{_seconds(self.timeout_seconds)}, the longest that the notebook may take."

@@ -16,6 +16,7 @@ import pytest
 
 from helpers.notebook_executor import execute_next_step
 from helpers.notebooks.executor import ExecutorRun, Lease, LeasedRun
+from helpers.notebooks.run import Ending
 from sandbox.seeding import add_cycle, add_step
 from tests.support.notebooks import step_notebook, write_notebook
 
@@ -165,6 +166,7 @@ def leased(tmp_path) -> LeasedRun:
 def test_a_run_ends_when_its_caller_renews_the_lease_no_longer(leased):
     outcome = leased.execute()
 
+    assert outcome.ending is Ending.STOPPED
     assert "has stopped renewing its lease" in outcome.error
     assert is_gone(written(leased.source.parent / "kernel"))
 
@@ -181,7 +183,10 @@ def test_a_run_ends_when_its_caller_has_taken_the_lease_away(leased):
 def test_work_that_an_engine_repeats_is_not_started_twice(leased):
     leased.lease.with_suffix(".started").touch()  # by a worker that has died
 
-    assert "not started a second time" in leased.execute().error
+    outcome = leased.execute()
+
+    assert outcome.ending is Ending.FAILED
+    assert "not started a second time" in outcome.error
     assert not (leased.source.parent / "kernel").exists()
 
 

@@ -22,7 +22,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from helpers.notebooks import session
-from helpers.notebooks.run import NotebookOutcome, NotebookRun
+from helpers.notebooks.run import Ending, NotebookOutcome, NotebookRun
 from helpers.settings import get_settings
 
 PYTHON = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -162,6 +162,7 @@ def test_a_failure_names_its_cell_and_leaves_a_copy(tmp_path, cell, error, secon
 
     outcome = run(source, timeout_seconds=seconds)
 
+    assert outcome.ending is Ending.FAILED
     assert outcome.error.startswith("Cell 2 “# Load it”")
     assert re.search(error, outcome.error)
     assert len(outcome.error) <= 4000
@@ -211,6 +212,7 @@ def test_stop_ends_a_run_and_all_that_it_started(tmp_path):
         stoppable.stop("A second reason.")
         outcome = future.result(DEADLINE_SECONDS)
 
+    assert outcome.ending is Ending.STOPPED
     assert outcome.error == (
         "The hand-over was lost. Cell 2 “print('so far', flush=True)” was running."
     )
@@ -241,7 +243,7 @@ def test_stop_while_the_kernel_starts(tmp_path):
         stoppable.stop("Not today.")
         outcome = future.result(DEADLINE_SECONDS)
 
-    assert outcome.error == "Not today."
+    assert (outcome.ending, outcome.error) == (Ending.STOPPED, "Not today.")
     assert not (tmp_path / "ran").exists()
     assert set(psutil.Process().children(recursive=True)) == before
 
@@ -250,7 +252,7 @@ def test_stop_after_the_end_changes_nothing(tmp_path):
     finished = prepared(write(tmp_path / "a.ipynb", "1"))
     outcome = finished.execute()
     finished.stop("Too late.")
-    assert outcome.error is None
+    assert (outcome.ending, outcome.error) == (Ending.SUCCEEDED, None)
 
 
 def test_a_deadline_that_the_start_misses(tmp_path):
