@@ -1,7 +1,7 @@
 """Put answers of Moody's on record, chunk by chunk, and move the jobs they are about.
 
 Each chunk is one transaction of two statements, whatever its size. Every poll is logged,
-failed ones too. A job moves only where the database agrees at that moment: the move is legal,
+failed ones too. A job moves only if the database agrees at that moment: the move is legal,
 no later question was answered before, and the job is still the one that was asked about.
 """
 
@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any, TypedDict
 
 from helpers.constants import JOB_MOVES, JobStatus
@@ -26,11 +25,19 @@ from helpers.text import clean, shorten
 RECORD_CHUNK = 500
 """Answers per transaction: few round trips, and little to ask again after a crash."""
 
+RECORD_BYTES = 8 * 1024**2
+"""Bytes of bodies after which a transaction takes no more: what one statement holds has a limit."""
+
 # PostgreSQL's appendix A. What speaks of the server would be said of every answer.
 _LOCK_NOT_AVAILABLE = "55P03"
 _CONFLICT = "40"  # a serialization failure or a deadlock: it asks for another try
+_OF_THE_SIZE = ("53200", "53400", "54", "57014")  # memory, a limit, a statement's time
 _OF_THE_SERVER = ("25", _CONFLICT, "42", "53", "57", "58")
+_SMALL_BYTES = 256 * 1024  # a smaller chunk is not rejected because of its size
 _TRIES = 3
+_TRIES_IF_LOST = 2  # of one chunk that costs the connection, before it is halved
+_AWAY_SECONDS = 5.0  # a backend that was killed takes the others with it, for about a second
+_LOOK_AGAIN_SECONDS = 0.25
 
 MAX_REASON = 8_000
 """Characters of a job's last error."""
@@ -94,53 +101,139 @@ def server_clock() -> Callable[[], datetime]:
 
 def record_all(answers: Iterable[Answer]) -> Iterator[Recorded]:
     """Record answers as they arrive, in chunks; yield what each did once it is on record."""
-    answers = iter(answers)
-    while chunk := list(islice(answers, RECORD_CHUNK)):
-        yield from _record_all_but_refused(chunk)
+    for chunk in _chunks(_entry(answer) for answer in answers):
+        yield from _record_chunk(chunk)
 
 
-def _record_all_but_refused(answers: Sequence[Answer]) -> list[Recorded]:
-    """Record a chunk; where the database refuses it, halve it, down to the answers it refuses."""
+def record(answers: Sequence[Answer]) -> list[Recorded]:
+    """Log these answers and move their jobs, in one transaction; at most one answer per job."""
+    return _record([_entry(answer) for answer in answers])
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An answer as it is written."""
+
+    answer: Answer
+    body: str  # JSON
+    reason: str | None
+    size: int  # bytes of the body
+
+
+def _entry(answer: Answer) -> _Entry:
+    body = "null" if answer.body is None else redact(json.dumps(answer.body, ensure_ascii=False))
+    return _Entry(answer, body, _reason(answer), len(body.encode()))
+
+
+def _reason(answer: Answer) -> str | None:
+    """Return why a job ended badly, in Moody's own words; None for every other answer."""
+    if answer.body is None or answer.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
+        return None
+    reason = failure_reason(answer.body)
+    return reason and shorten(redact(reason), MAX_REASON)  # or half a secret might be left
+
+
+def _chunks(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
+    """Cut after ``RECORD_CHUNK`` answers or ``RECORD_BYTES``, whichever comes first."""
+    chunk: list[_Entry] = []
+    size = 0
+    for entry in entries:
+        chunk.append(entry)
+        size += entry.size
+        if len(chunk) >= RECORD_CHUNK or size >= RECORD_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _record_chunk(entries: Sequence[_Entry], *, tries: int = _TRIES_IF_LOST) -> list[Recorded]:
+    """Record a chunk; halve one that is rejected or costs the connection, down to single answers.
+
+    Raises:
+        DatabaseUnavailableError: the server is away.
+    """
     try:
-        return _record_over_conflicts(answers)
-    except DatabaseUnavailableError:
-        raise
+        return _record_over_conflicts(entries)
+    except DatabaseUnavailableError as exc:
+        _await_server()
+        if tries > 1:
+            return _record_chunk(entries, tries=tries - 1)
+        problem = str(exc)
     except DatabaseError as exc:
         if exc.sqlstate == _LOCK_NOT_AVAILABLE:
-            return _record_what_is_free(answers)
-        if len(answers) == 1 or exc.sqlstate.startswith(_OF_THE_SERVER):
-            return [_unrecorded(answer, str(exc)) for answer in answers]
-    half = len(answers) // 2
-    return _record_all_but_refused(answers[:half]) + _record_all_but_refused(answers[half:])
+            return _record_what_is_free(entries)
+        problem = str(exc)
+        if not _is_of_the_answers(exc, size=sum(entry.size for entry in entries)):
+            return [_unrecorded(entry.answer, problem) for entry in entries]
+    if len(entries) == 1:
+        return [_record_without_body(entries[0], problem)]
+    half = len(entries) // 2
+    return _record_chunk(entries[:half]) + _record_chunk(entries[half:])
 
 
-def _record_over_conflicts(answers: Sequence[Answer]) -> list[Recorded]:
-    """Record a chunk, and again where it met a conflict with somebody else's transaction."""
+def _is_of_the_answers(exc: DatabaseError, *, size: int) -> bool:
+    """Tell a rejection that fewer or smaller answers may escape from one of every answer."""
+    if exc.sqlstate.startswith(_OF_THE_SIZE):
+        return size > _SMALL_BYTES
+    return not exc.sqlstate.startswith(_OF_THE_SERVER)
+
+
+def _await_server() -> None:
+    """Wait a moment for a server that has dropped the connection; raise if it is away."""
+    give_up = time.monotonic() + _AWAY_SECONDS
+    while True:
+        try:
+            server_clock()
+        except DatabaseUnavailableError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        else:
+            return
+
+
+def _record_without_body(entry: _Entry, problem: str) -> Recorded:
+    """Record an answer that the database does not take whole, so that its job does not wait."""
+    note = f"The body ({entry.size:,} bytes) was not kept: {problem}"
+    answer = replace(entry.answer, body=None, note=note)
+    reason = entry.reason and entry.reason.encode("ascii", "backslashreplace").decode()
+    try:
+        return _record_over_conflicts([_Entry(answer, "null", reason, 0)])[0]
+    except DatabaseUnavailableError:
+        _await_server()
+    except DatabaseError as exc:
+        problem = str(exc)
+    return _unrecorded(entry.answer, problem)
+
+
+def _record_over_conflicts(entries: Sequence[_Entry]) -> list[Recorded]:
+    """Record a chunk, and again if it met a conflict with somebody else's transaction."""
     for _ in range(_TRIES - 1):
         try:
-            return record(answers)
+            return _record(entries)
         except DatabaseError as exc:
             if not exc.sqlstate.startswith(_CONFLICT):
                 raise
-    return record(answers)
+    return _record(entries)
 
 
-def _record_what_is_free(answers: Sequence[Answer]) -> list[Recorded]:
-    """Record what is said of jobs that nobody else holds: waiting for each would take minutes."""
-    free: list[Answer] = []
+def _record_what_is_free(entries: Sequence[_Entry]) -> list[Recorded]:
+    """Record answers about jobs that nobody else holds: waiting for each would take minutes."""
+    free: list[_Entry] = []
     recorded: list[Recorded] = []
     try:
         with transaction() as connection:
-            job_ids = [answer.question.job_id for answer in answers]
+            job_ids = [entry.answer.question.job_id for entry in entries]
             rows = queries("recording").free_jobs(connection, job_ids=job_ids)
             free_ids = {row["id"] for row in rows}
-            free = [answer for answer in answers if answer.question.job_id in free_ids]
-            recorded = record(free) if free else []
+            free = [entry for entry in entries if entry.answer.question.job_id in free_ids]
+            recorded = _record(free) if free else []
     except DatabaseUnavailableError:
         raise
     except DatabaseError:  # somebody holds a table
         free, recorded = [], []
-    held = [answer for answer in answers if answer not in free]
+    held = [entry.answer for entry in entries if entry not in free]
     return recorded + [_unrecorded(a, "its row is held by another session") for a in held]
 
 
@@ -148,8 +241,9 @@ def _unrecorded(answer: Answer, why: str) -> Recorded:
     return Recorded(answer, None, None, f"The answer could not be recorded: {why}")
 
 
-def record(answers: Sequence[Answer]) -> list[Recorded]:
-    """Log these answers and move their jobs, in one transaction; at most one answer per job."""
+def _record(entries: Sequence[_Entry]) -> list[Recorded]:
+    """Record a chunk in one transaction of two statements."""
+    answers = [entry.answer for entry in entries]
     columns = _columns(answers)
     with transaction() as connection:
         rows = queries("recording").apply_answers(
@@ -158,14 +252,18 @@ def record(answers: Sequence[Answer]) -> list[Recorded]:
             asked=columns["asked"],
             workflow_ids=columns["workflow_ids"],
             statuses=[a.status if a.status and is_known(a.status) else None for a in answers],
-            reasons=[_reason(answer) for answer in answers],
+            reasons=[entry.reason for entry in entries],
             moves_from=[old for old, moves in JOB_MOVES.items() for _ in moves],
             moves_to=[new for moves in JOB_MOVES.values() for new in moves],
             terminal=list(JobStatus.terminal()),
         )
         moved = {row["job_id"]: row for row in rows}
-        kept = [_worth_keeping(moved.get(answer.question.job_id)) for answer in answers]
-        queries("recording").log_polls(connection, **columns, kept=kept)
+        queries("recording").log_polls(
+            connection,
+            **columns,
+            bodies=f"[{','.join(entry.body for entry in entries)}]",
+            kept=[_worth_keeping(moved.get(answer.question.job_id)) for answer in answers],
+        )
     return [_recorded(answer, moved.get(answer.question.job_id)) for answer in answers]
 
 
@@ -186,19 +284,11 @@ def _columns(answers: Sequence[Answer]) -> dict[str, Any]:
         "asked": [answer.asked_ts for answer in answers],
         "workflow_ids": [answer.question.workflow_id[:_MAX_WORKFLOW_ID] for answer in answers],
         "statuses": [a.status and redact(clean(a.status)) for a in answers],
-        "bodies": f"[{','.join(_body_text(answer) for answer in answers)}]",
-        "errors": [answer.error and redact(clean(answer.error)) for answer in answers],
+        "errors": [_shown(answer.error) for answer in answers],
+        "notes": [_shown(answer.note) for answer in answers],
         "http_statuses": [answer.http_status for answer in answers],
     }
 
 
-def _body_text(answer: Answer) -> str:
-    return "null" if answer.body is None else redact(json.dumps(answer.body, ensure_ascii=False))
-
-
-def _reason(answer: Answer) -> str | None:
-    """Return why a job ended badly, in Moody's own words; None for every other answer."""
-    if answer.body is None or answer.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
-        return None
-    reason = failure_reason(answer.body)
-    return reason and shorten(redact(reason), MAX_REASON)  # or half a secret might be left
+def _shown(text: str | None) -> str | None:
+    return text and shorten(redact(clean(text)), MAX_REASON)

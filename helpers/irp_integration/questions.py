@@ -24,7 +24,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one question; where the poll failed, ``error`` says why."""
+    """What came of one question; if the poll failed, ``error`` says why."""
 
     question: Question
     asked_ts: datetime
@@ -32,6 +32,7 @@ class Answer:
     body: Body | None = None
     http_status: int | None = None
     error: str | None = None
+    note: str | None = None  # what of the answer is not kept, and why
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,21 @@ WHERE job.batch_id = ANY (:batch_ids::int[])
   AND NOT coalesce(job.status, 'INITIATED')::text = ANY (:terminal::text[])
 ORDER BY job.last_tracked_ts NULLS FIRST, job.id;
 
--- name: log_polls(job_ids, asked, workflow_ids, statuses, bodies, errors, http_statuses, kept)!
+-- name: log_polls(job_ids, asked, workflow_ids, statuses, bodies, errors, notes, http_statuses, kept)!
 -- Put polls on record, failed ones too; first polls and status changes are kept for good. The bodies
 -- are one JSON array, because quoting JSON again inside a text[] costs more than all the rest.
 INSERT INTO irp_job_tracking_log
-    (job_id, tracked_ts, moodys_workflow_id, job_status, tracking_data, error_message, http_status,
-     kept)
+    (job_id, tracked_ts, moodys_workflow_id, job_status, tracking_data, error_message, note,
+     http_status, kept)
 SELECT poll.job_id, poll.asked_ts, poll.workflow_id, poll.status,
-       nullif(poll.body::text, 'null')::jsonb, poll.error, poll.http_status, poll.kept
+       nullif(poll.body::text, 'null')::jsonb, poll.error, poll.note, poll.http_status,
+       poll.kept
 FROM ROWS FROM (
         unnest(:job_ids::int[], :asked::timestamptz[], :workflow_ids::text[], :statuses::text[],
-               :errors::text[], :http_statuses::int[], :kept::boolean[]),
+               :errors::text[], :notes::text[], :http_statuses::int[], :kept::boolean[]),
         json_array_elements(:bodies::json))
     WITH ORDINALITY
-    AS poll (job_id, asked_ts, workflow_id, status, error, http_status, kept, body, position)
+    AS poll (job_id, asked_ts, workflow_id, status, error, note, http_status, kept, body, position)
 ORDER BY poll.position;
 
 -- name: apply_answers(job_ids, asked, workflow_ids, statuses, reasons, moves_from, moves_to, terminal)

@@ -1,12 +1,16 @@
 import re
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers import recording
 from helpers.batch import reconcile
 from helpers.constants import BatchStatus, BatchType, JobStatus
+from helpers.errors import DatabaseUnavailableError
 from helpers.irp_integration.endpoints import MODEL
 from helpers.irp_integration.questions import Answer, Question
 from helpers.job import read_job
@@ -228,3 +232,128 @@ def test_a_batch_of_ten_thousand_is_recorded_and_reconciled(metastore):
     seeded = analysis_batch(jobs, batch_type=BatchType.ANALYSIS)
 
     polled_and_reconciled(seeded)
+
+
+# --- Chunks are bounded by count and by bytes.
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), max_size=60),
+    most=st.integers(1, 10),
+    most_bytes=st.integers(1, 100),
+)
+def test_a_chunk_holds_no_more_than_so_many_answers_and_so_many_bytes(sizes, most, most_bytes):
+    answers = [answer(question(n), "RUNNING", text="x" * size) for n, size in enumerate(sizes)]
+    entries = [recording._entry(one) for one in answers]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(recording, "RECORD_CHUNK", most)
+        patched.setattr(recording, "RECORD_BYTES", most_bytes)
+        chunks = list(recording._chunks(entries))
+
+    assert [entry for chunk in chunks for entry in chunk] == entries
+    assert all(1 <= len(chunk) <= most for chunk in chunks)
+    assert all(sum(entry.size for entry in chunk[:-1]) < most_bytes for chunk in chunks)
+
+
+MOST_BYTES = 300_000
+
+
+@contextmanager
+def server_that_drops_large_statements(sql):
+    """Kill whoever logs more than ``MOST_BYTES`` in one statement."""
+    sql.execute(
+        "CREATE FUNCTION drop_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF (SELECT sum(length(tracking_data::text)) FROM logged) > {MOST_BYTES} THEN"
+        " PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END $$"
+    )
+    sql.execute(
+        "CREATE TRIGGER drop_it AFTER INSERT ON irp_job_tracking_log"
+        " REFERENCING NEW TABLE AS logged FOR EACH STATEMENT EXECUTE FUNCTION drop_it()"
+    )
+    yield
+    sql.execute("DROP FUNCTION drop_it CASCADE")
+
+
+def large_answers(*sizes: int) -> list[Answer]:
+    jobs = [job("RUNNING", str(n)) for n in range(1, len(sizes) + 1)]
+    ids = analysis_batch(jobs).job_ids
+    return [
+        answer(question(job_id, str(n)), "FAILED", errorMessage="no exposure", log="x" * size)
+        for n, (job_id, size) in enumerate(zip(ids, sizes, strict=True), 1)
+    ]
+
+
+def logged(sql) -> list[tuple[object, ...]]:
+    return sql.execute(
+        "SELECT job_status, tracking_data IS NULL, error_message, note"
+        " FROM irp_job_tracking_log ORDER BY job_id"
+    ).fetchall()
+
+
+def test_a_chunk_that_costs_the_connection_twice_is_halved(metastore, sql):
+    answers = large_answers(*[100_000] * 7)
+
+    with server_that_drops_large_statements(sql):
+        recorded = list(record_all(answers))
+
+    assert {item.new_status for item in recorded} == {"FAILED"}
+    assert logged(sql) == [("FAILED", False, None, None)] * 7
+
+
+def test_a_single_answer_that_costs_the_connection_is_recorded_without_its_body(metastore, sql):
+    answers = large_answers(1_000, 400_000, 1_000)
+
+    with server_that_drops_large_statements(sql):
+        recorded = list(record_all(answers))
+
+    assert [item.new_status for item in recorded] == ["FAILED"] * 3
+    assert [item.remark for item in recorded] == [None] * 3
+    first, large, last = logged(sql)
+    assert first == last == ("FAILED", False, None, None)
+    assert large[:3] == ("FAILED", True, None)
+    assert large[3].startswith("The body (400,")
+    large_job = answers[1].question.job_id
+    assert read_job(large_job)["last_error"] == "no exposure"
+
+
+@pytest.mark.parametrize("sqlstate", ["57014", "53200", "54000", "22P05", "XX000"])
+def test_a_body_that_the_database_rejects_does_not_keep_its_job_from_its_end(
+    metastore, sql, sqlstate
+):
+    """A statement's time, memory, a limit, an encoding without that character, a bug."""
+    answers = large_answers(1_000, 400_000, 1_000)
+    sql.execute(
+        "CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" RAISE EXCEPTION 'no' USING ERRCODE = '{sqlstate}'; END $$"
+    )
+    sql.execute(
+        "CREATE TRIGGER reject BEFORE INSERT ON irp_job_tracking_log FOR EACH ROW"
+        f" WHEN (length(NEW.tracking_data::text) > {MOST_BYTES}) EXECUTE FUNCTION reject()"
+    )
+
+    recorded = list(record_all(answers))
+
+    assert [item.new_status for item in recorded] == ["FAILED"] * 3
+    assert [without_body for _, without_body, *_ in logged(sql)] == [False, True, False]
+
+
+def test_a_server_that_is_away_is_not_tried_once_per_half(metastore, monkeypatch):
+    answers = large_answers(*[10] * 8)
+    tried: list[int] = []
+
+    def lost(entries):
+        tried.append(len(entries))
+        raise DatabaseUnavailableError("The server closed the connection.")
+
+    def away():
+        raise DatabaseUnavailableError("The database cannot be reached.")
+
+    monkeypatch.setattr(recording, "_record", lost)
+    monkeypatch.setattr(recording, "server_clock", away)
+    monkeypatch.setattr(recording, "_AWAY_SECONDS", 0.0)
+
+    with pytest.raises(DatabaseUnavailableError, match="cannot be reached"):
+        list(record_all(answers))
+
+    assert tried == [8]

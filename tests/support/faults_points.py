@@ -33,8 +33,8 @@ class Point:
 POINTS = {
     "nothing found yet": Point("helpers.batch:get_active_batches"),
     "found, not polled": Point("helpers.monitor.polling_section:jobs_to_poll"),
-    "polled, not recorded": Point("helpers.recording:record"),
-    "one chunk recorded of several": Point("helpers.recording:record", call=2),
+    "polled, not recorded": Point("helpers.recording:_record"),
+    "one chunk recorded of several": Point("helpers.recording:_record", call=2),
     "inside a chunk's transaction": Point("helpers.recording:_worth_keeping"),
     "recorded, not reconciled": Point("helpers.batch:reconcile"),
     "one batch reconciled of several": Point("helpers.batch:reconcile", call=2),

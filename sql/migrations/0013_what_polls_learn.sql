@@ -1,0 +1,15 @@
+-- What polls learn beside a status: Moody's own times of a job, when it was last read by its id,
+-- where the ids of a batch are known, and what of an answer could not be kept.
+-- depends: 0009_scheduled_copies
+
+ALTER TABLE irp_job
+    ADD COLUMN moodys_submitted_ts timestamptz,  -- Moody's own times, as it said them last
+    ADD COLUMN moodys_started_ts timestamptz,
+    ADD COLUMN moodys_ended_ts timestamptz,
+    ADD COLUMN read_ts timestamptz;  -- when Moody's last answered about it by id: a search may lie
+
+-- NULL: at the family of the batch type; 'workflows': other tools submit through the older API.
+ALTER TABLE irp_batch ADD COLUMN ids_known_at text;
+
+-- What of an answer was not kept, and why; an answer that failed has its error_message.
+ALTER TABLE irp_job_tracking_log ADD COLUMN note text;
