@@ -14,7 +14,8 @@
     │   └── MoodysCredentialsError     Moody's refuses who we are: no answer will come
     ├── NotebookError                  a notebook cannot be found, read or started
     ├── ScheduleError                  the schedule in JupyterLab cannot be read or changed
-    └── NotificationError              Teams did not take a card
+    └── NotificationError              Teams cannot be reached, or accepts nothing now
+        └── MessageRejectedError       Teams rejects this one message
 
 Facts are attributes, the message is for people and says what to do. No message holds a secret.
 """
@@ -97,4 +98,8 @@ class ScheduleError(BatchMonitoringError):
 
 
 class NotificationError(BatchMonitoringError):
-    """Teams did not take a card."""
+    """Teams cannot be reached, or accepts no message at this time."""
+
+
+class MessageRejectedError(NotificationError):
+    """Teams rejects this one message; it may accept others."""

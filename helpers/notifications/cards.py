@@ -29,6 +29,7 @@ _LEAST_ROOM, _MOST_ROOM = 20, 16_000  # characters for one piece of foreign text
 _LONGEST_NAME = 120
 _MAX_ENTRY_BYTES = 4_000
 _ENTRY_ROOM = 1_000
+_PLAIN_ROOM = 600
 _ENVELOPE_BYTES = 2_500  # of a digest without its entries: a heading and one link
 _COLORS = {"RECOVERED": "Good", "CANCELLED": "Warning"}
 
@@ -76,6 +77,18 @@ def digest_message(events: Sequence[tuple[Event, Links]]) -> tuple[Json, int]:
     heading = _text(_run(_headline(stories), size="Large", weight="Bolder"))
     card = _envelope([heading, *entries], links=dashboard, in_short=_headline(stories))
     return _message(card), len(entries)
+
+
+def plain_message(event: Event) -> Json:
+    """Return the message of one event as a few short texts: all that a card cannot do without."""
+    story = story_of(event)
+    body = [
+        _text(_title(story, room=_LONGEST_NAME, size="Default")),
+        *(_text(_run(_cut(text, _PLAIN_ROOM))) for text in (story.place, story.summary)),
+        *(_reason(reason, room=_PLAIN_ROOM) for reason in story.reasons[:1]),
+        _text(_run(_cut(f"Next: {story.advice}", _PLAIN_ROOM))),
+    ]
+    return _message(_envelope(body, links=Links(), in_short=story.in_short))
 
 
 def _headline(stories: Sequence[Story]) -> str:

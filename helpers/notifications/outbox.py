@@ -1,27 +1,30 @@
 """The outbox: events are sent after they were stored, in the order in which things happened.
 
-An event is marked when Teams has taken its card, so that none is sent twice, but for a crash in
-the one instant between the two. One pass sends at a time, and what it may not send, because
-Teams takes only so many messages, later passes do.
+An event is marked when Teams has accepted its card, so that none is sent twice, except for a
+crash in the one instant between the two. One pass sends at a time; what it may not send, because
+Teams accepts only so many messages, later passes do.
+
+While Teams is down, all events wait and keep their order. If it rejects a message, each event of
+that message is sent by itself in a plain form, and only those that it rejects again wait.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any, TypedDict
 
 from helpers.database import AdvisoryLocks, LockSpace, lock_holders, queries, transaction
-from helpers.errors import NotificationError
+from helpers.errors import MessageRejectedError, NotificationError
 from helpers.identity import process_name
-from helpers.notifications.cards import Json, card_message, digest_message
+from helpers.notifications.cards import Json, card_message, digest_message, plain_message
 from helpers.notifications.links import links_for
 from helpers.notifications.teams import send as send_to_teams
-from helpers.redaction import redact
+from helpers.redaction import shown
 from helpers.settings import get_settings
-from helpers.text import clean, counted
+from helpers.text import counted
 
 DIGEST_FROM = 4
 """This many events due at once become digests in place of a card each."""
@@ -30,6 +33,8 @@ DIGEST_FROM = 4
 _MOST_A_SECOND = 4
 _MOST_AN_HOUR = 100
 _PATIENCE = timedelta(days=1)
+_LONGEST_DELAY = timedelta(minutes=15)
+_MOST_OF_A_PROBLEM = 1_000
 
 Send = Callable[[Json], None]
 
@@ -47,13 +52,14 @@ class PendingNotification(TypedDict):
     last_error: str | None
     created_ts: datetime
     is_due: bool
+    is_rejected: bool  # it waits by itself: others are sent meanwhile
 
 
 @dataclass(frozen=True)
 class Sending:
     """What one pass did with the outbox."""
 
-    cards: int = 0  # messages that Teams has taken
+    cards: int = 0  # messages that Teams has accepted
     events: int = 0  # events that those messages told of
     waiting: int = 0  # events that stay in the outbox
     suppressed: int = 0  # events closed because notifications are off or not configured
@@ -72,14 +78,14 @@ class _Off:
 def pending() -> list[PendingNotification]:
     """Return the outbox, in the order in which things happened."""
     with transaction() as connection:
-        return list(queries("notifications").pending(connection))
+        return list(queries("notifications").pending(connection, longest_delay=_LONGEST_DELAY))
 
 
 def send_due(*, send: Send | None = None) -> Sending:
     """Send what is due, or say why not.
 
-    The first card that Teams does not take ends the round, so that the order is kept; its events
-    are tried again later, each time after twice as long, for a day.
+    A Teams that is down ends the round; what was tried is tried again later, each time after twice
+    as long, for a day.
 
     Args:
         send: posts one message and raises ``NotificationError``; None takes the Teams webhook.
@@ -134,31 +140,84 @@ def _set_aside(off: _Off) -> Sending:
     return Sending(waiting=len(pending()), suppressed=suppressed, problem=off.reason)
 
 
+@dataclass(frozen=True)
+class _Message:
+    """A message with the events that it tells of."""
+
+    content: Json
+    events: Sequence[PendingNotification]
+    is_plain: bool = False
+
+
 def _send_in_order(
     waiting: Sequence[PendingNotification], send: Send, locks: AdvisoryLocks
 ) -> Sending:
-    if waiting and not waiting[0]["is_due"]:  # whoever came later waits behind the first
-        return Sending(waiting=len(waiting), problem=_why_not_due(waiting[0]))
+    queue = deque(_messages(_to_send(waiting)))
+    held: set[int] = set()  # batches of which an earlier event waits
     cards = events = 0
     problem = None
-    for message, told in islice(_messages(waiting), _messages_allowed()):
-        locks.check()  # without its lock, another pass may be sending the same card
-        problem = _send_one(message, [event["id"] for event in told], send)
-        if problem is not None:
+    for _ in range(_messages_allowed()):
+        if not queue:
             break
-        cards += 1
-        events += len(told)
-    left = len(pending())
-    if left and problem is None:
-        problem = (
-            f"{counted(left, 'event')} will follow: Teams takes only a few messages at a time."
+        message = queue.popleft()
+        if held & {event["batch_id"] for event in message.events}:
+            continue
+        locks.check()  # without its lock, another pass may be sending the same card
+        try:
+            _send_one(message, send)
+        except MessageRejectedError:
+            queue.extendleft(reversed(_in_plain_form(message)))
+            held |= {event["batch_id"] for event in message.events if message.is_plain}
+        except NotificationError as exc:
+            problem = shown(str(exc), _MOST_OF_A_PROBLEM)
+            break
+        else:
+            cards += 1
+            events += len(message.events)
+    left = pending()
+    return Sending(cards, events, waiting=len(left), problem=problem or _why_waiting(left))
+
+
+def _to_send(waiting: Sequence[PendingNotification]) -> list[PendingNotification]:
+    """Return what may be sent now: nothing while Teams is down, else all but what it rejected.
+
+    What comes after a rejected event of the same batch waits with it: nobody should hear of a
+    recovery first.
+    """
+    rejected = {e["batch_id"] for e in waiting if e["is_rejected"] and not e["is_due"]}
+    free = [event for event in waiting if event["batch_id"] not in rejected]
+    return free if free and free[0]["is_due"] else []
+
+
+def _in_plain_form(message: _Message) -> list[_Message]:
+    if message.is_plain:
+        return []
+    return [_Message(plain_message(event), [event], is_plain=True) for event in message.events]
+
+
+def _why_waiting(left: Sequence[PendingNotification]) -> str | None:
+    """Say why events stay in the outbox though nothing went wrong in this round."""
+    rejected = [event for event in left if event["is_rejected"]]
+    held = {event["batch_id"] for event in rejected}
+    others = [event for event in left if event["batch_id"] not in held]
+    said = []
+    if others and not others[0]["is_due"]:
+        said.append(f"{others[0]['last_error']} {_next_try(others[0])}")
+    elif others:
+        said.append(
+            f"{counted(len(others), 'event')} will follow: Teams accepts only a few messages at a "
+            "time."
         )
-    return Sending(cards=cards, events=events, waiting=left, problem=problem)
+    if rejected:
+        said.append(
+            f"Teams rejects the card of {counted(len(rejected), 'event')}, and others are sent: "
+            f"{rejected[0]['last_error']} {_next_try(rejected[0])}"
+        )
+    return " ".join(said) or None
 
 
-def _why_not_due(event: PendingNotification) -> str:
-    next_try = f"Next try at {event['next_attempt_ts'].astimezone(UTC):%H:%M} UTC."
-    return f"{event['last_error']} {next_try}"
+def _next_try(event: PendingNotification) -> str:
+    return f"Next try at {event['next_attempt_ts'].astimezone(UTC):%H:%M} UTC."
 
 
 def _messages_allowed() -> int:
@@ -168,10 +227,8 @@ def _messages_allowed() -> int:
     return max(left, 0)
 
 
-def _messages(
-    waiting: Sequence[PendingNotification],
-) -> Iterator[tuple[Json, Sequence[PendingNotification]]]:
-    """Give each message with the events that it tells of: a card each, or digests."""
+def _messages(waiting: Sequence[PendingNotification]) -> Iterator[_Message]:
+    """Give the messages that tell of these events: a card each, or digests."""
     settings = get_settings()
     told = [
         (
@@ -185,30 +242,48 @@ def _messages(
         for event in waiting
     ]
     if len(told) < DIGEST_FROM:
-        yield from ((card_message(event, links=links), [event]) for event, links in told)
+        for event, links in told:
+            yield _Message(card_message(event, links=links), [event])
         return
     while told:
-        message, count = digest_message(told)
-        yield message, [event for event, _ in told[:count]]
+        content, count = digest_message(told)
+        yield _Message(content, [event for event, _ in told[:count]])
         told = told[count:]
 
 
-def _send_one(message: Json, ids: Sequence[int], send: Send) -> str | None:
-    """Send one message and mark its events; return why Teams did not take it."""
+def _send_one(message: _Message, send: Send) -> None:
+    """Send one message and mark its events.
+
+    Raises:
+        NotificationError: Teams did not accept it. Its events are put off, unless they are to be
+            tried in their plain form first.
+    """
     notifications = queries("notifications")
+    ids = [event["id"] for event in message.events]
     with transaction() as connection:
         notifications.note_attempt(connection, ids=ids)
     try:
-        send(message)
+        send(message.content)
     except NotificationError as exc:
-        problem = redact(clean(str(exc)))
-        with transaction() as connection:
-            notifications.mark_failed(connection, ids=ids, reason=problem, patience=_PATIENCE)
-            notifications.close_lone_recoveries(connection)
-        return problem
+        is_rejected = isinstance(exc, MessageRejectedError)
+        if message.is_plain or not is_rejected:
+            _put_off(ids, str(exc), is_rejected=is_rejected)
+        raise
     with transaction() as connection:
         notifications.mark_sent(connection, ids=ids)
-    return None
+
+
+def _put_off(ids: Sequence[int], problem: str, *, is_rejected: bool) -> None:
+    with transaction() as connection:
+        queries("notifications").mark_failed(
+            connection,
+            ids=ids,
+            reason=shown(problem, _MOST_OF_A_PROBLEM),
+            is_rejected=is_rejected,
+            patience=_PATIENCE,
+            longest_delay=_LONGEST_DELAY,
+        )
+        queries("notifications").close_lone_recoveries(connection)
 
 
 def _post(message: Json) -> None:

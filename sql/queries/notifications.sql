@@ -14,10 +14,12 @@ WHERE batch_id = :batch_id::int AND kind IN ('BATCH_FAILED', 'BATCH_RECOVERED')
 ORDER BY id DESC
 LIMIT 1;
 
--- name: pending()
--- The outbox, in the order in which things happened.
+-- name: pending(longest_delay)
+-- The outbox, in the order in which things happened. No try is put off for longer than
+-- longest_delay: a time beyond that was set by a clock that has been put back since.
 SELECT id, kind::text AS kind, batch_id, activation_num, payload, attempts, next_attempt_ts,
-       last_error, created_ts, next_attempt_ts <= now() AS is_due
+       last_error, created_ts, is_rejected,
+       next_attempt_ts <= now() OR next_attempt_ts > now() + :longest_delay::interval AS is_due
 FROM irp_notification
 WHERE status = 'PENDING'
 ORDER BY id;
@@ -28,11 +30,12 @@ SELECT count(*) FROM irp_notification
 WHERE status = 'ABANDONED' AND created_ts > now() - interval '7 days';
 
 -- name: messages_sent()^
--- Messages of late: the events of one message are marked at one instant.
+-- Messages of late: the events of one message are marked at one instant. A time in the future
+-- was set by a clock that has been put back since.
 SELECT count(DISTINCT sent_ts) AS last_hour,
        count(DISTINCT sent_ts) FILTER (WHERE sent_ts > now() - interval '1 second') AS last_second
 FROM irp_notification
-WHERE sent_ts > now() - interval '1 hour';
+WHERE sent_ts > now() - interval '1 hour' AND sent_ts <= now();
 
 -- name: suppress(reason, older_than)!
 -- Close events of which nobody is to be told, or nobody could be for so long.
@@ -64,12 +67,13 @@ WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
 UPDATE irp_notification SET status = 'SENT', sent_ts = now(), last_error = NULL
 WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
 
--- name: mark_failed(ids, reason, patience)!
+-- name: mark_failed(ids, reason, is_rejected, patience, longest_delay)!
 -- Try again later, each time after twice as long, until patience ends.
 UPDATE irp_notification
 SET last_error = :reason::text,
+    is_rejected = is_rejected OR :is_rejected::boolean,
     status = CASE WHEN created_ts < now() - :patience::interval THEN 'ABANDONED'
                   ELSE 'PENDING' END::notification_status_enum,
     next_attempt_ts = now()
-        + least(interval '1 minute' * 2 ^ least(attempts - 1, 10), interval '15 minutes')
+        + least(interval '1 minute' * 2 ^ least(attempts - 1, 10), :longest_delay::interval)
 WHERE id = ANY (:ids::int[]) AND status = 'PENDING';

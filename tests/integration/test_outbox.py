@@ -11,7 +11,12 @@ from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchStatus as Status
 from helpers.constants import BatchType, JobStatus
 from helpers.database import AdvisoryLocks, LockSpace, transaction
-from helpers.errors import DatabaseError, DatabaseUnavailableError, NotificationError
+from helpers.errors import (
+    DatabaseError,
+    DatabaseUnavailableError,
+    MessageRejectedError,
+    NotificationError,
+)
 from helpers.notifications.cards import MAX_MESSAGE_BYTES, size_of
 from helpers.notifications.outbox import pending, send_due
 from helpers.settings import get_settings
@@ -331,6 +336,145 @@ def test_what_teams_does_not_take_is_tried_again_in_order(fail, teams, sql):
     assert (up.cards, up.waiting, up.problem) == (2, 0, None)
     assert told_reasons(teams.messages) == [1, 2]
     assert rows(sql, "status, attempts, last_error") == [("SENT", 2, None), ("SENT", 1, None)]
+
+
+class Picky:
+    """A webhook that rejects every message that holds one of these words, in whatever form."""
+
+    def __init__(self, *words):
+        self.words = words
+        self.messages = []
+        self.tries = 0
+
+    def __call__(self, message):
+        self.tries += 1
+        if any(word in json.dumps(message) for word in self.words):
+            raise MessageRejectedError("Teams answered HTTP 400: Bad payload.")
+        self.messages.append(message)
+
+
+@pytest.mark.parametrize("number", [2, 3, 7])
+def test_an_event_that_teams_rejects_waits_alone_and_the_others_are_sent(fail, sql, number):
+    """A card each, or a digest that holds it."""
+    fail(*(f"reason {n}." for n in range(number)))
+    picky = Picky("reason 1.")
+    passes = []
+    for _ in range(6):
+        passes.append(send_due(send=picky))
+        let_pass(sql, timedelta(seconds=2))
+
+    assert told_reasons(picky.messages) == [n for n in range(number) if n != 1]
+    assert sum(sending.events for sending in passes) == number - 1
+    assert rows(sql, "status, last_error")[1] == (
+        "PENDING",
+        "Teams answered HTTP 400: Bad payload.",
+    )
+    assert passes[-1].waiting == 1
+    assert passes[-1].problem.startswith(
+        "Teams rejects the card of 1 event, and others are sent: "
+        "Teams answered HTTP 400: Bad payload. Next try at "
+    )
+
+
+def test_a_rejected_event_holds_back_nothing_that_comes_later(fail, sql):
+    picky = Picky("reason 0.")
+    fail("reason 0.")
+    send_due(send=picky)
+
+    fail("reason 1.")
+    sending = send_due(send=picky)
+
+    assert (sending.cards, sending.waiting) == (1, 1)
+    assert told_reasons(picky.messages) == [1]
+
+
+def test_a_card_that_is_rejected_for_its_form_is_sent_in_a_plain_one(fail, sql):
+    fail("reason 0.")
+    picky = Picky("FactSet")
+
+    sending = send_due(send=picky)
+
+    assert (sending.cards, sending.waiting, sending.problem) == (1, 0, None)
+    assert told_reasons(picky.messages) == [0]
+    assert statuses(sql) == ["SENT"]
+
+
+def test_a_rejected_event_is_given_up_alone_after_a_day(fail, sql):
+    fail("reason 0.")
+    picky = Picky("reason 0.")
+    send_due(send=picky)
+    let_pass(sql, DAY)
+    fail(*(f"reason {n}." for n in range(1, 6)))
+
+    for _ in range(3):
+        send_due(send=picky)
+        let_pass(sql, timedelta(seconds=2))
+
+    assert statuses(sql) == ["ABANDONED", *["SENT"] * 5]
+    assert told_reasons(picky.messages) == [1, 2, 3, 4, 5]
+
+
+def test_nobody_hears_of_a_recovery_before_the_failure(fail, sql):
+    [batch] = fail("reason 0.")
+    picky = Picky("FAILED:")
+    send_due(send=picky)
+    recover(sql, batch)
+
+    sending = send_due(send=picky)
+
+    assert (sending.cards, sending.waiting) == (0, 2)
+    assert picky.messages == []
+
+
+def test_a_round_makes_few_tries_while_everything_is_rejected(fail, sql):
+    """As by a webhook that was deleted; when it is back, all are sent in order."""
+    fail(*(f"reason {n}." for n in range(10)))
+    deleted, restored = Picky(""), Picky("nothing")
+    for number in range(1, 6):
+        assert send_due(send=deleted).cards == 0
+        assert deleted.tries <= 4 * number
+        let_pass(sql, timedelta(minutes=16))
+
+    sending = send_due(send=restored)
+
+    assert (sending.cards, sending.events, sending.waiting) == (1, 10, 0)
+    assert told_reasons(restored.messages) == list(range(10))
+
+
+def test_a_rejection_while_teams_goes_down_keeps_the_order_of_the_others(fail, sql):
+    fail("reason 0.", "reason 1.", "reason 2.")
+    picky = Picky("reason 0.")
+    send_due(send=picky)
+
+    def down(_message):
+        raise NotificationError("Teams is down.")
+
+    fail("reason 3.", "reason 4.")
+    assert send_due(send=down).problem == "Teams is down."
+    assert "Teams is down." in send_due(send=picky).problem
+    let_pass(sql, timedelta(minutes=2))
+    send_due(send=picky)
+
+    assert told_reasons(picky.messages) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("hours", [5, 24 * 400])
+def test_cards_do_not_wait_for_a_time_that_a_wrong_clock_has_set(fail, teams, sql, hours):
+    """The server's clock was ahead while cards were sent and put off; then it was put right."""
+    fail(*(f"reason {n}." for n in range(8)))
+    sql.execute(
+        "UPDATE irp_notification SET status = 'SENT', sent_ts = now() + %(ahead)s WHERE id <= 4",
+        {"ahead": timedelta(hours=hours)},
+    )
+    sql.execute(
+        "UPDATE irp_notification SET next_attempt_ts = now() + %(ahead)s,"
+        " created_ts = now() + %(ahead)s, last_error = 'down' WHERE status = 'PENDING'",
+        {"ahead": timedelta(hours=hours)},
+    )
+
+    sending = send_due()
+
+    assert (sending.cards, sending.events, sending.waiting) == (1, 4, 0)
 
 
 def refuse(_message):

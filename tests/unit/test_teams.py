@@ -1,3 +1,4 @@
+import contextlib
 import json
 import logging
 import threading
@@ -9,7 +10,7 @@ import requests
 import responses
 from pydantic import SecretStr
 
-from helpers.errors import NotificationError
+from helpers.errors import MessageRejectedError, NotificationError
 from helpers.notifications import teams
 
 HOST = "https://prod-01.westeurope.logic.azure.example"
@@ -96,7 +97,7 @@ def test_an_answer_that_repeats_the_address_is_told_without_it(body):
         (requests.ReadTimeout(URL), "did not answer within 10 s"),
         (requests.ConnectionError(f"Max retries exceeded with url: {PATH}"), "cannot be reached"),
         (requests.exceptions.ChunkedEncodingError(URL), "cannot be reached"),
-        (requests.exceptions.InvalidURL(URL), "TEAMS_WEBHOOK_URL is no http or https address"),
+        (requests.exceptions.InvalidURL(URL), "TEAMS_WEBHOOK_URL is not an http or https address"),
     ],
 )
 @responses.activate
@@ -111,14 +112,63 @@ def test_an_address_that_is_none_is_told_as_such(url):
     assert "TEAMS_WEBHOOK_URL" in problem_of(url)
 
 
-@pytest.mark.parametrize("status", [302, 307])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @responses.activate
-def test_an_answer_from_where_the_webhook_redirects_to_counts_for_nothing(status):
+def test_a_card_is_not_posted_on_to_where_the_webhook_redirects(status):
     responses.post(URL, status=status, headers={"Location": "https://login.example/"})
-    responses.get("https://login.example/", status=200)
-    responses.post("https://login.example/", status=200)
+    elsewhere = [
+        responses.get("https://login.example/", status=200),
+        responses.post("https://login.example/", status=200),
+    ]
 
     assert "redirects elsewhere" in problem_of()
+    assert [mock.call_count for mock in elsewhere] == [0, 0]
+
+
+FAILED = "Webhook message delivery failed with error: "
+ENDPOINT = f"{FAILED}Microsoft Teams endpoint returned HTTP error"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        # accepted: a workflow says nothing, a connector "1"
+        (200, "1", None),
+        (202, "", None),
+        (200, '{"id": "1732600000"}', None),
+        # Teams is down, or accepts nothing now
+        (408, "", NotificationError),
+        (429, "", NotificationError),
+        (500, "", NotificationError),
+        (503, "", NotificationError),
+        (200, f"{ENDPOINT} 429 with ContextId tcid=0", NotificationError),
+        (200, f"{ENDPOINT} 503 with ContextId tcid=0", NotificationError),
+        (200, "<!DOCTYPE html><title>Sign in to the proxy</title>", NotificationError),
+        # Teams rejects this message
+        (400, "Bad payload", MessageRejectedError),
+        (404, "", MessageRejectedError),
+        (413, "", MessageRejectedError),
+        (200, f"{ENDPOINT} 413 with ContextId tcid=0", MessageRejectedError),
+        (200, f"{FAILED}the payload is not valid.", MessageRejectedError),
+        (200, '{"error": {"code": "InvalidTemplate"}}', MessageRejectedError),
+    ],
+)
+def test_what_an_answer_says_about_a_message(status, body, outcome):
+    error = teams.error_in(status, body)
+
+    assert type(error) is (outcome or type(None))
+    assert error is None or body[:40].strip() in str(error)
+
+
+def test_a_reply_without_an_end_is_read_for_a_bounded_time(monkeypatch):
+    """Its status says enough."""
+    monkeypatch.setattr(teams, "_TIMEOUT_SECONDS", 0.2)
+    with HTTPServer(("127.0.0.1", 0), _EndlessReply) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        send(f"http://127.0.0.1:{server.server_port}{PATH}?sig={SIGNATURE}")
+        server.shutdown()
+        thread.join()
 
 
 class _Webhook(BaseHTTPRequestHandler):
@@ -130,6 +180,16 @@ class _Webhook(BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
+
+
+class _EndlessReply(_Webhook):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(202)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b" ")
 
 
 @pytest.fixture
