@@ -1,4 +1,4 @@
-"""The vocabulary of the metastore: statuses, their legal moves, and the batch types.
+"""The vocabulary of the metastore: statuses, their legal moves, batch types and where they run.
 
 Every status in the project is a member of one of these enums, and their labels are the
 labels of the database's enum types. Groups of statuses are derived from the tables of
@@ -7,17 +7,19 @@ moves and never listed a second time. This module decides nothing and imports no
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from enum import StrEnum
+from typing import Self
 
 
 class JobStatus(StrEnum):
     """Where one job stands."""
 
     INITIATED = "INITIATED"  # prepared here, not sent to Moody's
-    SUBMITTED = "SUBMITTED"  # Moody's has taken it and given it an id
+    SUBMITTED = "SUBMITTED"  # Moody's accepted it and gave it an id
     PENDING = "PENDING"  # Moody's: accepted, waiting
     QUEUED = "QUEUED"  # Moody's: waiting for a worker
-    RUNNING = "RUNNING"  # Moody's: at work
+    RUNNING = "RUNNING"  # Moody's: running
     FINISHED = "FINISHED"  # done, with a result
     FAILED = "FAILED"  # Moody's gave up on it
     CANCEL_REQUESTED = "CANCEL_REQUESTED"  # somebody asked Moody's to stop
@@ -129,41 +131,83 @@ class NotificationKind(StrEnum):
     CHAIN_FAILED = "CHAIN_FAILED"  # the next step's notebook failed or could not be started
 
 
-class BatchType(StrEnum):
-    """What the jobs of a batch do. Values are the labels in ``irp_batch.batch_type``."""
+class Family(StrEnum):
+    """A part of Moody's API that runs jobs. Values are what messages call it.
 
-    DATA_EXTRACTION = "Data Extraction"
-    EDM_CREATION = "EDM Creation"
-    PORTFOLIO_CREATION = "Portfolio Creation"
-    MRI_IMPORT = "MRI Import"
-    REINSURANCE_TREATIES = "Create Reinsurance Treaties"
-    EDM_DB_UPGRADE = "EDM DB Upgrade"
-    GEOHAZ = "GeoHaz"
-    PORTFOLIO_MAPPING = "Portfolio Mapping"
-    ANALYSIS = "Analysis"
-    GROUPING = "Grouping"
-    GROUPING_ROLLUP = "Grouping Rollup"
-    EXPORT_TO_RDM = "Export to RDM"
+    ``irp_integration.client.job_reader`` says how each is read; the type checker asks for it.
+    """
+
+    RISK_DATA = "risk data", "/platform/riskdata/v1/jobs"
+    IMPORT = "import", "/platform/import/v1/jobs"
+    GEOHAZ = "geohaz", "/platform/geohaz/v1/jobs"
+    MODEL = "model", "/platform/model/v1/jobs"
+    GROUPING = "grouping", "/platform/grouping/v1/jobs"
+    EXPORT = "export", "/platform/export/v1/jobs"
+
+    jobs_path: str
+
+    def __new__(cls, label: str, *jobs_path: str) -> Self:
+        """Make a member; a row without its path fails at import."""
+        family = str.__new__(cls, label)
+        family._value_ = label
+        [family.jobs_path] = jobs_path
+        return family
+
+    @property
+    def search_is_proven(self) -> bool:
+        """Whether real answers have shown that jobs of this family can be searched for."""
+        return self in {Family.RISK_DATA, Family.MODEL}
+
+    def job_path(self, workflow_id: str) -> str:
+        """Return the path of one job."""
+        return f"{self.jobs_path}/{workflow_id}"
+
+
+class BatchType(StrEnum):
+    """What the jobs of a batch do, and where they run; values stand in ``irp_batch.batch_type``.
+
+    The family is None for a synchronous type, whose jobs finish as they are submitted. A team may
+    have types of its own there: ask ``known``, and never take an unknown type for a synchronous
+    one.
+    """
+
+    DATA_EXTRACTION = "Data Extraction", None
+    EDM_CREATION = "EDM Creation", Family.RISK_DATA
+    PORTFOLIO_CREATION = "Portfolio Creation", None
+    MRI_IMPORT = "MRI Import", Family.IMPORT
+    REINSURANCE_TREATIES = "Create Reinsurance Treaties", None
+    EDM_DB_UPGRADE = "EDM DB Upgrade", Family.RISK_DATA
+    GEOHAZ = "GeoHaz", Family.GEOHAZ
+    PORTFOLIO_MAPPING = "Portfolio Mapping", None
+    ANALYSIS = "Analysis", Family.MODEL
+    GROUPING = "Grouping", Family.GROUPING
+    GROUPING_ROLLUP = "Grouping Rollup", Family.GROUPING
+    EXPORT_TO_RDM = "Export to RDM", Family.EXPORT
+
+    family: Family | None
+
+    def __new__(cls, label: str, *family: Family | None) -> Self:
+        """Make a member; a row that does not say where its jobs run fails at import."""
+        batch_type = str.__new__(cls, label)
+        batch_type._value_ = label
+        [batch_type.family] = family
+        return batch_type
+
+    @classmethod
+    def known(cls, label: object) -> BatchType | None:
+        """Return the type with exactly this label; None if nobody knows it."""
+        return next((batch_type for batch_type in cls if batch_type == label), None)
 
     @classmethod
     def polled(cls) -> frozenset[BatchType]:
-        """Return the types whose jobs run at Moody's; the others end as they are submitted."""
-        return frozenset(API_CALLS)
-
-    @property
-    def api_call(self) -> tuple[str, str] | None:
-        """Return (part of ``IRPClient``, method) that reads a job; None for a synchronous type."""
-        return API_CALLS.get(self)
+        """Return the types whose jobs run at Moody's."""
+        return frozenset(batch_type for batch_type in cls if batch_type.family is not None)
 
 
-API_CALLS: dict[BatchType, tuple[str, str]] = {
-    BatchType.EDM_CREATION: ("job", "get_risk_data_job"),
-    BatchType.MRI_IMPORT: ("mri_import", "get_import_job"),
-    BatchType.EDM_DB_UPGRADE: ("job", "get_risk_data_job"),
-    BatchType.GEOHAZ: ("geohaz", "get_geohaz_job"),
-    BatchType.ANALYSIS: ("analysis", "get_analysis_job"),
-    BatchType.GROUPING: ("analysis", "get_analysis_grouping_job"),
-    BatchType.GROUPING_ROLLUP: ("analysis", "get_analysis_grouping_job"),
-    BatchType.EXPORT_TO_RDM: ("rdm", "get_rdm_export_job"),
-}
-"""Which call of ``IRPClient`` reads the jobs of each polled batch type."""
+def unknown_batch_type(label: object) -> str:
+    """Return what people should know of a batch type that nobody knows: the ones that are known."""
+    spelled = {batch_type.casefold(): batch_type.value for batch_type in BatchType}
+    nearest = get_close_matches(str(label).strip().casefold(), spelled, n=1)
+    hint = f"; did you mean {spelled[nearest[0]]!r}?" if nearest else "."
+    known = ", ".join(sorted(spelled.values()))
+    return f"{label!r} is not a known batch type{hint} Known are: {known}."

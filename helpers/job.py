@@ -10,14 +10,15 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, assert_never, cast
 
-from helpers.constants import BatchType, JobStatus
+from helpers.constants import BatchType, JobStatus, unknown_batch_type
 from helpers.database import in_transaction, queries, transaction
 from helpers.errors import JobError, MoodysError, SubmissionInDoubtError
 from helpers.irp_integration import IRPClient
-from helpers.irp_integration.answers import Body, status_of
-from helpers.irp_integration.endpoints import family_of, is_job_id, no_job_id, polled_types
+from helpers.irp_integration.answers import status_of
+from helpers.irp_integration.client import job_reader
+from helpers.irp_integration.endpoints import is_job_id, no_job_id
 from helpers.irp_integration.questions import Answer, Question
-from helpers.irp_integration.submissions import Outcome, Submission, deciphered
+from helpers.irp_integration.submissions import Outcome, Submission, judge
 from helpers.recording import MAX_REASON, record, server_clock
 from helpers.records import JobConfiguration, JobDetails, is_id
 from helpers.redaction import redact
@@ -72,7 +73,7 @@ def track_job_status(job_id: int, batch_type: str, irp_client: IRPClient) -> str
     Args:
         job_id: the job's id in the metastore.
         batch_type: decides which call of the client reads the job.
-        irp_client: offers the calls of ``BatchType.api_call``.
+        irp_client: offers the calls of ``job_reader``.
 
     Returns:
         The job's status after the answer, one of ``JobStatus``.
@@ -83,11 +84,11 @@ def track_job_status(job_id: int, batch_type: str, irp_client: IRPClient) -> str
     """
     _require_no_transaction(job_id)
     job = read_job(job_id)
-    family = family_of(batch_type)
+    family = _known(job_id, batch_type).family
     if family is None:
+        polled = ", ".join(sorted(BatchType.polled()))
         raise JobError(
-            f"Job {job_id} cannot be polled: {batch_type!r} is no polled batch type. "
-            f"Polled are: {polled_types()}.",
+            f"Job {job_id}: jobs of type {batch_type!r} are not polled. Polled are: {polled}.",
             job_id=job_id,
         )
     if job["status"] in JobStatus.terminal():
@@ -99,28 +100,36 @@ def track_job_status(job_id: int, batch_type: str, irp_client: IRPClient) -> str
             job_id=job_id,
         )
     question = Question(job_id, workflow_id, family, job["status"])
-    [recorded] = record([_ask(question, BatchType(batch_type), irp_client)])
+    [recorded] = record([_ask(question, irp_client)])
     if recorded.answer.error is not None:
         raise JobError(redact(f"Job {job_id}: {recorded.answer.error}"), job_id=job_id)
     return recorded.new_status or read_job(job_id)["status"]
 
 
-def _ask(question: Question, batch_type: BatchType, irp_client: IRPClient) -> Answer:
+def _ask(question: Question, irp_client: IRPClient) -> Answer:
     asked_ts = server_clock()()
     try:
-        body = _read(question.workflow_id, batch_type, irp_client)
+        body = job_reader(irp_client, question.family)(_number(question.workflow_id))
         status = status_of(body, workflow_id=question.workflow_id)
     except MoodysError as exc:
         return Answer(question, asked_ts, http_status=exc.http_status, error=str(exc))
     return Answer(question, asked_ts, status, body, 200)
 
 
-def _read(workflow_id: str, batch_type: BatchType, irp_client: IRPClient) -> Body:
+def _number(workflow_id: str) -> int:
     if not is_job_id(workflow_id):
         raise MoodysError(no_job_id(workflow_id))
-    part, method = batch_type.api_call or ("", "")
-    body: Body = getattr(getattr(irp_client, part), method)(int(workflow_id))
-    return body
+    return int(workflow_id)
+
+
+def _known(job_id: int, batch_type: object) -> BatchType:
+    known = BatchType.known(batch_type)
+    if known is None:
+        raise JobError(
+            f"Job {job_id} is neither submitted nor polled: {unknown_batch_type(batch_type)}",
+            job_id=job_id,
+        )
+    return known
 
 
 def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
@@ -132,13 +141,13 @@ def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
     alone.
 
     Returns:
-        SUBMITTED, FINISHED for a synchronous batch type, ERROR where Moody's refused it (the
-        reason is in ``last_error``), or the status of a job that was submitted before.
+        SUBMITTED, FINISHED for a synchronous batch type, ERROR if Moody's rejected it (the reason
+        is in ``last_error``), or the status of a job that was submitted before.
 
     Raises:
-        JobError: the job is unknown, skipped or has no prepared request.
-        SubmissionInDoubtError: Moody's did not say whether it has taken the job, which then stays
-            due: submit it again.
+        JobError: the job is unknown, skipped or has no prepared request, or nobody knows its type.
+        SubmissionInDoubtError: Moody's did not say whether it accepted the job, which stays due:
+            submit it again.
     """
     _require_no_transaction(job_id)
     job = read_job(job_id)
@@ -146,16 +155,21 @@ def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
         return job["status"]
     if job["skipped"]:
         raise JobError(f"Job {job_id} is skipped and is not submitted.", job_id=job_id)
+    is_polled = _known(job_id, job["batch_type"]).family is not None
+    if batch_type != job["batch_type"]:
+        raise JobError(
+            f"Job {job_id} is of type {job['batch_type']!r}, not {batch_type!r}, and is not sent.",
+            job_id=job_id,
+        )
     method, path, body = _prepared(job)
     request_id = _claim_request_id(job_id)
     if request_id is None:
         return read_job(job_id)["status"]
-    is_polled = family_of(batch_type) is not None
     try:
         raw = irp_client.submit(method, path, body=body, request_id=request_id)
     except MoodysError as exc:
-        return _record_doubt(job_id, str(exc), None)
-    return _record_submission(job_id, deciphered(raw, needs_id=is_polled), is_polled=is_polled)
+        return _record_unknown(job_id, str(exc), None)
+    return _record_submission(job_id, judge(raw, is_polled=is_polled), is_polled=is_polled)
 
 
 def _require_no_transaction(job_id: int) -> None:
@@ -194,17 +208,17 @@ def _claim_request_id(job_id: int) -> str | None:
 
 def _record_submission(job_id: int, said: Submission, *, is_polled: bool) -> str:
     match said.outcome:
-        case Outcome.IN_DOUBT:
-            return _record_doubt(job_id, said.problem, said.response)
-        case Outcome.REFUSED:
-            return _record_refusal(job_id, said.problem, said.response)
-        case Outcome.TAKEN:
-            return _record_taken(job_id, said, is_polled=is_polled)
+        case Outcome.UNKNOWN:
+            return _record_unknown(job_id, said.problem, said.response)
+        case Outcome.REJECTED:
+            return _record_rejection(job_id, said.problem, said.response)
+        case Outcome.ACCEPTED:
+            return _record_acceptance(job_id, said, is_polled=is_polled)
         case _:
             assert_never(said.outcome)
 
 
-def _record_taken(job_id: int, said: Submission, *, is_polled: bool) -> str:
+def _record_acceptance(job_id: int, said: Submission, *, is_polled: bool) -> str:
     with transaction() as connection:
         queries("job").record_submission(
             connection,
@@ -216,15 +230,15 @@ def _record_taken(job_id: int, said: Submission, *, is_polled: bool) -> str:
     return read_job(job_id)["status"]
 
 
-def _record_doubt(job_id: int, problem: str, response: str | None) -> str:
-    """Leave a job due that Moody's may have taken, and say so; return its status if it has moved.
+def _record_unknown(job_id: int, problem: str, response: str | None) -> str:
+    """Leave a job due that Moody's may have accepted, and say so; return its status if it moved.
 
     It does not become ERROR: an ended job is replaced by a new one when a person resubmits it, the
     new one carries a new key, and Moody's would run both. A job that is still INITIATED keeps its
     key, so that whoever submits its batch again finds the first one, or starts it, but never twice.
     """
     reason = redact(
-        f"{problem} It is not known whether the job was taken. Submit it again: with the same "
+        f"{problem} It is not known whether the job was accepted. Submit it again: with the same "
         "request id, Moody's runs it once."
     )
     with transaction() as connection:
@@ -236,7 +250,7 @@ def _record_doubt(job_id: int, problem: str, response: str | None) -> str:
     raise SubmissionInDoubtError(f"Job {job_id}: {reason}", job_id=job_id)
 
 
-def _record_refusal(job_id: int, reason: str, response: str | None) -> str:
+def _record_rejection(job_id: int, reason: str, response: str | None) -> str:
     with transaction() as connection:
         queries("job").record_failure(
             connection,
@@ -249,12 +263,13 @@ def _record_refusal(job_id: int, reason: str, response: str | None) -> str:
 
 
 def complete_job(job_id: int, details: Mapping[str, Any] | None = None) -> None:
-    """End a synchronous job whose work the notebook has done; ``details`` go on record.
+    """Finish a job whose work the notebook has done itself; ``details`` go on record.
 
     Raises:
-        JobError: the job is unknown, runs at Moody's, or has ended before.
+        JobError: the job is unknown, runs at Moody's, waits to be sent there though nobody knows
+            its batch type, or has ended before.
     """
-    _require_synchronous(job_id)
+    _require_own_work(job_id)
     response = None if details is None else redact(storable_json(dict(details)))
     with transaction() as connection:
         changed = queries("job").record_submission(
@@ -267,9 +282,13 @@ def complete_job(job_id: int, details: Mapping[str, Any] | None = None) -> None:
     _require_change(job_id, changed)
 
 
-def _require_synchronous(job_id: int) -> None:
-    batch_type = read_job(job_id)["batch_type"]
-    if family_of(batch_type) is not None:
+def _require_own_work(job_id: int) -> None:
+    """Raise for a job of Moody's. A type that nobody knows may be the team's own, for own work."""
+    job = read_job(job_id)
+    batch_type = BatchType.known(job["batch_type"])
+    if batch_type is None and (job["submission_request"] or job["moodys_workflow_id"]):
+        _known(job_id, job["batch_type"])
+    if batch_type is not None and batch_type.family is not None:
         raise JobError(
             f"Job {job_id} runs at Moody's ({batch_type}): it ends when Moody's says so.",
             job_id=job_id,

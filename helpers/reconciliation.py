@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
-from helpers.constants import BatchStatus, BatchType, JobStatus
+from helpers.constants import BatchStatus, BatchType, JobStatus, unknown_batch_type
 from helpers.text import counted, listed
 
 _NAMED_IDS = 8
@@ -135,6 +135,7 @@ class JobInDoubt(TypedDict):
     error_message: str | None
     http_status: int | None
     was_sent: bool  # its submission was tried
+    is_prepared: bool  # it has a request to submit
     last_error: str | None
     total: int
 
@@ -165,7 +166,7 @@ def doubts(jobs: Sequence[JobInDoubt], *, batch_type: str) -> list[str]:
     lines: list[str] = []
     names: dict[str, list[str]] = {}
     for job in jobs:
-        said = _said(job)
+        said = _said(job, batch_type)
         if said is None:
             lines.append(f"Job {job['job_id']}{_silence(job, batch_type)}")
         else:
@@ -173,10 +174,21 @@ def doubts(jobs: Sequence[JobInDoubt], *, batch_type: str) -> list[str]:
     return lines + [f"{listed(named, most=_NAMED_IDS)}: {said}" for said, named in names.items()]
 
 
-def _said(job: JobInDoubt) -> str | None:
-    """Return what is wrong with Moody's last answer about a job; None where that is not it."""
+def _said(job: JobInDoubt, batch_type: str) -> str | None:
+    """Return what keeps a job from moving, if the same may be said of others; else None."""
+    is_of_moodys = job["is_prepared"] or job["was_sent"] or job["moodys_workflow_id"] is not None
+    if is_of_moodys and BatchType.known(batch_type) is None:
+        return (
+            f"neither submitted nor polled. {unknown_batch_type(batch_type)} Correct the type of "
+            "this batch in irp_batch."
+        )
     said = job["said_status"]
-    if job["moodys_workflow_id"] is None or said in JobStatus.of_moodys():
+    if job["moodys_workflow_id"] is None:
+        if not job["was_sent"]:
+            return None
+        # Skipping it could leave a job at Moody's that nobody watches.
+        return f"{job['last_error'] or 'its submission was cut off.'} Submit its batch again."
+    if said in JobStatus.of_moodys():
         return None
     if job["error_message"] or said is None:
         return job["error_message"]
@@ -184,16 +196,9 @@ def _said(job: JobInDoubt) -> str | None:
 
 
 def _silence(job: JobInDoubt, batch_type: str) -> str:
-    if job["moodys_workflow_id"] is None:
-        return _unsubmitted(job, batch_type)
-    hours = patience(batch_type).total_seconds() / 3600
-    return f" has been {job['status']} for over {hours:.0f} hours: look at it at Moody's."
-
-
-def _unsubmitted(job: JobInDoubt, batch_type: str) -> str:
-    if not job["was_sent"] and batch_type in set(BatchType) - BatchType.polled():
-        return " is not done: run the step's notebook again, or skip it."
-    if not job["was_sent"]:
+    if job["moodys_workflow_id"] is not None:
+        hours = patience(batch_type).total_seconds() / 3600
+        return f" has been {job['status']} for over {hours:.0f} hours: look at it at Moody's."
+    if job["is_prepared"] or BatchType.known(batch_type) in BatchType.polled():
         return " was never submitted: submit its batch again, or skip it."
-    # Skipping it could leave a job at Moody's that nobody watches.
-    return f": {job['last_error'] or 'its submission was cut off.'} Submit its batch again."
+    return " is not done: run the step's notebook again, or skip it."

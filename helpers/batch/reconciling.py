@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from helpers.batch.reading import checked_id, read_batch
 from helpers.chaining import runs as chain_runs
 from helpers.chaining.rules import fired_rule
-from helpers.constants import BatchStatus, JobStatus
+from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import LockSpace, lock_holders, queries, transaction
 from helpers.irp_integration.answers import NOT_OF_THE_JOB
 from helpers.notifications import events
@@ -137,6 +137,7 @@ def _jobs_in_doubt(batch: Batch, *, submitted_only: bool) -> list[JobInDoubt]:
                 connection,
                 batch_id=batch["batch_id"],
                 submitted_only=submitted_only,
+                unpolled=BatchType.known(batch["batch_type"]) is None,
                 terminal=list(JobStatus.terminal()),
                 known=list(JobStatus.of_moodys()),
                 nothing_said=list(NOT_OF_THE_JOB),

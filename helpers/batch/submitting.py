@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from helpers.batch.reading import get_batch_jobs, read_batch
-from helpers.constants import BatchStatus, CycleStatus, JobStatus
+from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.database import (
     AdvisoryLocks,
     LockSpace,
@@ -27,7 +27,6 @@ from helpers.errors import (
 )
 from helpers.identity import process_name
 from helpers.irp_integration import IRPClient
-from helpers.irp_integration.endpoints import family_of
 from helpers.job import read_job, submit_job
 from helpers.records import Batch, BatchSubmission, Job
 from helpers.redaction import redact
@@ -124,8 +123,8 @@ def _require_no_transaction(batch_id: int) -> None:
 
 
 def _to_submit(batch: Batch, jobs: Sequence[Job]) -> list[int]:
-    # A synchronous job without a prepared request is work that the notebook does itself.
-    every_job = family_of(batch["batch_type"]) is not None
+    # Without a prepared request, a job that is not polled is work that the notebook does itself.
+    every_job = BatchType.known(batch["batch_type"]) in BatchType.polled()
     return [
         job["id"]
         for job in jobs

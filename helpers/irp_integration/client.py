@@ -11,12 +11,12 @@ import queue
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, assert_never
 
+from helpers.constants import Family
 from helpers.errors import MoodysCredentialsError, MoodysError, SettingsError
-from helpers.irp_integration import endpoints
 from helpers.irp_integration.answers import Body, job_body
-from helpers.irp_integration.endpoints import Family, is_job_id, no_job_id
+from helpers.irp_integration.endpoints import is_job_id, no_job_id
 from helpers.irp_integration.transport import Raw, Transport
 from helpers.redaction import redact
 from helpers.settings import Settings, get_settings
@@ -44,35 +44,35 @@ class _Reads:
 class _RiskDataJobs(_Reads):
     def get_risk_data_job(self, job_id: int | str) -> Body:
         """Return an EDM creation or upgrade; raises ``MoodysError``."""
-        return self._read(endpoints.RISK_DATA, job_id)
+        return self._read(Family.RISK_DATA, job_id)
 
 
 class _MriImportJobs(_Reads):
     def get_import_job(self, job_id: int | str) -> Body:
         """Return an MRI import; raises ``MoodysError``."""
-        return self._read(endpoints.IMPORT, job_id)
+        return self._read(Family.IMPORT, job_id)
 
 
 class _GeohazJobs(_Reads):
     def get_geohaz_job(self, job_id: int | str) -> Body:
         """Return a GeoHaz job; raises ``MoodysError``."""
-        return self._read(endpoints.GEOHAZ, job_id)
+        return self._read(Family.GEOHAZ, job_id)
 
 
 class _AnalysisJobs(_Reads):
     def get_analysis_job(self, job_id: int | str) -> Body:
         """Return an analysis; raises ``MoodysError``."""
-        return self._read(endpoints.MODEL, job_id)
+        return self._read(Family.MODEL, job_id)
 
     def get_analysis_grouping_job(self, job_id: int | str) -> Body:
         """Return a grouping; raises ``MoodysError``."""
-        return self._read(endpoints.GROUPING, job_id)
+        return self._read(Family.GROUPING, job_id)
 
 
 class _RdmJobs(_Reads):
     def get_rdm_export_job(self, job_id: int | str) -> Body:
         """Return an export to an RDM; raises ``MoodysError``."""
-        return self._read(endpoints.EXPORT, job_id)
+        return self._read(Family.EXPORT, job_id)
 
 
 class IRPClient:
@@ -120,6 +120,25 @@ class IRPClient:
         trace: TracebackType | None,
     ) -> None:
         self.transport.close()
+
+
+def job_reader(client: IRPClient, family: Family) -> Callable[[int], Body]:
+    """Return the call that reads a job of this family by id."""
+    match family:
+        case Family.RISK_DATA:
+            return client.job.get_risk_data_job
+        case Family.IMPORT:
+            return client.mri_import.get_import_job
+        case Family.GEOHAZ:
+            return client.geohaz.get_geohaz_job
+        case Family.MODEL:
+            return client.analysis.get_analysis_job
+        case Family.GROUPING:
+            return client.analysis.get_analysis_grouping_job
+        case Family.EXPORT:
+            return client.rdm.get_rdm_export_job
+        case _:
+            assert_never(family)
 
 
 def _published_client(patience_seconds: float) -> PublishedIRPClient:

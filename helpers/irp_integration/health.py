@@ -10,9 +10,9 @@ import threading
 from collections import defaultdict
 from dataclasses import dataclass
 
+from helpers.constants import Family
 from helpers.errors import MoodysCredentialsError, MoodysError
 from helpers.irp_integration.answers import is_down
-from helpers.irp_integration.endpoints import Family
 
 _FAILURES_UNTIL_DOWN = 5
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from helpers.constants import JobStatus
+from helpers.constants import Family, JobStatus
 from helpers.errors import MoodysError
 from helpers.irp_integration.answers import Body
-from helpers.irp_integration.endpoints import SEARCH_CHUNK, Family, is_job_id
+from helpers.irp_integration.endpoints import SEARCH_CHUNK, is_job_id
 
 
 @dataclass(frozen=True)

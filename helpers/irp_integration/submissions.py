@@ -1,7 +1,9 @@
-"""Decipher what Moody's answered to a submission. Pure: no socket, no clock.
+"""Judge what Moody's answered to a submission. Pure: no socket, no clock.
 
-A submission is taken, refused for good, or in doubt: then Moody's may have taken it, and only a
-repeat with the same idempotency key is safe.
+Only Moody's own answer decides anything. A submission is accepted, rejected for good, or its
+outcome is unknown: then Moody's may have accepted it, and only a repeat with the same idempotency
+key is safe. Gateways, proxies and login pages answer in Moody's place, and know nothing of a first
+try that was accepted.
 """
 
 from __future__ import annotations
@@ -11,6 +13,9 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
+from urllib.parse import urlsplit
+
+from requests import codes
 
 from helpers.errors import MoodysError
 from helpers.irp_integration.answers import storable_body
@@ -18,13 +23,11 @@ from helpers.irp_integration.transport import Raw
 from helpers.redaction import redact
 from helpers.text import clean, shorten, storable_json
 
-_TAKEN = frozenset({200, 201, 202, 204})
-# Answers that turn nothing down for good: credentials that ran out, a first try that is still at
-# work (409), too many requests; and every 5xx, a host in trouble.
-_UNDECIDED = frozenset({401, 408, 409, 425, 429})
-_SERVER_ERRORS_FROM = 500
-# Where a gateway answers in place of Moody's, it knows nothing of a first try that was taken.
-_GATEWAYS = frozenset({403, 404})
+_NOT_FINAL = frozenset({401, 407, 408, 409, 425, 429})
+"""Errors that reject nothing for good: a login that expired or that a proxy wants, a first try that
+is still processed (409), too many requests."""
+
+_MAY_BE_EMPTY = frozenset({201, 202, 204})
 _JOB_ID = re.compile(r"[0-9]{1,50}")  # as long as the column that keeps it
 _MAX_SHOWN = 500
 
@@ -32,61 +35,94 @@ _MAX_SHOWN = 500
 class Outcome(Enum):
     """What became of a request."""
 
-    TAKEN = auto()  # Moody's works on it, or has done it
-    REFUSED = auto()  # it was turned down; the same request with the same key stays refused
-    IN_DOUBT = auto()  # it may have been taken
+    ACCEPTED = auto()  # Moody's works on it, or has done it
+    REJECTED = auto()  # the same request with the same key stays rejected
+    UNKNOWN = auto()  # it may have been accepted
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What one answer says of a submission."""
+    """What one answer means for a submission."""
 
     outcome: Outcome
-    workflow_id: str | None  # where Moody's named the job
-    problem: str  # for people; empty where it was taken
-    response: str | None  # JSON to keep, secrets taken out; None where no answer arrived
+    workflow_id: str | None  # of the job that was accepted
+    problem: str  # for people; empty if it was accepted
+    response: str | None  # JSON to keep, secrets taken out; None if no answer arrived
 
 
-def deciphered(raw: Raw, *, needs_id: bool) -> Submission:
+def judge(raw: Raw, *, is_polled: bool) -> Submission:
     """Return what an answer means.
 
     Args:
         raw: the answer.
-        needs_id: whether the request makes a job, which the ``Location`` header must name.
+        is_polled: whether the request starts a job, which the ``Location`` header must name.
     """
-    response = response_record(raw)
-    if _is_undecided(raw):
-        return Submission(Outcome.IN_DOUBT, None, f"Moody's answered {_said(raw)}.", response)
-    if raw.http_status not in _TAKEN:
-        problem = f"Moody's refused the request ({_said(raw)})."
-        return Submission(Outcome.REFUSED, None, problem, response)
-    workflow_id = id_from_location(raw)
-    if needs_id and workflow_id is None:
-        problem = "Moody's took the request but named no job in its Location header."
-        return Submission(Outcome.IN_DOUBT, None, problem, response)
-    return Submission(Outcome.TAKEN, workflow_id, "", response)
+    outcome = outcome_of(raw, is_polled=is_polled)
+    accepted = outcome is Outcome.ACCEPTED
+    return Submission(
+        outcome,
+        job_id_in_location(raw) if accepted and is_polled else None,
+        "" if accepted else _problem(raw, outcome, is_polled=is_polled),
+        response_record(raw),
+    )
 
 
-def _is_undecided(raw: Raw) -> bool:
-    if raw.http_status in _GATEWAYS:
-        return _error_of(raw) is None
-    return raw.http_status in _UNDECIDED or raw.http_status >= _SERVER_ERRORS_FROM
+def outcome_of(raw: Raw, *, is_polled: bool) -> Outcome:
+    """Return whether Moody's itself accepted or rejected a request; else the outcome is unknown.
+
+    Its acceptance is a 2xx: of a request that starts a job with a ``Location`` that ends in a job
+    id, of another with JSON, or empty where that is usual. Its rejection is a 4xx with its own kind
+    of error.
+    """
+    is_own_error = own_error(raw) is not None
+    match raw.http_status // 100:
+        case 2 if not is_own_error:
+            accepted = job_id_in_location(raw) is not None if is_polled else _is_result(raw)
+            return Outcome.ACCEPTED if accepted else Outcome.UNKNOWN
+        case 4 if is_own_error and raw.http_status not in _NOT_FINAL:
+            return Outcome.REJECTED
+        case _:
+            return Outcome.UNKNOWN
 
 
-def _error_of(raw: Raw) -> dict[str, Any] | None:
-    """Return Moody's own error, an object; None where the body is none."""
-    try:
-        body = json.loads(raw.content)
-    except (ValueError, RecursionError):
+def own_error(raw: Raw) -> dict[str, Any] | None:
+    """Return Moody's own error, an object with ``code`` and ``message``; None for any other body.
+
+    A gateway's error lacks the code: ``{"message": "Forbidden"}``.
+    """
+    body = _json(raw)
+    if not isinstance(body, dict):
         return None
-    return body if isinstance(body, dict) else None
+    texts = (body.get("code"), body.get("message"))
+    return body if all(isinstance(text, str) and text.strip() for text in texts) else None
 
 
-def id_from_location(raw: Raw) -> str | None:
-    """Return the last path segment of ``Location``, absolute or relative; None without one."""
-    path = re.split(r"[?#]", raw.headers.get("Location", ""), maxsplit=1)[0]
+def job_id_in_location(raw: Raw) -> str | None:
+    """Return the last path segment of ``Location``, if it is the id of a job."""
+    path = re.split(r"[?#]", _location(raw), maxsplit=1)[0]
     segment = path.rstrip("/").rpartition("/")[2]
     return segment if _JOB_ID.fullmatch(segment) else None
+
+
+def _location(raw: Raw) -> str:
+    return next((text for name, text in raw.headers.items() if name.lower() == "location"), "")
+
+
+_NO_JSON = object()
+
+
+def _json(raw: Raw) -> Any:
+    """Return the JSON value of a body; ``_NO_JSON`` if it is none."""
+    try:
+        return json.loads(raw.content)
+    except (ValueError, RecursionError):
+        return _NO_JSON
+
+
+def _is_result(raw: Raw) -> bool:
+    if not raw.content.strip():
+        return raw.http_status in _MAY_BE_EMPTY
+    return _json(raw) is not _NO_JSON
 
 
 def response_record(raw: Raw) -> str:
@@ -95,12 +131,51 @@ def response_record(raw: Raw) -> str:
         body = storable_body(raw.content, http_status=raw.http_status) if raw.content else None
     except MoodysError:
         body = shorten(redact(clean(raw.content.decode(errors="replace"))), _MAX_SHOWN)
-    answer = {"status": raw.http_status, "location": raw.headers.get("Location"), "body": body}
+    answer = {"status": raw.http_status, "location": _location(raw) or None, "body": body}
     return redact(storable_json(answer))
 
 
-def _said(raw: Raw) -> str:
-    """Return the status and, where the body has one that can be shown, its message."""
-    message = (_error_of(raw) or {}).get("message")
-    words = f': "{shorten(redact(clean(message)), _MAX_SHOWN)}"' if isinstance(message, str) else ""
-    return f"{raw.http_status}{words}"
+def _problem(raw: Raw, outcome: Outcome, *, is_polled: bool) -> str:  # noqa: PLR0911 - one per kind
+    """Return what was answered and what to look at, in words that are the same for every job."""
+    if outcome is Outcome.REJECTED:
+        return f"Moody's rejected the request ({_status_and_message(raw)})."
+    answered = f"Moody's answered {_status_and_message(raw)}"
+    match raw.http_status // 100:
+        case 2 if own_error(raw) is not None:
+            return f"{answered}, an error under a status of success."
+        case 2 if is_polled:
+            return f"{answered} but named no job in its Location header."
+        case 2:
+            return f"{answered}, which is no result: is a proxy or gateway in between?"
+        case 3:
+            return (
+                f"{answered}, a redirect to {_target(raw)}: is a proxy or a login page in between? "
+                "Check RISK_MODELER_BASE_URL and the proxy settings."
+            )
+        case 4 if raw.http_status == codes.proxy_authentication_required:
+            return f"{answered}: a proxy wants a login. Check HTTPS_PROXY."
+        case 4 if raw.http_status not in _NOT_FINAL:
+            return f"{answered}, which is no error of its own: is a proxy or gateway in between?"
+        case _:
+            return f"{answered}."
+
+
+def _status_and_message(raw: Raw) -> str:
+    """Return the status and, if the body has one that can be shown, its message."""
+    body = _json(raw)
+    message = body.get("message") if isinstance(body, dict) else None
+    if isinstance(message, str) and message.strip():
+        return f'{raw.http_status}: "{shorten(redact(clean(message)).strip(), _MAX_SHOWN)}"'
+    is_html = raw.content[:200].lstrip().lower().startswith((b"<!doctype", b"<html"))
+    return f"{raw.http_status} with an HTML page" if is_html else str(raw.http_status)
+
+
+def _target(raw: Raw) -> str:
+    """Return where a redirect leads, without what differs from job to job or may be secret."""
+    try:
+        url = urlsplit(_location(raw))
+        host = url.hostname or ""
+    except ValueError:
+        return "an address that makes no sense"
+    target = (f"{url.scheme}://{host}" if host else "") + re.sub(r"\d+", "…", url.path)
+    return shorten(redact(clean(target)), _MAX_SHOWN) or "nowhere"

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 
-from helpers.constants import BatchType
+from helpers.constants import BatchType, Family
 from helpers.database import AdvisoryLocks, LockSpace, lock_holders
 from helpers.display import progress
 from helpers.errors import MoodysCredentialsError, SettingsError
 from helpers.identity import process_name
 from helpers.irp_integration import IRPClient
-from helpers.irp_integration.endpoints import Family, family_of
 from helpers.irp_integration.health import Outage
 from helpers.irp_integration.polling import Poller
 from helpers.irp_integration.questions import Answer, Question
@@ -20,7 +19,7 @@ from helpers.monitor.reports import PollReport, Remark
 from helpers.recording import JobToPoll, jobs_to_poll, record_all, server_clock
 from helpers.records import ActiveBatch
 from helpers.settings import Settings
-from helpers.text import counted, listed
+from helpers.text import counted
 
 
 def poll(
@@ -47,9 +46,8 @@ def poll(
 def _ask(report: PollReport, *, settings: Settings, client: Callable[[], IRPClient]) -> None:
     jobs = jobs_to_poll(report.batch_ids)
     report.not_submitted = [
-        job["job_id"] for job in jobs if job["workflow_id"] is None and _is_polled(job)
+        job["job_id"] for job in jobs if job["workflow_id"] is None and _family(job)
     ]
-    report.errors += _unknown_types(jobs)
     questions = [question for job in jobs if (question := _question(job)) is not None]
     report.jobs_due = len(questions)
     if not questions:
@@ -128,23 +126,17 @@ def _refused_searches(poller: Poller) -> list[Remark]:
 
 
 def _jobs_of(families: Sequence[Family]) -> str:
-    return f"Moody's {', '.join(sorted(family.name for family in families))} jobs"
+    return f"Moody's {', '.join(sorted(families))} jobs"
 
 
 def _question(job: JobToPoll) -> Question | None:
-    family = family_of(job["batch_type"])
+    family = _family(job)
     if family is None or job["workflow_id"] is None:
         return None
     return Question(job["job_id"], job["workflow_id"], family, job["status"])
 
 
-def _is_polled(job: JobToPoll) -> bool:
-    return family_of(job["batch_type"]) is not None
-
-
-def _unknown_types(jobs: list[JobToPoll]) -> list[Remark]:
-    """Name batch types that nobody polls and nobody ends: their batches would wait for ever."""
-    unknown = sorted({job["batch_type"] for job in jobs} - set(BatchType))
-    if not unknown:
-        return []
-    return [Remark("Batch type", f"Not known, and so not polled: {listed(unknown, most=5)}.")]
+def _family(job: JobToPoll) -> Family | None:
+    """Return where the job is read; None for a synchronous type, and for one that nobody knows."""
+    batch_type = BatchType.known(job["batch_type"])
+    return batch_type.family if batch_type else None

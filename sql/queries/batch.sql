@@ -86,12 +86,14 @@ SELECT (SELECT count(*) FROM job) AS total_jobs,
         ORDER BY status = 'FAILED', id
         LIMIT 1) AS first_failure;
 
--- name: jobs_in_doubt(batch_id, submitted_only, terminal, known, nothing_said, stale_after, most)
+-- name: jobs_in_doubt(batch_id, submitted_only, unpolled, terminal, known, nothing_said, stale_after, most)
 -- Jobs of one batch that will not move by themselves, with what Moody's last said of them. No
--- answer of the host, or one with an HTTP status in nothing_said, says nothing of the job.
+-- answer of the host, or one with an HTTP status in nothing_said, says nothing of the job. If the
+-- batch is unpolled, none that was submitted will move.
 SELECT job.id AS job_id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
        job.updated_ts, said.job_status AS said_status, said.error_message, said.http_status,
        job.submission_request_id IS NOT NULL AS was_sent, job.last_error,
+       coalesce(jsonb_typeof(job.submission_request) = 'object', false) AS is_prepared,
        count(*) OVER () AS total
 FROM irp_job AS job
 LEFT JOIN LATERAL (
@@ -105,6 +107,7 @@ WHERE job.batch_id = :batch_id::int
   AND NOT coalesce(job.skipped, false)
   AND NOT coalesce(job.status, 'INITIATED')::text = ANY (:terminal::text[])
   AND (job.moodys_workflow_id IS NULL AND NOT :submitted_only::boolean
+       OR job.moodys_workflow_id IS NOT NULL AND :unpolled::boolean
        OR (said.error_message IS NOT NULL
            AND (job.moodys_workflow_id !~ '^[0-9]+$'
                 OR NOT coalesce(said.http_status = ANY (:nothing_said::int[]), true)))

@@ -6,23 +6,13 @@ import time
 import pytest
 import requests
 
-from helpers.constants import API_CALLS
+from helpers.constants import Family
 from helpers.errors import MoodysCredentialsError, MoodysError, SettingsError
 from helpers.irp_integration import IRPClient, client, transport
 from helpers.irp_integration.answers import MAX_BODY_BYTES
 from helpers.settings import get_settings
 from sandbox.misbehaviour import Fault
 from tests.support.waiting import wait_until
-
-CALLS = sorted(set(API_CALLS.values()))
-FAMILY = {
-    "get_risk_data_job": "riskdata",
-    "get_import_job": "import",
-    "get_geohaz_job": "geohaz",
-    "get_analysis_job": "model",
-    "get_analysis_grouping_job": "grouping",
-    "get_rdm_export_job": "export",
-}
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +27,16 @@ def irp_client(moodys):
         yield made
 
 
-@pytest.mark.parametrize(("part", "method"), CALLS)
+@pytest.mark.parametrize("family", Family)
 @pytest.mark.parametrize("kind", [int, str])
-def test_each_call_reads_a_job_of_its_family(irp_client, moodys, part, method, kind):
-    workflow_id = moodys.add_job(FAMILY[method], status="RUNNING")
+def test_each_family_is_read_where_moodys_keeps_it(irp_client, moodys, family, kind):
+    part = family.jobs_path.split("/")[2]
+    workflow_id = moodys.add_job(part, status="RUNNING")
 
-    body = getattr(getattr(irp_client, part), method)(kind(workflow_id))
+    body = client.job_reader(irp_client, family)(kind(workflow_id))
 
     assert (str(body["jobId"]), body["status"]) == (str(workflow_id), "RUNNING")
+    assert moodys.statistics()["requests"] == {part: {"by-id": 1}}
 
 
 @pytest.mark.parametrize("workflow_id", ["N/A", "", "1/../2", "1?x=2", "-1", "٣", -1, None, 1.5])

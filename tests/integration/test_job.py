@@ -248,9 +248,9 @@ def test_a_job_moves_ahead_only(client, moodys, sql, old, said, new):
         # never submitted
         (None, "Analysis", "was never submitted"),
         # synchronous, unknown, no type
-        ("12345678", "Portfolio Creation", "no polled batch type. Polled are: Analysis, EDM"),
-        ("12345678", "Something New", "no polled batch type"),
-        ("12345678", None, "no polled batch type"),
+        ("12345678", "Portfolio Creation", "are not polled. Polled are: Analysis, EDM"),
+        ("12345678", "analysis", "did you mean 'Analysis'\\? Known are: Analysis, Create"),
+        ("12345678", None, "None is not a known batch type"),
     ],
 )
 def test_a_question_that_cannot_be_asked_is_an_error_and_nothing_is_written(

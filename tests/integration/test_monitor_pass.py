@@ -291,9 +291,7 @@ def test_jobs_that_cannot_be_polled_are_named_and_the_others_polled(cycle, moody
     done = one_pass()
 
     assert done.polled.not_submitted == never_submitted.job_ids
-    assert done.polled.errors == [
-        Remark("Batch type", "Not known, and so not polled: Windstorm <Magic>.")
-    ]
+    assert done.polled.errors == []
     [remark] = done.polled.remarks
     assert remark.about == f"Job {no_number.job_ids[0]}"
     assert remark.text == "'12a/../34' is no id of a Moody's job: those are numbers."
@@ -307,6 +305,8 @@ def test_jobs_that_cannot_be_polled_are_named_and_the_others_polled(cycle, moody
     about = " ".join(item.about for item in done.summary.to_do)
     assert f"Batch {never_submitted.batch_id} " in about
     assert f"Batch {no_number.batch_id} " in about
+    [waits] = [item for item in done.summary.to_do if f"Batch {no_type.batch_id} " in item.about]
+    assert "'Windstorm <Magic>' is not a known batch type" in waits.text
 
 
 def test_a_host_that_is_down_is_said_once_and_the_other_families_are_polled(

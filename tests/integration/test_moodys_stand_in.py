@@ -19,9 +19,10 @@ import requests
 from irp_integration import IRPClient as PublishedClient
 from irp_integration.exceptions import IRPAPIError, IRPAuthenticationError
 
-from helpers.constants import API_CALLS, BatchType
+from helpers.constants import BatchType
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.answers import failure_reason
+from helpers.irp_integration.client import job_reader
 from helpers.irp_integration.endpoints import ids_filter
 from sandbox.misbehaviour import Fault, Kind
 from sandbox.moodys import MoodysStandIn
@@ -29,6 +30,7 @@ from sandbox.moodys_bodies import RESOURCE_GROUP_ID
 from sandbox.moodys_jobs import Family, Script
 from sandbox.moodys_reads import JOB_PATHS
 from sandbox.server import control, start_process
+from tests.support.passes import FAMILIES
 
 START = datetime(2026, 3, 2, 14, 5, 38, 251_900, tzinfo=UTC)
 PATIENCE = 10.0
@@ -155,18 +157,10 @@ def test_the_published_client_runs_a_legacy_workflow_to_its_end(moodys, publishe
 def test_our_client_reads_the_jobs_of_every_batch_type(moodys, monkeypatch, batch_type):
     for name, value in moodys.environment().items():
         monkeypatch.setenv(name, value)
-    part, method = API_CALLS[batch_type]
-    family = {
-        ("job", "get_risk_data_job"): "riskdata",
-        ("mri_import", "get_import_job"): "import",
-        ("geohaz", "get_geohaz_job"): "geohaz",
-        ("analysis", "get_analysis_job"): "model",
-        ("analysis", "get_analysis_grouping_job"): "grouping",
-        ("rdm", "get_rdm_export_job"): "export",
-    }[part, method]
+    family = FAMILIES[batch_type]
     job_id = moodys.add_job(family, status="FAILED", reason="No exposure.")
     with IRPClient(connections=1) as client:
-        body = getattr(getattr(client, part), method)(job_id)
+        body = job_reader(client, batch_type.family)(job_id)
     assert (body["jobId"], body["status"]) == (job_id, "FAILED")
     assert failure_reason(body) == "No exposure."
 

@@ -9,7 +9,7 @@ from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.database import AdvisoryLocks, LockSpace, transaction
 from helpers.errors import BatchError, JobError
 from helpers.irp_integration import IRPClient, transport
-from helpers.job import read_job, submit_job, track_job_status
+from helpers.job import complete_job, read_job, submit_job, track_job_status
 from helpers.records import BatchSubmission
 from sandbox.misbehaviour import Fault
 from sandbox.seeding import PreparedJob, add_jobs
@@ -105,31 +105,31 @@ def test_the_key_is_stored_before_the_first_try(moodys, prepared, sql):
     assert read_job(prepared)["status"] == "INITIATED"
 
 
-IN_DOUBT = [
+UNKNOWN_OUTCOMES = [
     # the answer was lost, and the job is there
     ({"fault": Fault.RESET, "carried_out": True, "times": 2}, "broke the connection off"),
     ({"fault": Fault.HANG, "carried_out": True, "times": 1}, "did not answer in time"),
     ({"fault": Fault.HTTP_STATUS, "http_status": 504, "carried_out": True, "times": 2}, "504"),
-    # it was not taken, which nobody can know
+    # it was not accepted, which nobody can know
     ({"fault": Fault.RESET, "times": 2}, "broke the connection off"),
     ({"fault": Fault.HTTP_STATUS, "http_status": 503, "times": 2}, "503"),
     ({"fault": Fault.HTTP_STATUS, "http_status": 500, "times": 2}, "500"),
     # not now
     ({"fault": Fault.HTTP_STATUS, "http_status": 429, "times": 2}, "429"),
     ({"fault": Fault.HTTP_STATUS, "http_status": 401, "times": 1}, "401"),
-    # the first try is still at work
+    # the first try is still processed
     ({"fault": Fault.HTTP_STATUS, "http_status": 409, "times": 1}, "409"),
 ]
 
 
-@pytest.mark.parametrize(("how", "said"), IN_DOUBT)
-def test_a_job_that_moodys_may_have_taken_stays_due_and_is_never_run_twice(
+@pytest.mark.parametrize(("how", "said"), UNKNOWN_OUTCOMES)
+def test_a_job_that_moodys_may_have_accepted_stays_due_and_is_never_run_twice(
     client, moodys, prepared, monkeypatch, how, said
 ):
     monkeypatch.setattr(transport, "READ_SECONDS", 0.3)
     moodys.misbehave(kinds={"submit"}, **how)
 
-    with pytest.raises(JobError, match="not known whether the job was taken") as caught:
+    with pytest.raises(JobError, match="not known whether the job was accepted") as caught:
         submit(prepared, client)
 
     assert said in str(caught.value)
@@ -171,7 +171,7 @@ def test_an_answer_without_a_location_leaves_the_job_due(prepared, sql):
     assert found["submission_request_id"] is not None
 
 
-def test_a_job_in_doubt_is_shown_with_what_to_do(client, moodys, prepared):
+def test_a_job_of_unknown_outcome_is_shown_with_what_to_do(client, moodys, prepared):
     moodys.misbehave(Fault.HTTP_STATUS, http_status=503, kinds={"submit"})
     with pytest.raises(JobError):
         submit(prepared, client)
@@ -184,20 +184,128 @@ def test_a_job_in_doubt_is_shown_with_what_to_do(client, moodys, prepared):
     assert line.endswith("Submit its batch again.")
 
 
+# In the order of the blockers: what gateways and proxies answer when a first try was accepted.
+NOT_FROM_MOODYS = [
+    (302, b"", {"Location": "https://sso.test/login"}),
+    (407, b"<html>Proxy login</html>", {}),
+    (431, b"", {}),
+    (403, b'{"message": "Forbidden"}', {}),
+    (400, b"<html>Bad request</html>", {}),
+    (200, b"<html>Welcome</html>", {}),
+    (201, b'{"code": "INT-999", "message": "odd"}', {"Location": "/platform/model/v1/jobs/1"}),
+]
+
+
+@pytest.mark.parametrize(("http_status", "content", "headers"), NOT_FROM_MOODYS)
+def test_a_second_try_that_moodys_did_not_answer_itself_keeps_the_key(
+    client, moodys, prepared, http_status, content, headers
+):
+    class Gateway:
+        def submit(self, method, path, *, body, request_id):
+            client.submit(method, path, body=body, request_id=request_id)
+            return transport.Raw(http_status, content, headers)
+
+    with pytest.raises(JobError, match=f"Moody's answered {http_status}"):
+        submit(prepared, Gateway())
+
+    found = read_job(prepared)
+    assert (found["status"], found["moodys_workflow_id"]) == ("INITIATED", None)
+    assert str(found["submission_request_id"]) == keys_of(moodys)[0]
+    assert submit(prepared, client) == "SUBMITTED"
+    assert moodys.statistics()["jobs"] == 1
+
+
+def test_a_synchronous_job_is_not_finished_by_a_page_of_html(client, moodys, sql):
+    [job_id] = analysis_batch(
+        [PreparedJob(request=SYNCHRONOUS)], batch_type=BatchType.PORTFOLIO_CREATION
+    ).job_ids
+
+    class LoginPage:
+        def submit(self, method, path, *, body, request_id):
+            return transport.Raw(200, b"<html>Log in</html>", {})
+
+    with pytest.raises(JobError, match="200 with an HTML page"):
+        submit_job(job_id, "Portfolio Creation", LoginPage())
+
+    assert read_job(job_id)["status"] == "INITIATED"
+    assert read_job(job_id)["submission_request_id"] is not None
+
+
+def of_unknown_type(*jobs: PreparedJob, status: BatchStatus = BatchStatus.INITIATED):
+    return analysis_batch(list(jobs), batch_type="analysis", status=status)
+
+
+def test_a_job_of_an_unknown_type_is_never_sent_and_its_batch_waits_for_a_person(client, moodys):
+    seeded = of_unknown_type(PreparedJob(request=request()))
+
+    done = submit_batch(seeded.batch_id, client)
+
+    [error] = done["errors"]
+    outcome = reconcile(seeded.batch_id)
+    [line] = outcome.attention
+    assert (done["status"], done["submitted"], done["failed"]) == ("ACTIVE", 0, 1)
+    assert (outcome.status, outcome.needs_attention) == ("ACTIVE", True)
+    for said in (error, line):
+        assert "did you mean 'Analysis'?" in said
+        assert all(batch_type in said for batch_type in BatchType)
+    assert moodys.submissions == []
+    found = read_job(seeded.job_ids[0])
+    assert (found["status"], found["submission_request_id"]) == ("INITIATED", None)
+
+
+@pytest.mark.parametrize("given", ["analysis", "Analysis", "Portfolio Creation"])
+def test_a_job_is_not_sent_as_what_its_batch_is_not(client, moodys, given):
+    [job_id] = of_unknown_type(PreparedJob(request=request())).job_ids
+
+    with pytest.raises(JobError, match="'analysis' is not a known batch type"):
+        submit_job(job_id, given, client)
+
+    assert moodys.submissions == []
+    assert read_job(job_id)["status"] == "INITIATED"
+
+
+def test_a_job_that_runs_at_moodys_is_not_sent_as_a_synchronous_one(client, moodys, prepared):
+    with pytest.raises(JobError, match="'Analysis', not 'Portfolio Creation'"):
+        submit_job(prepared, "Portfolio Creation", client)
+
+    assert moodys.submissions == []
+    assert read_job(prepared)["submission_request_id"] is None
+
+
+def test_own_work_under_a_type_of_the_team_s_own_completes_its_batch(client, moodys):
+    seeded = of_unknown_type(PreparedJob(), PreparedJob())
+
+    assert submit_batch(seeded.batch_id, client)["errors"] == []
+    for job_id in seeded.job_ids:
+        complete_job(job_id)
+
+    assert recon_batch(seeded.batch_id) == "COMPLETED"
+    assert moodys.submissions == []
+
+
+def test_a_prepared_request_of_an_unknown_type_is_not_called_done(metastore):
+    [job_id] = of_unknown_type(PreparedJob(request=request()), status=BatchStatus.ACTIVE).job_ids
+
+    with pytest.raises(JobError, match="'analysis' is not a known batch type"):
+        complete_job(job_id)
+
+    assert read_job(job_id)["status"] == "INITIATED"
+
+
 @pytest.mark.parametrize("http_status", [400, 403, 404, 422])
-def test_a_refused_job_is_in_error_with_the_reason(client, moodys, prepared, sql, http_status):
+def test_a_rejected_job_is_in_error_with_the_reason(client, moodys, prepared, sql, http_status):
     moodys.misbehave(Fault.HTTP_STATUS, http_status=http_status, kinds={"submit"}, times=1)
 
     assert submit(prepared, client) == "ERROR"
 
     found = read_job(prepared)
-    assert found["last_error"].startswith(f"Moody's refused the request ({http_status}")
+    assert found["last_error"].startswith(f"Moody's rejected the request ({http_status}")
     assert found["moodys_workflow_id"] is None
     assert found["completed_ts"] is not None
     assert found["submission_response"]["status"] == http_status
 
 
-def test_a_refused_job_gets_a_new_key_when_a_person_resubmits_it(client, moodys, sql):
+def test_a_rejected_job_gets_a_new_key_when_a_person_resubmits_it(client, moodys, sql):
     [job_id] = analysis_batch([PreparedJob(request=BAD_REQUEST)]).job_ids
     assert submit(job_id, client) == "ERROR"
     assert read_job(job_id)["submission_request_id"] is None
@@ -212,7 +320,7 @@ def test_a_refused_job_gets_a_new_key_when_a_person_resubmits_it(client, moodys,
     assert moodys.statistics()["jobs"] == 1
 
 
-def test_a_new_job_in_place_of_a_refused_one_has_a_key_of_its_own(client, moodys):
+def test_a_new_job_in_place_of_a_rejected_one_has_a_key_of_its_own(client, moodys):
     seeded = analysis_batch([PreparedJob(request=BAD_REQUEST)])
     assert submit(seeded.job_ids[0], client) == "ERROR"
     [second] = add_jobs(
@@ -224,7 +332,7 @@ def test_a_new_job_in_place_of_a_refused_one_has_a_key_of_its_own(client, moodys
     assert submit(second, client) == "SUBMITTED"
 
 
-def test_a_synchronous_job_is_finished_as_soon_as_it_is_taken(client, moodys):
+def test_a_synchronous_job_is_finished_as_soon_as_it_is_accepted(client, moodys):
     [job_id] = analysis_batch(
         [PreparedJob(request=SYNCHRONOUS)], batch_type=BatchType.PORTFOLIO_CREATION
     ).job_ids
@@ -336,7 +444,7 @@ def test_one_job_that_fails_does_not_keep_the_others(client, moodys):
 
     assert (done["submitted"], done["failed"], done["untouched"]) == (2, 2, 0)
     refused, unprepared = done["errors"]
-    assert refused.startswith(f"Job {seeded.job_ids[1]}: Moody's refused the request (400")
+    assert refused.startswith(f"Job {seeded.job_ids[1]}: Moody's rejected the request (400")
     assert unprepared == f"Job {seeded.job_ids[2]} has no prepared request in submission_request."
     statuses = [read_job(job_id)["status"] for job_id in seeded.job_ids]
     assert statuses == ["SUBMITTED", "ERROR", "INITIATED", "SUBMITTED"]
@@ -438,7 +546,7 @@ def test_two_that_submit_one_job_at_the_same_time_send_one_key(client, moodys, p
         barrier.wait()
         try:
             ends.append(submit(prepared, client))
-        except JobError as exc:  # 409: the other one's try is still at work
+        except JobError as exc:  # 409: the other one's try is still processed
             ends.append(str(exc))
 
     threads = [threading.Thread(target=work) for _ in range(2)]

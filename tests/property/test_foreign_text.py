@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from helpers.errors import MoodysError
 from helpers.irp_integration.answers import failure_reason, job_body, search_rows
-from helpers.irp_integration.submissions import Outcome, deciphered
+from helpers.irp_integration.submissions import Outcome, judge
 from helpers.irp_integration.transport import Raw
 from helpers.text import clean, shorten, storable_json
 
@@ -109,9 +109,9 @@ def test_the_reason_of_a_failure_is_text_or_nothing(body):
 
 @given(contents, st.integers(200, 599), anything)
 def test_every_answer_to_a_submission_has_an_outcome_and_can_be_kept(content, status, location):
-    """A submission is taken only where Moody's says so and names the job."""
-    said = deciphered(Raw(status, content, {"Location": location}), needs_id=True)
+    """A submission is accepted only if Moody's says so and names the job."""
+    said = judge(Raw(status, content, {"Location": location}), is_polled=True)
 
-    assert (said.outcome is Outcome.TAKEN) == (said.workflow_id is not None)
+    assert (said.outcome is Outcome.ACCEPTED) == (said.workflow_id is not None)
     assert is_storable(said.response)
     assert json.loads(said.response)["status"] == status

@@ -34,7 +34,6 @@ from helpers.batch import get_active_batches, recon_batch, reconcile
 from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import close_pools, transaction
-from helpers.irp_integration.endpoints import family_of
 from helpers.irp_integration.questions import Answer, Question
 from helpers.recording import jobs_to_poll
 from helpers.settings import get_settings
@@ -318,7 +317,7 @@ class Walk(RuleBasedStateMachine):
         return [
             Poll(Question(job["job_id"], job["workflow_id"], family, job["status"]), self.now)
             for job in due
-            if job["workflow_id"] is not None and (family := family_of(job["batch_type"]))
+            if job["workflow_id"] is not None and (family := BatchType(job["batch_type"]).family)
         ]
 
     @precondition(lambda self: self.passes)

@@ -1,16 +1,19 @@
+from pathlib import Path
+
 import pytest
 
+from helpers import constants
 from helpers.constants import (
-    API_CALLS,
     JOB_MOVES,
     BatchStatus,
     BatchType,
     ConfigurationStatus,
     CycleStatus,
+    Family,
     JobStatus,
     StepStatus,
+    unknown_batch_type,
 )
-from helpers.irp_integration.endpoints import FAMILIES, family_of
 
 
 @pytest.mark.parametrize(
@@ -82,40 +85,74 @@ def test_no_move_leads_backwards(old, new):
 
 
 @pytest.mark.parametrize(
-    ("batch_type", "call"),
+    ("batch_type", "family"),
     [
-        (BatchType.EDM_CREATION, ("job", "get_risk_data_job")),
-        (BatchType.MRI_IMPORT, ("mri_import", "get_import_job")),
-        (BatchType.EDM_DB_UPGRADE, ("job", "get_risk_data_job")),
-        (BatchType.GEOHAZ, ("geohaz", "get_geohaz_job")),
-        (BatchType.ANALYSIS, ("analysis", "get_analysis_job")),
-        (BatchType.GROUPING, ("analysis", "get_analysis_grouping_job")),
-        (BatchType.GROUPING_ROLLUP, ("analysis", "get_analysis_grouping_job")),
-        (BatchType.EXPORT_TO_RDM, ("rdm", "get_rdm_export_job")),
+        (BatchType.EDM_CREATION, Family.RISK_DATA),
+        (BatchType.MRI_IMPORT, Family.IMPORT),
+        (BatchType.EDM_DB_UPGRADE, Family.RISK_DATA),
+        (BatchType.GEOHAZ, Family.GEOHAZ),
+        (BatchType.ANALYSIS, Family.MODEL),
+        (BatchType.GROUPING, Family.GROUPING),
+        (BatchType.GROUPING_ROLLUP, Family.GROUPING),
+        (BatchType.EXPORT_TO_RDM, Family.EXPORT),
+        (BatchType.DATA_EXTRACTION, None),
+        (BatchType.PORTFOLIO_CREATION, None),
+        (BatchType.REINSURANCE_TREATIES, None),
+        (BatchType.PORTFOLIO_MAPPING, None),
     ],
 )
-def test_each_polled_type_is_read_by_the_call_of_the_specification(batch_type, call):
-    assert batch_type.api_call == call
-    assert family_of(batch_type.value) is FAMILIES[call]
+def test_each_type_says_where_its_jobs_run(batch_type, family):
+    assert BatchType.known(batch_type.value) is batch_type
+    assert batch_type.family is family
+    assert (batch_type in BatchType.polled()) == (family is not None)
+
+
+def test_there_are_twelve_types():
+    assert len(BatchType) == 12
 
 
 @pytest.mark.parametrize(
-    "batch_type",
+    ("label", "nearest"),
     [
-        BatchType.DATA_EXTRACTION,
-        BatchType.PORTFOLIO_CREATION,
-        BatchType.REINSURANCE_TREATIES,
-        BatchType.PORTFOLIO_MAPPING,
-        # nobody's
-        "Something New",
-        "",
+        ("analysis", "Analysis"),
+        ("ANALYSIS ", "Analysis"),
+        ("Anaylsis", "Analysis"),
+        ("EDM_Creation", "EDM Creation"),
+        ("Grouping rollup", "Grouping Rollup"),
+        ("export to rdm", "Export to RDM"),
+        # near to none
+        ("Windstorm", None),
+        ("", None),
+        (None, None),
+        (7, None),
     ],
 )
-def test_a_synchronous_or_unknown_type_is_not_polled(batch_type):
-    assert batch_type not in BatchType.polled()
-    assert family_of(batch_type) is None
+def test_an_unknown_type_is_none_of_the_twelve_which_are_named_with_the_nearest(label, nearest):
+    said = unknown_batch_type(label)
+
+    assert BatchType.known(label) is None
+    assert all(batch_type in said for batch_type in BatchType)
+    assert (f"did you mean {nearest!r}?" in said) == (nearest is not None)
+    assert said.startswith(f"{label!r} is not a known batch type")
 
 
-def test_a_type_is_polled_or_synchronous_and_nothing_else():
-    assert set(API_CALLS) == BatchType.polled()
-    assert len(BatchType) == 12
+@pytest.mark.parametrize(
+    "row",
+    [
+        # a batch type that does not say where its jobs run
+        """class BatchType(StrEnum):
+    HALF_ADDED = "Half Added"
+""",
+        # a family that does not say where its jobs are kept
+        """class Family(StrEnum):
+    HALF_ADDED = "half added"
+""",
+    ],
+)
+def test_a_half_added_row_fails_at_import(row):
+    source = Path(constants.__file__).read_text()
+    heading, added = row.split("\n", 1)
+    docstring_ends = source.index('"""\n', source.index('"""', source.index(heading)) + 3) + 4
+
+    with pytest.raises(ValueError, match="not enough values"):
+        exec(source[:docstring_ends] + added + source[docstring_ends:], {"__name__": "half"})

@@ -194,6 +194,7 @@ def doubtful(**facts: object) -> dict[str, object]:
         "error_message": None,
         "http_status": None,
         "was_sent": False,
+        "is_prepared": False,
         "last_error": None,
         "total": 1,
         **facts,
@@ -245,3 +246,46 @@ def test_work_of_the_notebook_itself_is_not_called_a_submission():
     [line] = doubts([job], batch_type=BatchType.DATA_EXTRACTION)
 
     assert line == "Job 7 is not done: run the step's notebook again, or skip it."
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        doubtful(status="INITIATED", moodys_workflow_id=None, is_prepared=True),
+        doubtful(status="INITIATED", moodys_workflow_id=None, was_sent=True, last_error="Odd."),
+        doubtful(said_status="RUNNING"),
+    ],
+)
+def test_a_job_of_a_type_that_nobody_knows_waits_for_a_person(job):
+    [line] = doubts([job, {**job, "job_id": 8}], batch_type="analysis")
+
+    assert line.startswith("Job 7, Job 8: neither submitted nor polled. 'analysis' is not a known")
+    assert "did you mean 'Analysis'?" in line
+    assert all(batch_type in line for batch_type in BatchType)
+
+
+def test_own_work_under_a_type_of_the_team_s_own_is_own_work():
+    job = doubtful(status="INITIATED", moodys_workflow_id=None)
+
+    [line] = doubts([job], batch_type="Windstorm Magic")
+
+    assert line == "Job 7 is not done: run the step's notebook again, or skip it."
+
+
+def test_a_prepared_request_of_a_synchronous_type_is_not_called_own_work():
+    job = doubtful(status="INITIATED", moodys_workflow_id=None, is_prepared=True)
+
+    [line] = doubts([job], batch_type=BatchType.PORTFOLIO_CREATION)
+
+    assert line == "Job 7 was never submitted: submit its batch again, or skip it."
+
+
+def test_what_befell_many_submissions_is_said_once():
+    jobs = [
+        doubtful(job_id=n, moodys_workflow_id=None, was_sent=True, last_error="Moody's said no.")
+        for n in range(1, 4)
+    ]
+
+    lines = doubts(jobs, batch_type=BatchType.ANALYSIS)
+
+    assert lines == ["Job 1, Job 2, Job 3: Moody's said no. Submit its batch again."]

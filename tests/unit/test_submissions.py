@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from helpers.irp_integration.submissions import Outcome, deciphered
+from helpers.irp_integration.submissions import Outcome, judge
 from helpers.irp_integration.transport import Raw
 
 
@@ -21,9 +21,9 @@ def answer(http_status: int, *, location: str | None = None, content: bytes = b"
     ],
 )
 def test_the_job_is_the_last_segment_of_location(location, workflow_id):
-    said = deciphered(answer(201, location=location), needs_id=True)
+    said = judge(answer(201, location=location), is_polled=True)
 
-    assert (said.outcome, said.workflow_id) == (Outcome.TAKEN, workflow_id)
+    assert (said.outcome, said.workflow_id) == (Outcome.ACCEPTED, workflow_id)
 
 
 @pytest.mark.parametrize(
@@ -43,78 +43,121 @@ def test_the_job_is_the_last_segment_of_location(location, workflow_id):
     ],
 )
 def test_taken_without_a_job_named_is_in_doubt_and_not_refused(location):
-    said = deciphered(answer(201, location=location), needs_id=True)
+    said = judge(answer(201, location=location), is_polled=True)
 
-    assert (said.outcome, said.workflow_id) == (Outcome.IN_DOUBT, None)
+    assert (said.outcome, said.workflow_id) == (Outcome.UNKNOWN, None)
     assert "Location" in said.problem
 
 
-def test_a_synchronous_request_needs_no_job():
-    said = deciphered(answer(200, content=b'{"id": 5}'), needs_id=False)
+OWN_ERROR = b'{"code": "INT-999", "message": "no such portfolio", "logId": "1"}'
+NOT_OWN_ERRORS = [
+    b"",
+    b"<html>Request blocked</html>",
+    # the gateways' own shapes
+    b'{"message": "Forbidden"}',
+    b'{"code": 403, "message": "Forbidden"}',
+    b'{"code": "X", "message": ["no such portfolio"]}',
+    b'{"code": " ", "message": "no such portfolio"}',
+    b'{"error": {"code": "X", "message": "no such portfolio"}}',
+    b'[{"code": "X", "message": "no such portfolio"}]',
+    b'{"code": "X", "message": "cut o',
+    b"null",
+]
 
-    assert said.outcome is Outcome.TAKEN
+
+@pytest.mark.parametrize("http_status", [400, 403, 404, 415, 422, 431])
+def test_moodys_own_error_rejects_a_request_for_good(http_status):
+    said = judge(answer(http_status, content=OWN_ERROR, location="/jobs/1"), is_polled=True)
+
+    assert (said.outcome, said.workflow_id) == (Outcome.REJECTED, None)
+    assert said.problem == f'Moody\'s rejected the request ({http_status}: "no such portfolio").'
+
+
+@pytest.mark.parametrize(
+    "http_status",
+    [
+        # an error where none belongs
+        200, 201, 202,
+        # not from Moody's
+        302, 307, 407,
+        # the first try is still processed
+        409,
+        # to be tried again as it is
+        401, 408, 425, 429,
+        # carried out or not: nobody knows
+        500, 502, 503, 504,
+    ],
+)  # fmt: skip
+def test_moodys_own_error_leaves_the_outcome_unknown_if_its_status_does_not_reject(http_status):
+    said = judge(answer(http_status, content=OWN_ERROR, location="/jobs/1"), is_polled=True)
+
+    assert (said.outcome, said.workflow_id) == (Outcome.UNKNOWN, None)
+    assert said.problem.startswith(f"Moody's answered {http_status}")
+
+
+@pytest.mark.parametrize("content", NOT_OWN_ERRORS)
+@pytest.mark.parametrize("http_status", [302, 400, 403, 404, 407, 409, 422, 431, 500, 503])
+@pytest.mark.parametrize("is_polled", [True, False])
+def test_what_is_not_moodys_own_error_rejects_nothing(http_status, content, is_polled):
+    said = judge(answer(http_status, content=content, location="/jobs/1"), is_polled=is_polled)
+
+    assert (said.outcome, said.workflow_id) == (Outcome.UNKNOWN, None)
+
+
+@pytest.mark.parametrize("http_status", [200, 201, 202, 204])
+def test_a_synchronous_request_needs_a_result_and_no_job(http_status):
+    said = judge(answer(http_status, content=b'{"id": 5}', location="/x/5"), is_polled=False)
+
+    assert (said.outcome, said.workflow_id) == (Outcome.ACCEPTED, None)
     assert json.loads(said.response)["body"] == {"id": 5}
 
 
 @pytest.mark.parametrize(
-    ("http_status", "outcome"),
+    ("http_status", "content", "outcome"),
     [
-        # taken: 202 is the legacy family's
-        (201, Outcome.TAKEN),
-        (202, Outcome.TAKEN),
-        # turned down for good
-        (400, Outcome.REFUSED),
-        # a gateway in place of Moody's
-        (403, Outcome.IN_DOUBT),
-        (404, Outcome.IN_DOUBT),
-        (302, Outcome.REFUSED),
-        (422, Outcome.REFUSED),
-        # the first try is still at work
-        (409, Outcome.IN_DOUBT),
-        # to be tried again as it is
-        (401, Outcome.IN_DOUBT),
-        (408, Outcome.IN_DOUBT),
-        (429, Outcome.IN_DOUBT),
-        # carried out or not: nobody knows
-        (500, Outcome.IN_DOUBT),
-        (502, Outcome.IN_DOUBT),
-        (503, Outcome.IN_DOUBT),
-        (504, Outcome.IN_DOUBT),
+        # done, with nothing to say
+        (201, b"", Outcome.ACCEPTED),
+        (202, b" ", Outcome.ACCEPTED),
+        (204, b"", Outcome.ACCEPTED),
+        # an empty page, or a login page
+        (200, b"", Outcome.UNKNOWN),
+        (200, b"<html>Log in</html>", Outcome.UNKNOWN),
+        (201, b"<html>Log in</html>", Outcome.UNKNOWN),
+        (200, b'{"id": 5', Outcome.UNKNOWN),
+        (206, b"", Outcome.UNKNOWN),
     ],
 )
-def test_only_an_answer_that_turns_the_request_down_refuses_it(http_status, outcome):
-    said = deciphered(answer(http_status, location="/jobs/1"), needs_id=True)
-
-    assert said.outcome is outcome
-
-
-@pytest.mark.parametrize("http_status", [403, 404])
-def test_moodys_own_error_refuses_and_a_page_of_its_gateway_does_not(http_status):
-    own, page = b'{"code": "X", "message": "no such portfolio"}', b"<html>Request blocked</html>"
-
-    outcomes = [
-        deciphered(answer(http_status, content=content), needs_id=True).outcome
-        for content in (own, page)
-    ]
-
-    assert outcomes == [Outcome.REFUSED, Outcome.IN_DOUBT]
+def test_a_success_that_holds_no_result_is_no_success(http_status, content, outcome):
+    assert judge(answer(http_status, content=content), is_polled=False).outcome is outcome
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("raw", "words"),
     [
-        (b'{"code": "X", "message": "no such portfolio"}', '400: "no such portfolio"'),
-        (b"<html>secret</html>", "(400)"),
-        (b'{"message": 5}', "(400)"),
-        (b"[]", "(400)"),
-        (b"", "(400)"),
+        (answer(400, content=b"<html>secret</html>"), "400 with an HTML page"),
+        (
+            answer(403, content=b'{"message": "Forbidden"}'),
+            '403: "Forbidden", which is no error of',
+        ),
+        (answer(400, content=b"[]"), "answered 400, which is no error"),
+        (answer(407), "Check HTTPS_PROXY"),
+        (
+            answer(302, location="https://u:pass@sso.test/login?to=1"),
+            "redirect to https://sso.test/",
+        ),
+        (answer(307, location="/platform/model/v1/jobs/23148952"), "to /platform/model/v…/jobs/…"),
+        (answer(302), "redirect to nowhere"),
+        (answer(302, location="http://[broken"), "an address that makes no sense"),
+        (answer(201, content=OWN_ERROR), "an error under a status of success"),
     ],
 )
-def test_a_refusal_tells_moodys_own_words_and_no_page(content, words):
-    problem = deciphered(answer(400, content=content), needs_id=True).problem
+def test_an_unknown_outcome_says_what_to_look_at_and_shows_no_page(raw, words):
+    problem = judge(raw, is_polled=True).problem
 
     assert words in problem
     assert "<html>" not in problem
+    assert "pass" not in problem
+    assert "23148952" not in problem  # the same for every job
 
 
 @pytest.mark.parametrize(
@@ -130,6 +173,6 @@ def test_a_refusal_tells_moodys_own_words_and_no_page(content, words):
     ],
 )
 def test_any_answer_can_be_kept(content, kept):
-    response = deciphered(answer(201, location="/jobs/1", content=content), needs_id=True).response
+    response = judge(answer(201, location="/jobs/1", content=content), is_polled=True).response
 
     assert json.loads(response) == {"status": 201, "location": "/jobs/1", "body": kept}
