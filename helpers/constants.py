@@ -131,6 +131,29 @@ class NotificationKind(StrEnum):
     CHAIN_FAILED = "CHAIN_FAILED"  # the next step's notebook failed or could not be started
 
 
+class ActionKind(StrEnum):
+    """What a person does by hand."""
+
+    ARCHIVE = "ARCHIVE"  # a cycle is over
+    RESUBMIT = "RESUBMIT"  # a job is replaced by a new one
+    SKIP = "SKIP"  # a job, and what it was made for, is done without
+    RESOLVE = "RESOLVE"  # a person says what became of a submission
+    CANCEL = "CANCEL"  # Moody's is asked to stop a job
+    PRIORITY = "PRIORITY"  # Moody's is asked to run a job sooner or later
+    RERUN = "RERUN"  # a step is made due again
+    HOLD = "HOLD"  # a step is not started for now
+    RELEASE = "RELEASE"  # a step that was held, or waits for its siblings, may start
+
+
+class ActionStatus(StrEnum):
+    """How an action of a person ended."""
+
+    PLANNED = "PLANNED"  # on record, and its request to Moody's has no outcome yet
+    DONE = "DONE"  # done, or accepted by Moody's
+    REJECTED = "REJECTED"  # Moody's has rejected it
+    UNKNOWN = "UNKNOWN"  # Moody's may have accepted it: repeating it is safe
+
+
 class Family(StrEnum):
     """A part of Moody's API that runs jobs. Values are what messages call it.
 

@@ -7,6 +7,8 @@
     ├── JobError                       ours: a job cannot be read, polled or submitted
     │   └── SubmissionInDoubtError     nobody knows whether Moody's has taken it: try again
     ├── BatchError                     ours: a batch cannot be read, reconciled or submitted
+    ├── CycleError                     ours: a cycle cannot be created, read or archived
+    ├── PlanOvertakenError             ours: what a plan saw has changed; nothing was done
     ├── DatabaseError                  the database refused a statement
     │   ├── DatabaseUnavailableError   it cannot be reached, or the connection broke
     │   └── SchemaOutdatedError        its migrations are behind this package
@@ -53,6 +55,14 @@ class BatchError(BatchMonitoringError):
     def __init__(self, message: str, *, batch_id: object = None) -> None:
         super().__init__(message)
         self.batch_id = batch_id
+
+
+class CycleError(BatchMonitoringError):
+    """A cycle cannot be created, read or archived."""
+
+
+class PlanOvertakenError(BatchMonitoringError):
+    """What a plan saw has changed since; nothing was done. Make the plan again, and look at it."""
 
 
 class DatabaseError(BatchMonitoringError):

@@ -110,6 +110,8 @@ def batch_to_submit(batch_id: int) -> Iterator[Batch]:
             raise BatchError(f"Batch {batch_id} is being submitted by {holder}.", batch_id=batch_id)
         with transaction() as connection:
             queries("batch").activate(connection, batch_id=batch_id)
+        if read_batch(batch_id)["status"] != BatchStatus.ACTIVE:
+            _require_open(read_batch(batch_id))
         yield batch
 
 

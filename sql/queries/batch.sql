@@ -136,10 +136,17 @@ SET status = :status::batch_status_enum, completed_ts = now(), updated_ts = now(
 WHERE id = :batch_id::int AND status = 'ACTIVE';
 
 -- name: activate(batch_id)!
--- Start to watch a prepared batch.
+-- Start to watch a prepared batch, unless its cycle is being archived at this moment.
 UPDATE irp_batch
 SET status = 'ACTIVE', submitted_ts = now(), completed_ts = NULL, updated_ts = now()
-WHERE id = :batch_id::int AND coalesce(status, 'INITIATED') = 'INITIATED';
+WHERE id = :batch_id::int AND coalesce(status, 'INITIATED') = 'INITIATED'
+  AND EXISTS (
+      SELECT FROM irp_step AS step
+      JOIN irp_stage AS stage ON stage.id = step.stage_id
+      JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+      WHERE step.id = irp_batch.step_id AND cycle.status = 'ACTIVE'
+      FOR SHARE OF cycle
+  );
 
 -- name: log_reconciliation(batch_id, status, summary)!
 -- Put one decision on record.

@@ -257,6 +257,8 @@ def test_the_labels_of_the_database_are_those_of_the_enums(metastore):
         "chain_run_status_enum": constants.ChainRunStatus,
         "notification_kind_enum": constants.NotificationKind,
         "notification_status_enum": constants.NotificationStatus,
+        "action_kind_enum": constants.ActionKind,
+        "action_status_enum": constants.ActionStatus,
     }
     labels: dict[str, list[str]] = {}
     for row in rows(metastore, SCHEMA_QUERIES["labels"]):
