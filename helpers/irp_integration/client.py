@@ -7,22 +7,17 @@ polling itself.
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, assert_never
+from typing import Any, Self, assert_never
 
 from helpers.constants import Family
-from helpers.errors import MoodysCredentialsError, MoodysError, SettingsError
+from helpers.errors import MoodysError
 from helpers.irp_integration.answers import Body, job_body
 from helpers.irp_integration.endpoints import is_job_id, no_job_id
+from helpers.irp_integration.login import published_client, require_settings
 from helpers.irp_integration.transport import Raw, Transport
-from helpers.redaction import redact
-from helpers.settings import Settings, get_settings
-
-if TYPE_CHECKING:
-    from irp_integration import IRPClient as PublishedIRPClient
+from helpers.settings import get_settings
 
 _LOGIN_SECONDS = 30.0
 
@@ -95,9 +90,9 @@ class IRPClient:
             MoodysCredentialsError: Moody's refuses the login.
         """
         settings = get_settings()
-        _require_settings(settings)
+        require_settings(settings)
         patience = min(_LOGIN_SECONDS, settings.monitor_poll_budget_seconds)
-        self.published = _published_client(patience)
+        self.published = published_client(patience)
         pool = connections or settings.monitor_poll_workers
         self.transport = Transport(self.published.client, connections=pool)
         self.job = _RiskDataJobs(self.transport)
@@ -139,64 +134,3 @@ def job_reader(client: IRPClient, family: Family) -> Callable[[int], Body]:
             return client.rdm.get_rdm_export_job
         case _:
             assert_never(family)
-
-
-def _published_client(patience_seconds: float) -> PublishedIRPClient:
-    """Return the published client, logged in.
-
-    Its login would be tried for twenty minutes on a dead host, and cannot be hurried from outside:
-    it runs in a thread that is left to itself when our patience ends.
-    """
-    # Imported where it is needed: it brings boto3, which a pass with nothing to poll can spare.
-    from irp_integration import IRPClient as PublishedIRPClient  # noqa: PLC0415
-
-    made: queue.SimpleQueue[PublishedIRPClient | MoodysCredentialsError] = queue.SimpleQueue()
-    threading.Thread(
-        target=lambda: made.put(_logged_in(PublishedIRPClient)), name="login", daemon=True
-    ).start()
-    try:
-        client = made.get(timeout=patience_seconds)
-    except queue.Empty:
-        raise MoodysCredentialsError(
-            f"Moody's did not answer the login within {patience_seconds:.0f} s. Check "
-            "RISK_MODELER_BASE_URL, and whether Moody's is up."
-        ) from None
-    if isinstance(client, MoodysCredentialsError):
-        raise client
-    return client
-
-
-def _logged_in(
-    make: Callable[[], PublishedIRPClient],
-) -> PublishedIRPClient | MoodysCredentialsError:
-    from irp_integration.exceptions import IRPIntegrationError  # noqa: PLC0415 - as above
-
-    try:
-        return make()
-    except IRPIntegrationError as exc:
-        said, http_status = redact(str(exc)), exc.status_code
-    except (AttributeError, ValueError, OSError):  # a login answer, or an address, that is none
-        said, http_status = "the answer, or the address, makes no sense", None
-    return MoodysCredentialsError(
-        f"Moody's took no login: {said}. Check RISK_MODELER_BASE_URL, RISK_MODELER_TENANT_NAME, "
-        "RISK_MODELER_USERNAME and RISK_MODELER_PASSWORD.",
-        http_status=http_status,
-    )
-
-
-def _require_settings(settings: Settings) -> None:
-    """Raise where the published client would only name the first thing that is missing."""
-    missing = [
-        name
-        for name in ("risk_modeler_base_url", "risk_modeler_resource_group_id")
-        if not getattr(settings, name)
-    ]
-    login = ("risk_modeler_tenant_name", "risk_modeler_username", "risk_modeler_password")
-    if not settings.risk_modeler_api_key and not all(getattr(settings, name) for name in login):
-        missing.append("risk_modeler_api_key")
-    if missing:
-        raise SettingsError(
-            f"Moody's cannot be asked: {', '.join(name.upper() for name in missing)} not set. "
-            "Set it in the environment or in .env (in place of the key, RISK_MODELER_TENANT_NAME, "
-            "RISK_MODELER_USERNAME and RISK_MODELER_PASSWORD will do)."
-        )

@@ -12,14 +12,15 @@ import threading
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as Urllib3Error
 
-from helpers.errors import MoodysCredentialsError, MoodysError
+from helpers.errors import MoodysError
 from helpers.irp_integration.answers import MAX_BODY_BYTES, is_down
+from helpers.irp_integration.login import PublishedClient, as_it_is, login_rejected
 from helpers.redaction import redact
 
 if TYPE_CHECKING:
@@ -32,18 +33,6 @@ _PAUSE_SECONDS = 0.5  # before the second try, unless Retry-After says otherwise
 _LONGEST_PAUSE_SECONDS = 5.0  # whoever wants us to wait longer is asked in the next pass
 _LEAST_SECONDS = 0.1  # a timeout of nothing is refused
 _PIECE_BYTES = 64 * 1024
-
-
-class PublishedClient(Protocol):
-    """What we use of ``irp_integration.client.Client``."""
-
-    auth_mode: str
-    base_url: str
-    session: requests.Session
-    timeout: float
-
-    def request(self, method: str, path: str, **kwargs: Any) -> requests.Response:
-        """Send a request, logging in anew where a bearer token has run out."""
 
 
 @dataclass(frozen=True)
@@ -117,31 +106,20 @@ class Transport:
             raise _BrokenOffError("There was no time left to log in at Moody's anew.")
         try:
             if self._client.session.headers.get("Authorization") == token:
-                self._renew_login(path, deadline)
+                self._renew_login(deadline)
         finally:
             self._login.release()
         return self._once(method, path, deadline=deadline, **request)
 
-    def _renew_login(self, path: str, deadline: float | None) -> None:
-        """Let the published client do it: a read that meets a 401 makes it log in.
+    def _renew_login(self, deadline: float | None) -> None:
+        from irp_integration.exceptions import IRPAuthenticationError  # noqa: PLC0415 - boto3
 
-        That is three requests, which share what time is left.
-        """
-        from irp_integration.exceptions import (  # noqa: PLC0415 - see client.py: boto3
-            IRPAuthenticationError,
-            IRPIntegrationError,
-        )
-
-        self._client.timeout = max(min(READ_SECONDS, _left(deadline) / 3), _LEAST_SECONDS)
+        self._client.timeout = max(min(READ_SECONDS, _left(deadline)), _LEAST_SECONDS)
         try:
-            self._client.request("GET", path)
+            self._client.login()
         except IRPAuthenticationError as exc:
-            problem = f"Moody's took no login: {redact(str(exc))}."
-            if is_down(exc.status_code):
-                raise _BrokenOffError(problem) from None
-            raise MoodysCredentialsError(problem, http_status=exc.status_code) from None
-        except IRPIntegrationError:
-            return  # logged in or not, the question itself will tell
+            error = login_rejected(str(exc), exc.status_code)
+            raise _BrokenOffError(str(error)) if is_down(exc.status_code) else error from None
 
     def _once(self, method: str, path: str, *, deadline: float | None, **request: Any) -> Raw:
         left = _left(deadline)
@@ -165,7 +143,7 @@ class Transport:
 
     def _prepared(self, method: str, path: str, **request: Any) -> requests.PreparedRequest:
         url = f"{self._client.base_url.rstrip('/')}/{path.lstrip('/')}"
-        asked = requests.Request(method, url, auth=_as_it_is, **request)
+        asked = requests.Request(method, url, auth=as_it_is, **request)
         return self._client.session.prepare_request(asked)
 
     @cached_property
@@ -183,11 +161,6 @@ class Transport:
 def _left(deadline: float | None) -> float:
     """Return how many seconds there are for one answer."""
     return READ_SECONDS if deadline is None else max(deadline - time.monotonic(), 0.0)
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Authenticate with the session's headers alone: a ``.netrc`` would replace them."""
-    return request
 
 
 class _BrokenOffError(MoodysError):

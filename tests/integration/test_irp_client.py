@@ -4,7 +4,6 @@ import threading
 import time
 
 import pytest
-import requests
 
 from helpers.constants import Family
 from helpers.errors import MoodysCredentialsError, MoodysError, SettingsError
@@ -250,17 +249,3 @@ def test_a_login_that_fails_on_the_way_speaks_of_the_host_and_not_of_the_credent
 
     assert not isinstance(caught.value, MoodysCredentialsError)
     assert caught.value.http_status is None
-
-
-@pytest.mark.parametrize("content", ["[]", "null", "<html>", "{}"])
-def test_a_login_answer_that_makes_no_sense_is_told(bearer, monkeypatch, content):
-    def answer(*args: object, **kwargs: object) -> requests.Response:
-        response = requests.Response()
-        response.status_code = 200
-        response._content = content.encode()
-        return response
-
-    monkeypatch.setattr(requests.Session, "post", answer)
-
-    with pytest.raises(MoodysCredentialsError, match="took no login"):
-        IRPClient()

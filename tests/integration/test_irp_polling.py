@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from helpers.constants import Family
 from helpers.irp_integration import IRPClient, polling, transport
-from helpers.irp_integration.endpoints import GEOHAZ, IMPORT, MODEL, RISK_DATA
 from helpers.irp_integration.polling import Poller
 from helpers.irp_integration.questions import Answer, Question
 from sandbox.misbehaviour import Fault
@@ -32,7 +32,7 @@ def ask(moodys):
         yield asked
 
 
-def questions(ids, *, family=MODEL, known="RUNNING", first=1) -> list[Question]:
+def questions(ids, *, family=Family.MODEL, known="RUNNING", first=1) -> list[Question]:
     return [Question(n, str(i), family, known) for n, i in enumerate(ids, first)]
 
 
@@ -50,7 +50,9 @@ def test_nothing_to_ask_asks_nothing(ask, moodys):
     assert moodys.statistics()["requests_total"] == 0
 
 
-@pytest.mark.parametrize(("family", "name"), [(MODEL, "model"), (RISK_DATA, "riskdata")])
+@pytest.mark.parametrize(
+    ("family", "name"), [(Family.MODEL, "model"), (Family.RISK_DATA, "riskdata")]
+)
 def test_unchanged_jobs_of_a_proven_search_cost_a_request_per_hundred(ask, moodys, family, name):
     ids = moodys.add_jobs(name, 250, status="RUNNING")
 
@@ -121,7 +123,7 @@ def test_families_without_a_proven_search_are_read_by_id_side_by_side(ask, moody
     ids = moodys.add_jobs("geohaz", 40, status="RUNNING")
     moodys.misbehave(Fault.LATENCY, seconds=0.05)
 
-    answers, _ = ask(questions(ids, family=GEOHAZ))
+    answers, _ = ask(questions(ids, family=Family.GEOHAZ))
 
     assert len(answers) == 40
     assert requests_of(moodys, "geohaz") == {"by-id": 40}
@@ -132,7 +134,9 @@ def test_one_bad_job_does_not_keep_the_others(ask, moodys):
     ids = moodys.add_jobs("geohaz", 10, status="RUNNING")
     moodys.misbehave(Fault.HTTP_STATUS, http_status=404, job_ids=[str(ids[4])])
 
-    answers, poller = ask([*questions(ids, family=GEOHAZ), Question(99, "N/A", GEOHAZ, "RUNNING")])
+    answers, poller = ask(
+        [*questions(ids, family=Family.GEOHAZ), Question(99, "N/A", Family.GEOHAZ, "RUNNING")]
+    )
 
     problems = {a.question.job_id: (a.http_status, a.error) for a in answers if a.error}
     assert set(problems) == {5, 99}
@@ -155,15 +159,15 @@ def test_a_family_that_is_down_is_noticed_after_a_few_failures_and_told_once(ask
     ids = moodys.add_jobs("geohaz", 200, status="RUNNING")
     others = moodys.add_jobs("model", 5, status="RUNNING")
     moodys.misbehave(Fault.HTTP_STATUS, http_status=503, families={"geohaz"})
-    asked = questions(ids, family=GEOHAZ) + [
-        Question(1_000 + n, str(i), MODEL, "RUNNING") for n, i in enumerate(others)
+    asked = questions(ids, family=Family.GEOHAZ) + [
+        Question(1_000 + n, str(i), Family.MODEL, "RUNNING") for n, i in enumerate(others)
     ]
 
     answers, poller = ask(asked, workers=4)
 
     [outage] = poller.health.outages
     failed = [a for a in answers if a.error is not None]
-    assert outage.family is GEOHAZ
+    assert outage.family is Family.GEOHAZ
     assert "503" in outage.reason
     assert 5 <= len(failed) <= 5 + 4
     assert outage.unasked == 200 - len(failed)
@@ -175,7 +179,7 @@ def test_failures_that_are_not_in_a_row_are_no_outage(ask, moodys):
     bad = [str(i) for n, i in enumerate(ids) if n % 2]
     moodys.misbehave(Fault.HTTP_STATUS, http_status=503, job_ids=bad)
 
-    answers, poller = ask(questions(ids, family=GEOHAZ), workers=1)
+    answers, poller = ask(questions(ids, family=Family.GEOHAZ), workers=1)
 
     assert len(answers) == 40
     assert poller.health.outages == []
@@ -185,7 +189,7 @@ def test_refused_credentials_end_the_asking_at_once(ask, moodys):
     ids = moodys.add_jobs("geohaz", 200, status="RUNNING")
     moodys.misbehave(Fault.HTTP_STATUS, http_status=401)
 
-    answers, poller = ask(questions(ids, family=GEOHAZ), workers=4)
+    answers, poller = ask(questions(ids, family=Family.GEOHAZ), workers=4)
 
     assert 5 <= len(answers) <= 5 + 4  # five in a row, and what was under way
     assert "RISK_MODELER_API_KEY" in str(poller.health.credentials_error)
@@ -198,13 +202,14 @@ def test_a_family_that_this_key_may_not_see_keeps_no_other_from_being_asked(ask,
     moodys.misbehave(Fault.HTTP_STATUS, http_status=401, families={"geohaz"})
 
     answers, poller = ask(
-        questions(closed, family=GEOHAZ) + questions(opened, family=IMPORT, first=1000),
+        questions(closed, family=Family.GEOHAZ)
+        + questions(opened, family=Family.IMPORT, first=1000),
         workers=4,
     )
 
     assert len([answer for answer in answers if answer.error is None]) == 40
     assert poller.health.credentials_error is None
-    assert [outage.family for outage in poller.health.outages] == [GEOHAZ]
+    assert [outage.family for outage in poller.health.outages] == [Family.GEOHAZ]
 
 
 def test_what_nobody_foresaw_is_an_answer_too(ask, moodys, monkeypatch):
@@ -215,7 +220,7 @@ def test_what_nobody_foresaw_is_an_answer_too(ask, moodys, monkeypatch):
 
     monkeypatch.setattr(polling, "job_body", break_down)
 
-    answers, poller = ask(questions(ids, family=GEOHAZ))
+    answers, poller = ask(questions(ids, family=Family.GEOHAZ))
 
     assert [answer.error for answer in answers] == ["MemoryError: no room"] * 2
     assert poller.out_of_time == 0
@@ -247,7 +252,7 @@ def test_where_the_only_answer_is_a_401_it_is_about_the_credentials(ask, moodys)
     ids = moodys.add_jobs("geohaz", 1, status="RUNNING")
     moodys.misbehave(Fault.HTTP_STATUS, http_status=401)
 
-    [answer], poller = ask(questions(ids, family=GEOHAZ))
+    [answer], poller = ask(questions(ids, family=Family.GEOHAZ))
 
     assert answer.http_status == 401
     assert poller.health.credentials_error is not None
@@ -257,7 +262,7 @@ def test_what_the_budget_does_not_reach_is_counted_and_not_answered(ask, moodys)
     ids = moodys.add_jobs("geohaz", 60, status="RUNNING")
     moodys.misbehave(Fault.LATENCY, seconds=0.2)
 
-    answers, poller = ask(questions(ids, family=GEOHAZ), workers=2, budget_seconds=1.0)
+    answers, poller = ask(questions(ids, family=Family.GEOHAZ), workers=2, budget_seconds=1.0)
 
     answered = [a for a in answers if a.error is None]
     assert 0 < len(answered) < 60
@@ -268,13 +273,13 @@ def test_what_the_budget_does_not_reach_is_counted_and_not_answered(ask, moodys)
 def test_the_longest_unasked_are_asked_first(ask, moodys):
     ids = moodys.add_jobs("geohaz", 20, status="RUNNING")
 
-    answers, _ = ask(questions(ids, family=GEOHAZ), workers=1)
+    answers, _ = ask(questions(ids, family=Family.GEOHAZ), workers=1)
 
     assert [a.question.job_id for a in answers] == list(range(1, 21))
 
 
 def test_a_search_is_made_where_its_first_job_stands(ask, moodys):
-    geohaz = questions(moodys.add_jobs("geohaz", 6, status="RUNNING"), family=GEOHAZ)
+    geohaz = questions(moodys.add_jobs("geohaz", 6, status="RUNNING"), family=Family.GEOHAZ)
     model = questions(moodys.add_jobs("model", 3, status="RUNNING"), first=101)
 
     answers, _ = ask([*geohaz[:2], model[0], *geohaz[2:5], *model[1:], geohaz[5]], workers=1)
@@ -287,7 +292,9 @@ def test_what_a_search_leaves_to_read_is_read_before_whoever_stands_behind_it(as
     ids = moodys.add_jobs("model", 150, status="RUNNING")
     for changed in (ids[0], ids[99], ids[100]):
         moodys.set_status(changed, "FINISHED")
-    geohaz = questions(moodys.add_jobs("geohaz", 4, status="RUNNING"), family=GEOHAZ, first=201)
+    geohaz = questions(
+        moodys.add_jobs("geohaz", 4, status="RUNNING"), family=Family.GEOHAZ, first=201
+    )
 
     answers, _ = ask([*questions(ids), *geohaz], workers=1)
 
@@ -302,10 +309,12 @@ def test_a_listener_that_is_busy_holds_up_no_thread(ask, moodys):
     with IRPClient(connections=4) as client:
         answers = Poller(client.transport, 4, 30.0, lambda: NOW).ask(
             [
-                *questions(moodys.add_jobs("geohaz", 1, status="RUNNING"), family=GEOHAZ),
+                *questions(moodys.add_jobs("geohaz", 1, status="RUNNING"), family=Family.GEOHAZ),
                 *questions(ids, first=101),
                 *questions(
-                    moodys.add_jobs("import", 200, status="RUNNING"), family=IMPORT, first=301
+                    moodys.add_jobs("import", 200, status="RUNNING"),
+                    family=Family.IMPORT,
+                    first=301,
                 ),
             ]
         )
@@ -319,7 +328,7 @@ def test_whoever_stops_listening_leaves_no_question_behind(ask, moodys):
     ids = moodys.add_jobs("geohaz", 200, status="RUNNING")
     with IRPClient(connections=2) as client:
         poller = Poller(client.transport, 2, 30.0, lambda: NOW)
-        answers = poller.ask(questions(ids, family=GEOHAZ))
+        answers = poller.ask(questions(ids, family=Family.GEOHAZ))
         next(answers)
         answers.close()
         for thread in threading.enumerate():

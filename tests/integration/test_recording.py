@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from helpers import recording
 from helpers.batch import reconcile
-from helpers.constants import BatchStatus, BatchType, JobStatus
+from helpers.constants import BatchStatus, BatchType, Family, JobStatus
 from helpers.errors import DatabaseUnavailableError
-from helpers.irp_integration.endpoints import MODEL
 from helpers.irp_integration.questions import Answer, Question
 from helpers.job import read_job
 from helpers.recording import jobs_to_poll, record, record_all, server_clock
@@ -22,7 +21,7 @@ START = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 
 
 def question(job_id: int, workflow_id: str = "1", known: str = "RUNNING") -> Question:
-    return Question(job_id, workflow_id, MODEL, known)
+    return Question(job_id, workflow_id, Family.MODEL, known)
 
 
 def answer(asked: Question, status: str, *, seconds: int = 0, **body: object) -> Answer:

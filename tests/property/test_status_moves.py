@@ -6,9 +6,8 @@ from uuid import uuid4
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers.constants import JOB_MOVES, JobStatus
+from helpers.constants import JOB_MOVES, Family, JobStatus
 from helpers.database import transaction
-from helpers.irp_integration.endpoints import MODEL
 from helpers.irp_integration.questions import Answer, Question
 from helpers.recording import record
 from tests.support.analysis import analysis_batch, job
@@ -50,7 +49,7 @@ def first_end(first: str, status: str) -> bool:
 
 
 def poll(job_id: int, said: str | None, asked: datetime) -> Answer:
-    question = Question(job_id, "1", MODEL, "RUNNING")
+    question = Question(job_id, "1", Family.MODEL, "RUNNING")
     if said is None:
         return Answer(question, asked, http_status=503, error="down")
     return Answer(question, asked, said, {"jobId": "1", "status": said}, 200)
