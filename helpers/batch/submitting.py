@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -33,6 +33,7 @@ from helpers.redaction import redact
 from helpers.text import counted
 
 _SUBMIT_WORKERS = 8
+_LOOK_SECONDS = 5.0  # between two looks at the lock
 
 
 def _require_open(batch: Batch) -> None:
@@ -68,10 +69,10 @@ def submit_batch(
         BatchError: there is no such batch, it has ended, its cycle is archived, or it is being
             submitted by another run.
     """
-    with batch_to_submit(batch_id) as batch:
+    with batch_to_submit(batch_id) as (batch, locks):
         jobs = get_batch_jobs(batch_id)
         due = _to_submit(batch, jobs)
-        submitter = _Submitter(batch["batch_type"], irp_client)
+        submitter = _Submitter(batch["batch_type"], irp_client, may_submit=locks.are_held)
         problems = _submit_patiently(due, submitter, retry_after)
         return submission_of(batch_id, jobs=len(jobs), due=len(due), problems=problems)
 
@@ -94,8 +95,14 @@ def submission_of(batch_id: int, *, jobs: int, due: int, problems: list[str]) ->
 
 
 @contextmanager
-def batch_to_submit(batch_id: int) -> Iterator[Batch]:
+def batch_to_submit(
+    batch_id: int, *, ends_when_idle: bool = True
+) -> Iterator[tuple[Batch, AdvisoryLocks]]:
     """Give a prepared batch, now ACTIVE, to the one run that may submit it or do its work.
+
+    Args:
+        batch_id: the batch.
+        ends_when_idle: as for ``AdvisoryLocks``, which it gives with the batch.
 
     Raises:
         BatchError: there is no such batch, it has ended, its cycle is archived, or another run is
@@ -104,7 +111,7 @@ def batch_to_submit(batch_id: int) -> Iterator[Batch]:
     batch = read_batch(batch_id)
     _require_open(batch)
     _require_no_transaction(batch_id)
-    with AdvisoryLocks(owner=process_name()) as locks:
+    with AdvisoryLocks(owner=process_name(), ends_when_idle=ends_when_idle) as locks:
         if not locks.try_acquire(LockSpace.SUBMIT_BATCH, [batch_id]):
             holder = lock_holders(LockSpace.SUBMIT_BATCH, [batch_id]).get(batch_id, "another run")
             raise BatchError(f"Batch {batch_id} is being submitted by {holder}.", batch_id=batch_id)
@@ -112,7 +119,7 @@ def batch_to_submit(batch_id: int) -> Iterator[Batch]:
             queries("batch").activate(connection, batch_id=batch_id)
         if read_batch(batch_id)["status"] != BatchStatus.ACTIVE:
             _require_open(read_batch(batch_id))
-        yield batch
+        yield batch, locks
 
 
 def _require_no_transaction(batch_id: int) -> None:
@@ -150,19 +157,33 @@ class _Submitter:
 
     batch_type: str
     irp_client: IRPClient
+    may_submit: Callable[[], bool]
 
     def submit(self, job_ids: Sequence[int], bar: Progress) -> dict[int, _Problem]:
         """Submit these jobs; return those that were not submitted, and count the others."""
         problems = {}
         with ThreadPoolExecutor(_SUBMIT_WORKERS, thread_name_prefix="submit") as pool:
-            for job_id, problem in zip(job_ids, pool.map(self._submit_one, job_ids), strict=True):
-                if problem is not None:
-                    problems[job_id] = problem
-                if problem is None or not problem.is_in_doubt:
-                    bar.update()
+            waiting = {pool.submit(self._submit_one, job_id): job_id for job_id in job_ids}
+            try:
+                while waiting:
+                    self.may_submit()  # this thread's pings keep the lock
+                    ended, _ = wait(waiting, _LOOK_SECONDS, FIRST_COMPLETED)
+                    for future in ended:
+                        job_id, problem = waiting.pop(future), future.result()
+                        if problem is not None:
+                            problems[job_id] = problem
+                        if problem is None or not problem.is_in_doubt:
+                            bar.update()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
         return problems
 
     def _submit_one(self, job_id: int) -> _Problem | None:
+        if not self.may_submit():
+            text = (
+                "was not submitted: this process made no progress for a minute and lost the batch."
+            )
+            return _Problem(f"Job {job_id} {text} Submit the batch again.", is_in_doubt=True)
         try:
             status = _submit_over_a_lost_connection(job_id, self.batch_type, self.irp_client)
         except JobError as exc:
@@ -184,12 +205,19 @@ def _submit_patiently(
             if not in_doubt:
                 break
             bar.set_postfix_str(f"{counted(len(in_doubt), 'job')} again in {pause:.0f} s")
-            time.sleep(pause)
+            _pause(pause, submitter.may_submit)
             again = submitter.submit(in_doubt, bar)
             problems = {k: p for k, p in problems.items() if not p.is_in_doubt} | again
     finally:
         bar.close()
     return [problems[job_id].text for job_id in sorted(problems)]
+
+
+def _pause(seconds: float, may_submit: Callable[[], bool]) -> None:
+    """Sleep for so long, or until the batch is lost."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and may_submit():
+        time.sleep(min(left, _LOOK_SECONDS))
 
 
 def _submit_over_a_lost_connection(job_id: int, batch_type: str, irp_client: IRPClient) -> str:

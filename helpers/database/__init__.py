@@ -12,10 +12,11 @@ from helpers.database.connection import (
     transaction,
     translated_errors,
 )
-from helpers.database.locks import AdvisoryLocks, LockSpace, lock_holders
+from helpers.database.locks import IDLE_SECONDS, AdvisoryLocks, LockSpace, lock_holders
 from helpers.database.named import queries
 
 __all__ = [
+    "IDLE_SECONDS",
     "AdvisoryLocks",
     "Connection",
     "LockSpace",

@@ -1,13 +1,17 @@
-"""Session advisory locks: who works on what, for as long as that process lives.
+"""Session advisory locks: who works on what, for as long as that work makes progress.
 
 A lock is bound to a connection of its own, so that the server frees it when the process
-dies, however it dies. They keep passes out of each other's way and do not make anything
-correct: that is the work of row locks and unique keys. A pooler in transaction mode
-(pgbouncer) breaks them; connect directly.
+dies, however it dies. The server ends a connection that has been silent for a minute as well,
+and only the thread that does the work pings it: a process that is frozen, or hangs, loses its
+locks. They keep passes out of each other's way and do not make anything correct: that is the
+work of row locks and unique keys. A pooler in transaction mode (pgbouncer) breaks them;
+connect directly.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Collection
 from contextlib import closing, suppress
 from enum import IntEnum
@@ -18,6 +22,10 @@ import psycopg
 
 from helpers.database.connection import connect, transaction, translated_errors
 from helpers.database.named import queries
+from helpers.errors import DatabaseUnavailableError
+
+IDLE_SECONDS = 60.0
+"""After so long without a ping the server ends the connection, and the locks with it."""
 
 
 class LockSpace(IntEnum):
@@ -40,13 +48,18 @@ def lock_holders(space: LockSpace, keys: Collection[int]) -> dict[int, str]:
 class AdvisoryLocks:
     """The locks of one owner, on one connection; a context manager that frees them all."""
 
-    def __init__(self, *, owner: str) -> None:
+    def __init__(self, *, owner: str, ends_when_idle: bool = True) -> None:
         """Open the connection.
 
         Args:
             owner: who holds the locks, as others are told: shown in ``pg_stat_activity``.
+            ends_when_idle: the locks are lost ``IDLE_SECONDS`` after the last ping.
         """
-        self._connection = connect(application_name=owner)
+        timeout = f"{IDLE_SECONDS * 1000:.0f}ms" if ends_when_idle else "0"
+        self._connection = connect(application_name=owner, idle_session_timeout=timeout)
+        self._pinged = time.monotonic()
+        self._are_lost = False
+        self._owner_thread = threading.get_ident()
 
     def __enter__(self) -> Self:
         return self
@@ -74,6 +87,25 @@ class AdvisoryLocks:
             queries("locks").wait_for_lock(self._connection, space=space, key=key)
 
     def check(self) -> None:
-        """Raise ``DatabaseUnavailableError`` where the connection, with the locks, is gone."""
+        """Raise ``DatabaseUnavailableError`` if the connection, and with it every lock, is gone."""
+        sent = time.monotonic()
         with translated_errors():
             self._connection.execute("SELECT 1")
+        self._pinged = sent
+
+    def are_held(self) -> bool:
+        """Tell whether the locks are held; False for ever once they are lost.
+
+        The thread that opened them calls this at least every 15 seconds while it works, and pings
+        the server when it is time. No other thread pings: work that makes no progress must lose
+        its locks. Once they are lost, ask and submit nothing more; what is in hand may still be
+        recorded, because each update is guarded.
+        """
+        silence = time.monotonic() - self._pinged
+        if threading.get_ident() == self._owner_thread and silence > IDLE_SECONDS / 4:
+            try:
+                self.check()
+            except DatabaseUnavailableError:
+                self._are_lost = True
+        self._are_lost = self._are_lost or time.monotonic() - self._pinged > IDLE_SECONDS
+        return not self._are_lost

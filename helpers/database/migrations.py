@@ -49,7 +49,7 @@ def migrate(*, on_progress: Callable[[int], object] = lambda _: None) -> Migrate
     Raises:
         DatabaseError: the database cannot be reached, or a migration failed and was rolled back.
     """
-    with AdvisoryLocks(owner=f"migrate, {process_name()}") as locks:
+    with AdvisoryLocks(owner=f"migrate, {process_name()}", ends_when_idle=False) as locks:
         locks.acquire(LockSpace.MIGRATE, 0)
         with translated_errors(), _backend() as backend:
             pending = backend.to_apply(yoyo.read_migrations(str(sql_dir() / "migrations")))

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from helpers.constants import Family
 from helpers.errors import MoodysCredentialsError, MoodysError
 from helpers.irp_integration.answers import is_down, job_body, search_rows, status_of
 from helpers.irp_integration.endpoints import SEARCH_CHUNK, ids_filter, is_job_id, no_job_id
@@ -26,6 +27,7 @@ from helpers.irp_integration.questions import Answer, Question, Task, tasks_of
 from helpers.irp_integration.transport import Raw, Transport
 from helpers.redaction import redact
 
+_LOOK_SECONDS = 1.0  # how often a listener that waits asks whether to go on
 _GRACE_SECONDS = 2.0  # for threads to come back from the last read of a pass
 
 
@@ -37,8 +39,12 @@ class Poller:
     workers: int
     budget_seconds: float
     clock: Callable[[], datetime]  # for ``asked_ts``
+    # Called before each question, and every second by the thread that listens. Once it returns
+    # False nothing more is asked.
+    keep_asking: Callable[[], bool] = lambda: True
     health: Health = field(default_factory=Health, init=False)
     out_of_time: int = field(default=0, init=False)  # jobs that the budget did not reach
+    stopped: bool = field(default=False, init=False)  # by ``keep_asking``
 
     def __post_init__(self) -> None:
         self._deadline = time.monotonic() + self.budget_seconds
@@ -80,18 +86,19 @@ class Poller:
     def _answers(self, pool: ThreadPoolExecutor) -> Iterator[Answer]:
         """Give the threads a turn for each task that waits, and yield what they bring."""
         running, turns = 0, len(self._waiting)
-        while True:
+        while running or turns:
             for _ in range(turns):
                 pool.submit(self._take_turn)
-            running += turns
-            if not running:
-                return
+            running, turns = running + turns, 0
+            self.stopped = self.stopped or not self.keep_asking()
+            seconds_left = self._deadline + _GRACE_SECONDS - time.monotonic()
             try:
-                answers, turns = self._results.get(
-                    timeout=max(0.0, self._deadline - time.monotonic()) + _GRACE_SECONDS
-                )
+                timeout = max(0.0, min(seconds_left, _LOOK_SECONDS))
+                answers, turns = self._results.get(timeout=timeout)
             except queue.Empty:
-                return  # a thread hangs in a read that drips
+                if seconds_left <= 0:
+                    return  # a thread hangs in a read that drips
+                continue
             running -= 1
             yield from answers
 
@@ -100,7 +107,7 @@ class Poller:
             outage = self.health.outage_of(question.family)
             if outage is not None:
                 outage.unasked += 1
-            elif self.health.credentials_error is None:
+            elif self.health.credentials_error is None and not self.stopped:
                 self.out_of_time += 1
 
     def _take_turn(self) -> None:
@@ -113,12 +120,17 @@ class Poller:
         answers: list[Answer] = []
         to_read: list[Task] = []
         try:
-            if self.health.may_ask(task.family) and time.monotonic() < self._deadline:
+            if self._may_ask(task.family):
                 answers, to_read = self._carried_out(task)
         finally:
             with self._lock:
                 self._waiting.extendleft(reversed(to_read))
             self._results.put((answers, len(to_read)))
+
+    def _may_ask(self, family: Family) -> bool:
+        self.stopped = self.stopped or not self.keep_asking()
+        in_time = time.monotonic() < self._deadline
+        return in_time and not self.stopped and self.health.may_ask(family)
 
     def _carried_out(self, task: Task) -> tuple[list[Answer], list[Task]]:
         self._note_begin(task)

@@ -5,17 +5,22 @@ Somebody who looks at seven in the morning sees what failed at two.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
+from helpers.constants import BatchType, JobStatus
 from helpers.database import queries, transaction
-from helpers.display import Tone, labels, moment
+from helpers.display import Tone, duration, labels, moment
 from helpers.monitor.reports import ReconReport
 from helpers.monitor.summary import ToDo
-from helpers.text import shorten
+from helpers.text import listed, shorten
 
 _MOST = 50
 _MOST_OF_AN_ERROR = 400
 _MOST_OF_A_NAME = 100
+_MISSED_INTERVALS = 3  # so long without a poll means that nobody watches the batch
+_MOST_UNPOLLED = 5
 
 
 def what_waits_for_people(reconciled: ReconReport) -> tuple[list[ToDo], int]:
@@ -34,6 +39,38 @@ def what_waits_for_people(reconciled: ReconReport) -> tuple[list[ToDo], int]:
     items = [_failed_batch(row) for row in batches] + [_failed_chain(row) for row in chains] + stuck
     total = sum(rows[0]["total"] for rows in (batches, chains) if rows) + len(stuck)
     return items[:_MOST], total
+
+
+def unpolled_batches(holders: Mapping[int, str], *, interval: timedelta) -> list[str]:
+    """Return a warning if there are watched batches that nobody has polled for three intervals.
+
+    Args:
+        holders: who polls the batches that this pass left alone, by batch.
+        interval: how often the monitor is meant to run.
+    """
+    with transaction() as connection:
+        rows = queries("attention").unpolled(
+            connection,
+            polled_types=list(BatchType.polled()),
+            terminal=list(JobStatus.terminal()),
+            for_longer_than=_MISSED_INTERVALS * interval,
+        )
+        batches = [_unpolled_batch(row, holders.get(row["batch_id"])) for row in rows]
+    if not batches:
+        return []
+    warning = (
+        f"Not polled for over {duration(_MISSED_INTERVALS * interval)}: "
+        f"{listed(batches, most=_MOST_UNPOLLED)}. If a process holds them, it may be frozen: "
+        "end it, and the next pass polls them."
+    )
+    return [warning]
+
+
+def _unpolled_batch(row: dict[str, Any], holder: str | None) -> str:
+    never = row["last_polled_ts"] is None
+    last = "never" if never else f"last at {moment(row['last_polled_ts'])}"
+    held = f", held by {holder}" if holder else ""
+    return f"batch {row['batch_id']} ({row['batch_type']}; {last}{held})"
 
 
 def _failed_batch(row: dict[str, Any]) -> ToDo:

@@ -23,7 +23,7 @@ from helpers.database import queries, transaction
 from helpers.database.schema import require_migrated
 from helpers.identity import host_name, package_version
 from helpers.irp_integration import IRPClient
-from helpers.monitor.attention import what_waits_for_people
+from helpers.monitor.attention import unpolled_batches, what_waits_for_people
 from helpers.monitor.chaining_section import execute_due_steps
 from helpers.monitor.housekeeping import tidy_up
 from helpers.monitor.polling_section import poll
@@ -123,6 +123,9 @@ class Monitor:
         with transaction() as connection:
             work = queries("monitor_runs").open_work(connection)
         health = pass_health(interval=self._interval)
+        # That this pass runs proves no other; before the first there is nothing to miss.
+        warnings = health.about_schedules() if health.age is None else health.warnings()
+        warnings += unpolled_batches(self._polled.held_elsewhere, interval=self._interval)
         to_do, to_do_total = what_waits_for_people(self._reconciled)
         settled = [item.outcome.status for item in self._reconciled.settled]
         completed = settled.count(BatchStatus.COMPLETED)
@@ -148,8 +151,7 @@ class Monitor:
             next_run_ts=self._next_run(work_is_left=any(work.values())),
             active_batches=work["active_batches"],
             health=health,
-            # That this pass runs proves no other; before the first there is nothing to miss.
-            warnings=health.about_schedules() if health.age is None else health.warnings(),
+            warnings=warnings,
         )
 
     def _errors(self) -> list[Remark]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 
 from helpers.constants import BatchType, Family
-from helpers.database import AdvisoryLocks, LockSpace, lock_holders
+from helpers.database import IDLE_SECONDS, AdvisoryLocks, LockSpace, lock_holders
 from helpers.display import progress
 from helpers.errors import MoodysCredentialsError, SettingsError
 from helpers.identity import process_name
@@ -39,11 +39,17 @@ def poll(
             holders = lock_holders(LockSpace.POLL_BATCH, taken) if taken else {}
             report.batch_ids = [batch_id for batch_id in ids if batch_id in free]
             report.held_elsewhere = {i: holders.get(i, "another run") for i in taken}
-            _ask(report, settings=settings, client=client)
+            _ask(report, settings=settings, client=client, keep_asking=locks.are_held)
     report.seconds = time.monotonic() - started
 
 
-def _ask(report: PollReport, *, settings: Settings, client: Callable[[], IRPClient]) -> None:
+def _ask(
+    report: PollReport,
+    *,
+    settings: Settings,
+    client: Callable[[], IRPClient],
+    keep_asking: Callable[[], bool],
+) -> None:
     jobs = jobs_to_poll(report.batch_ids)
     report.not_submitted = [
         job["job_id"] for job in jobs if job["workflow_id"] is None and _family(job)
@@ -62,6 +68,7 @@ def _ask(report: PollReport, *, settings: Settings, client: Callable[[], IRPClie
                 workers=settings.monitor_poll_workers,
                 budget_seconds=give_up - time.monotonic(),
                 clock=server_clock(),
+                keep_asking=keep_asking,
             )
             # Closed at once where an interrupt strikes in between, so that no thread asks on.
             with closing(_counting(poller.ask(questions), bar.update)) as answers:
@@ -92,6 +99,13 @@ def _note_gaps(report: PollReport, poller: Poller) -> None:
     report.errors += _outages(poller.health.outages)
     report.notes += _refused_searches(poller)
     report.not_asked = report.jobs_due - report.jobs_polled
+    if poller.stopped:
+        text = (
+            "The database ended the connection that held this pass's batches, as it does when a "
+            f"process makes no progress for {IDLE_SECONDS:.0f} s. The other jobs were not asked: "
+            "the next pass asks them."
+        )
+        report.errors.append(Remark("Polling", text))
     if poller.out_of_time:
         text = (
             f"{counted(poller.out_of_time, 'job')} not reached within the time for polling; they "

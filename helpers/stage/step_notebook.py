@@ -127,7 +127,8 @@ class StepNotebook:
         return SubmissionReport(self.step, done, "done")
 
     def _do_batch(self, batch_id: int, work: Work) -> BatchSubmission:
-        with batch_to_submit(batch_id):
+        # The work of one job may keep this thread for hours.
+        with batch_to_submit(batch_id, ends_when_idle=False):
             jobs = get_batch_jobs(batch_id)
             due = [j["id"] for j in jobs if not j["skipped"] and j["status"] == JobStatus.INITIATED]
             problems = [problem for problem in self._do_jobs(due, work) if problem is not None]

@@ -43,3 +43,27 @@ WHERE coalesce(cycle.status, 'ACTIVE') = 'ACTIVE' AND run.status = 'FAILED'
                     AND later.started_ts > run.started_ts)
 ORDER BY run.completed_ts DESC, run.id DESC
 LIMIT :most::int;
+
+-- name: unpolled(polled_types, terminal, for_longer_than)
+-- Watched batches about whose open jobs nobody has asked Moody's for so long, longest first. A time in
+-- the future is no poll's: another tool wrote it, or the server's clock went back.
+SELECT batch.id AS batch_id, batch.batch_type, stage.stage_num, step.step_num, cycle.cycle_name,
+       poll.last_ts AS last_polled_ts
+FROM irp_batch AS batch
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+CROSS JOIN LATERAL (
+    SELECT max(job.last_tracked_ts) FILTER (
+               WHERE job.last_tracked_ts <= clock_timestamp() + interval '1 minute') AS last_ts,
+           max(coalesce(job.submitted_ts, job.created_ts, 'epoch')) AS submitted_ts
+    FROM irp_job AS job
+    WHERE job.batch_id = batch.id
+      AND NOT coalesce(job.skipped, false)
+      AND job.moodys_workflow_id IS NOT NULL
+      AND NOT coalesce(job.status, 'INITIATED')::text = ANY (:terminal::text[])
+) AS poll
+WHERE batch.status = 'ACTIVE' AND coalesce(cycle.status, 'ACTIVE') = 'ACTIVE'
+  AND batch.batch_type = ANY (:polled_types::text[])
+  AND coalesce(poll.last_ts, poll.submitted_ts) < now() - :for_longer_than::interval
+ORDER BY poll.last_ts NULLS FIRST, batch.id;

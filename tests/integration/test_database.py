@@ -1,5 +1,6 @@
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from helpers.database import (
     queries,
     transaction,
 )
+from helpers.database import locks as locks_module
 from helpers.database.named import sql_dir
 from helpers.errors import DatabaseError, DatabaseUnavailableError, SettingsError
 from helpers.settings import get_settings
@@ -391,3 +393,41 @@ def test_asking_for_no_lock_takes_none(metastore):
     with AdvisoryLocks(owner="a") as locks:
         assert locks.try_acquire(LockSpace.POLL_BATCH, []) == set()
         assert lock_holders(LockSpace.POLL_BATCH, []) == {}
+
+
+def test_locks_end_with_their_holders_progress(metastore, monkeypatch):
+    monkeypatch.setattr(locks_module, "IDLE_SECONDS", 0.5)
+    with AdvisoryLocks(owner="frozen") as silent, AdvisoryLocks(owner="b") as other:
+        silent.try_acquire(LockSpace.POLL_BATCH, [1])
+        monkeypatch.setattr(locks_module, "IDLE_SECONDS", 600)  # what it believes itself
+        wait_until(lambda: other.are_held() and other.try_acquire(LockSpace.POLL_BATCH, [1]))
+        monkeypatch.setattr(locks_module, "IDLE_SECONDS", 0.5)
+
+        assert not silent.are_held()
+        assert not silent.are_held()  # and they do not come back
+
+
+def test_only_the_thread_that_works_keeps_its_locks(metastore, monkeypatch):
+    monkeypatch.setattr(locks_module, "IDLE_SECONDS", 0.4)
+    with AdvisoryLocks(owner="hangs") as locks:
+        locks.try_acquire(LockSpace.POLL_BATCH, [1])
+        with ThreadPoolExecutor(1) as pool:
+            wait_until(lambda: not pool.submit(locks.are_held).result())
+        assert not locks.are_held()
+
+
+def test_locks_are_kept_by_pings(metastore, sql, monkeypatch):
+    monkeypatch.setattr(locks_module, "IDLE_SECONDS", 2.0)
+    with AdvisoryLocks(owner="works") as locks:
+        assert locks.try_acquire(LockSpace.POLL_BATCH, [1]) == {1}
+        last = "SELECT query_start FROM pg_stat_activity WHERE application_name = 'works'"
+        first = sql.execute(last).fetchone()
+        wait_until(lambda: locks.are_held() and sql.execute(last).fetchone() != first)
+
+
+@pytest.mark.parametrize(("ends_when_idle", "timeout"), [(True, "1min"), (False, "0")])
+def test_the_server_ends_a_silent_holder_except_for_a_migration(metastore, ends_when_idle, timeout):
+    with AdvisoryLocks(owner="a", ends_when_idle=ends_when_idle) as locks:
+        setting = locks._connection.execute("SHOW idle_session_timeout").fetchone()
+
+    assert setting == {"idle_session_timeout": timeout}

@@ -6,10 +6,12 @@ notebook does, each time that the test says so.
 
 from __future__ import annotations
 
+import os
 import sys
 
 import faults_points
 
+import helpers.database.locks
 import helpers.recording
 from helpers.monitor import Monitor
 from helpers.monitor.__main__ import main
@@ -34,6 +36,8 @@ def passes_on_demand() -> int:
 
 if __name__ == "__main__":
     helpers.recording.RECORD_CHUNK = 3  # several chunks of few jobs
+    if idle_seconds := os.environ.get("FAULTS_IDLE_SECONDS"):
+        helpers.database.locks.IDLE_SECONDS = float(idle_seconds)
     crew, points = sys.argv[1:2] == ["--crew"], [a for a in sys.argv[1:] if a != "--crew"]
     for point in points:
         faults_points.stop_at(point)
