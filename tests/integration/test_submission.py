@@ -1,12 +1,13 @@
 import threading
+import time
 import uuid
 
 import pytest
 from psycopg.types.json import Jsonb
 
-from helpers.batch import read_batch, recon_batch, reconcile, submit_batch
+from helpers.batch import read_batch, recon_batch, reconcile, submit_batch, submitting
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
-from helpers.database import AdvisoryLocks, LockSpace, transaction
+from helpers.database import AdvisoryLocks, LockSpace, locks, transaction
 from helpers.errors import BatchError, JobError
 from helpers.irp_integration import IRPClient, transport
 from helpers.job import complete_job, read_job, submit_job, track_job_status
@@ -558,3 +559,28 @@ def test_two_that_submit_one_job_at_the_same_time_send_one_key(client, moodys, p
     assert "SUBMITTED" in ends
     assert moodys.statistics()["jobs"] == 1
     assert read_job(prepared)["status"] == JobStatus.SUBMITTED
+
+
+def test_a_run_that_lost_its_batch_submits_nothing_more(client, moodys, sql, batch_id, monkeypatch):
+    monkeypatch.setattr(submitting, "_SUBMIT_WORKERS", 1)
+    monkeypatch.setattr(submitting, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "IDLE_SECONDS", 60.0)
+    moodys.misbehave(Fault.LATENCY, seconds=0.2)
+
+    def lose_the_lock() -> None:
+        while moodys.statistics()["jobs"] < 2:
+            time.sleep(0.01)
+        monkeypatch.setattr(locks, "IDLE_SECONDS", 0.0)  # as if the process had been frozen
+
+    thread = threading.Thread(target=lose_the_lock)
+    thread.start()
+    done = submit_batch(batch_id, client)
+    thread.join()
+
+    assert done["submitted"] == moodys.statistics()["jobs"] < 12
+    assert done["failed"] == 12 - done["submitted"]
+    assert "lost the batch. Submit the batch again." in done["errors"][-1]
+    monkeypatch.setattr(locks, "IDLE_SECONDS", 60.0)
+    moodys.behave()
+    assert submit_batch(batch_id, client)["submitted"] == done["failed"]
+    assert len(set(keys_of(moodys))) == moodys.statistics()["jobs"] == 12
