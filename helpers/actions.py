@@ -7,6 +7,7 @@ Moody's is on record before it is sent. Rows are never changed but for their out
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypedDict
 from uuid import UUID
 
@@ -33,6 +34,7 @@ class ActionRow(TypedDict):
     request_id: UUID | None  # the idempotency key of its request to Moody's
     details: dict[str, Any]
     outcome: str | None
+    completed_ts: datetime | None  # None: planned, and no outcome yet
 
 
 @dataclass(frozen=True, kw_only=True)

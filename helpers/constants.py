@@ -137,6 +137,7 @@ class ActionKind(StrEnum):
     ARCHIVE = "ARCHIVE"  # a cycle is over
     RESUBMIT = "RESUBMIT"  # a job is replaced by a new one
     SKIP = "SKIP"  # a job, and what it was made for, is done without
+    ACTIVATE = "ACTIVATE"  # a batch is watched and decided anew
     RESOLVE = "RESOLVE"  # a person says what became of a submission
     CANCEL = "CANCEL"  # Moody's is asked to stop a job
     PRIORITY = "PRIORITY"  # Moody's is asked to run a job sooner or later

@@ -181,20 +181,28 @@ def _require_no_transaction(job_id: int) -> None:
         )
 
 
+def is_prepared(request: object) -> bool:
+    """Tell whether a ``submission_request`` can be sent: another tool's may be a bare body."""
+    return (
+        isinstance(request, Mapping)
+        and str(request.get("method", "")).upper() in _METHODS
+        and str(request.get("path", "")).startswith("/")
+    )
+
+
 def _prepared(job: JobDetails) -> tuple[str, str, Any]:
     request = job["submission_request"]
     if not isinstance(request, Mapping):
         raise JobError(
             f"Job {job['id']} has no prepared request in submission_request.", job_id=job["id"]
         )
-    method, path = str(request.get("method", "")).upper(), str(request.get("path", ""))
-    if method not in _METHODS or not path.startswith("/"):
+    if not is_prepared(request):
         raise JobError(
             f"The prepared request of job {job['id']} cannot be sent: it needs a method "
             f"({', '.join(sorted(_METHODS))}) and a path that starts with a slash.",
             job_id=job["id"],
         )
-    return method, path, request.get("json")
+    return str(request["method"]).upper(), str(request["path"]), request.get("json")
 
 
 def _claim_request_id(job_id: int) -> str | None:

@@ -43,6 +43,7 @@ class Kind(StrEnum):
     BY_ID = "by-id"
     SEARCH = "search"
     SUBMIT = "submit"  # anything that makes a job or a resource
+    CHANGE = "change"  # cancels a job, or changes its priority
     LOGIN = "login"
     LOOKUP = "lookup"  # everything else that submitting calls need
 

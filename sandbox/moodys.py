@@ -18,11 +18,12 @@ from starlette.routing import Route
 
 from sandbox.misbehaviour import Fault
 from sandbox.moodys_access import Access
+from sandbox.moodys_changes import change_routes
 from sandbox.moodys_gateway import Gateway
 from sandbox.moodys_jobs import Family, JobBook, Script, ScriptRule, utc_now
 from sandbox.moodys_lookups import lookup_routes
 from sandbox.moodys_reads import read_routes
-from sandbox.moodys_world import Received, World
+from sandbox.moodys_world import Changed, Received, World
 from sandbox.moodys_writes import write_routes
 from sandbox.server import arguments
 from sandbox.stand_in import StandIn, told
@@ -37,6 +38,7 @@ class MoodysStandIn(StandIn):
         jobs: all jobs, and the stand-in's clock.
         access: the credentials that are valid here.
         submissions: those that were carried out, in the order of their arrival.
+        changes: cancellations and priorities that were carried out, in that order too.
     """
 
     def __init__(self, *, clock: Callable[[], datetime] = utc_now, time_scale: float = 1.0) -> None:
@@ -50,8 +52,10 @@ class MoodysStandIn(StandIn):
         self.jobs = self._world.jobs
         self.access: Access = self._world.access
         self.submissions: list[Received] = self._world.submissions
+        self.changes: list[Changed] = self._world.changes
         gateway = Gateway(self._world, self)
-        super().__init__([*read_routes(gateway), *write_routes(gateway), *lookup_routes(gateway)])
+        routes = (read_routes, write_routes, change_routes, lookup_routes)
+        super().__init__([route for of in routes for route in of(gateway)])
 
     def environment(self, *, bearer: bool = False) -> dict[str, str]:
         """Return the environment variables with which a client speaks to this stand-in."""

@@ -36,7 +36,7 @@ def row(job: Job, now: datetime) -> Body:
     status = job.status_at(now)
     body: Body = {
         "jobId": job.job_id,
-        "priority": "medium",
+        "priority": job.priority,
         "userName": _USER_NAME,
         "status": status,
         "submittedAt": milliseconds(job.submitted_ts),
@@ -99,7 +99,7 @@ def legacy_body(job: Job, now: datetime) -> Body:
         "name": job.name,
         "type": job.job_type,
         "userName": _USER_NAME,
-        "priority": "medium",
+        "priority": job.priority,
         "entitlement": "RI-RISKMODELER",
         "progress": progress(status),
         "submitTime": milliseconds(job.submitted_ts),

@@ -133,7 +133,7 @@ def _require_uuid(value: str, name: str, *, needed: bool) -> None:
 
 def _job_ids(request: Request, kind: Kind) -> frozenset[str]:
     match kind:
-        case Kind.BY_ID:
+        case Kind.BY_ID | Kind.CHANGE:
             return frozenset({request.path_params["job_id"]})
         case Kind.SEARCH:
             query = request.query_params

@@ -106,6 +106,7 @@ class Job:
     resource_uri: str = ""
     moments: list[tuple[datetime, str]] = field(default_factory=list)  # in order of time
     reason: str | None = None
+    priority: str = "Medium"
     result_uri: str | None = None  # what it makes, once it is finished
 
     def follow(self, script: Script, *, now: datetime, time_scale: float = 1.0) -> None:

@@ -37,6 +37,15 @@ class Received:
     body: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Changed:
+    """A change of a job that was carried out."""
+
+    job_id: str
+    request_id: str | None
+    body: dict[str, Any]
+
+
 @dataclass
 class World:
     """Jobs, resources, credentials, keys, and the submissions in the order of their arrival."""
@@ -46,6 +55,7 @@ class World:
     catalogue: Catalogue = field(default_factory=Catalogue)
     request_ids: RequestIds = field(default_factory=RequestIds)
     submissions: list[Received] = field(default_factory=list)
+    changes: list[Changed] = field(default_factory=list)
     relative_locations: bool = False
 
     def location(self, request: Request, path: str) -> str:
@@ -58,6 +68,7 @@ class World:
         self.catalogue.clear()
         self.request_ids.clear()
         self.submissions.clear()
+        self.changes.clear()
 
 
 def error_body(http_status: int, message: str) -> dict[str, str]:

@@ -1,5 +1,12 @@
 """Batches: read them, reconcile them with their jobs, submit them."""
 
+from helpers.batch.plans import (
+    plan_cancel,
+    plan_priority,
+    plan_resolve,
+    plan_resubmit,
+    plan_skip,
+)
 from helpers.batch.reading import (
     get_active_batches,
     get_batch_job_configurations,
@@ -18,6 +25,11 @@ __all__ = [
     "get_batch_job_configurations",
     "get_batch_jobs",
     "left_to_submit",
+    "plan_cancel",
+    "plan_priority",
+    "plan_resolve",
+    "plan_resubmit",
+    "plan_skip",
     "read_batch",
     "recon_batch",
     "reconcile",

@@ -111,15 +111,26 @@ def batch_to_submit(
     batch = read_batch(batch_id)
     _require_open(batch)
     _require_no_transaction(batch_id)
-    with AdvisoryLocks(owner=process_name(), ends_when_idle=ends_when_idle) as locks:
-        if not locks.try_acquire(LockSpace.SUBMIT_BATCH, [batch_id]):
-            holder = lock_holders(LockSpace.SUBMIT_BATCH, [batch_id]).get(batch_id, "another run")
-            raise BatchError(f"Batch {batch_id} is being submitted by {holder}.", batch_id=batch_id)
+    with submitting_alone(batch_id, ends_when_idle=ends_when_idle) as locks:
         with transaction() as connection:
             queries("batch").activate(connection, batch_id=batch_id)
         if read_batch(batch_id)["status"] != BatchStatus.ACTIVE:
             _require_open(read_batch(batch_id))
         yield batch, locks
+
+
+@contextmanager
+def submitting_alone(batch_id: int, *, ends_when_idle: bool = True) -> Iterator[AdvisoryLocks]:
+    """Keep others from submitting a batch meanwhile.
+
+    Raises:
+        BatchError: another run is submitting it.
+    """
+    with AdvisoryLocks(owner=process_name(), ends_when_idle=ends_when_idle) as locks:
+        if not locks.try_acquire(LockSpace.SUBMIT_BATCH, [batch_id]):
+            holder = lock_holders(LockSpace.SUBMIT_BATCH, [batch_id]).get(batch_id, "another run")
+            raise BatchError(f"Batch {batch_id} is being submitted by {holder}.", batch_id=batch_id)
+        yield locks
 
 
 def _require_no_transaction(batch_id: int) -> None:

@@ -3,7 +3,8 @@
 -- depends: 0009_scheduled_copies
 
 CREATE TYPE action_kind_enum AS ENUM
-    ('ARCHIVE', 'RESUBMIT', 'SKIP', 'RESOLVE', 'CANCEL', 'PRIORITY', 'RERUN', 'HOLD', 'RELEASE');
+    ('ARCHIVE', 'RESUBMIT', 'SKIP', 'ACTIVATE', 'RESOLVE', 'CANCEL', 'PRIORITY', 'RERUN', 'HOLD',
+     'RELEASE');
 CREATE TYPE action_status_enum AS ENUM ('PLANNED', 'DONE', 'REJECTED', 'UNKNOWN');
 
 CREATE TABLE irp_action (

@@ -26,6 +26,7 @@ WHERE job.id = :job_id::int;
 UPDATE irp_job
 SET submission_request_id = coalesce(submission_request_id, :request_id::uuid), updated_ts = now()
 WHERE id = :job_id::int AND coalesce(status, 'INITIATED') = 'INITIATED'
+  AND NOT coalesce(skipped, false)
 RETURNING submission_request_id::text;
 
 -- name: record_submission(job_id, status, workflow_id, response)!

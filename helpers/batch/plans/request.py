@@ -1,0 +1,187 @@
+"""Ask Moody's to cancel jobs, or to run them sooner or later.
+
+Our job moves only when Moody's says so, at its next poll: what is asked here is on record before it
+is sent, under the key with which every repeat is sent, and its outcome afterwards.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
+from uuid import uuid4
+
+from helpers import actions
+from helpers.actions import Action, ActionRow
+from helpers.batch.plans.plan import Plan
+from helpers.batch.plans.seeing import SeenJob, chosen_jobs, open_batch
+from helpers.constants import ActionKind, ActionStatus, BatchType, Family, JobStatus
+from helpers.display import progress
+from helpers.errors import BatchError, MoodysError
+from helpers.irp_integration import IRPClient
+from helpers.irp_integration.endpoints import is_job_id
+from helpers.irp_integration.submissions import Outcome, judge
+from helpers.records import Batch
+from helpers.text import counted
+
+PRIORITIES = ("Very Low", "Low", "Medium", "High", "Very High")
+"""As Moody's names them; Medium is what a job gets."""
+
+_STATUS_OF = {
+    Outcome.ACCEPTED: ActionStatus.DONE,
+    Outcome.REJECTED: ActionStatus.REJECTED,
+    Outcome.UNKNOWN: ActionStatus.UNKNOWN,
+}
+
+
+class RequestPlan(Plan):
+    """Send one request about each of several jobs that run at Moody's."""
+
+    @property
+    def requests(self) -> int:
+        """One for each job."""
+        return len(self.jobs)
+
+    @property
+    @abstractmethod
+    def _body(self) -> dict[str, str]:
+        """What is to be different about the job; the exact shape is not confirmed by Moody's."""
+
+    def _change(self, why: str) -> list[Action]:  # noqa: ARG002 - the reason goes on record with it
+        return [
+            self._action(
+                job, status=ActionStatus.PLANNED, request_id=uuid4(), details={"asked": self._body}
+            )
+            for job in self.jobs
+        ]
+
+    def _follow_up(self, irp_client: IRPClient | None) -> None:
+        """Send what has no outcome yet; a repeat carries the same key."""
+        due = [row for row in actions.actions_of(self.plan_id) if row["completed_ts"] is None]
+        ids = {job.job_id: job.moodys_id for job in self.jobs}
+        family = _family_of(self.batch)
+        if irp_client is None or family is None:
+            return
+        bar = progress(len(due), self.verb.capitalize(), "jobs")
+        for row in due:
+            self._send(irp_client, family, row, str(ids[row["job_id"] or 0]))
+            bar.update()
+        bar.close()
+
+    def _send(self, client: IRPClient, family: Family, row: ActionRow, moodys_id: str) -> None:
+        key = str(row["request_id"])
+        try:
+            raw = client.submit(
+                "PATCH", family.job_path(moodys_id), body=self._body, request_id=key
+            )
+        except MoodysError as exc:
+            actions.finish(row["id"], ActionStatus.UNKNOWN, str(exc))
+            return
+        reply = judge(raw, is_polled=False)
+        outcome = reply.problem or "Moody's accepted the request."
+        actions.finish(row["id"], _STATUS_OF[reply.outcome], outcome)
+
+    def _consequences(self) -> list[str]:
+        return [
+            f"{counted(self.requests, 'request')} to Moody's, which may reject some.",
+            "The jobs' status here changes when Moody's says so, at their next polls.",
+        ]
+
+
+class CancelPlan(RequestPlan):
+    """Ask Moody's to stop jobs."""
+
+    kind = ActionKind.CANCEL
+    verb = "cancel"
+
+    @property
+    def _body(self) -> dict[str, str]:
+        return {"status": JobStatus.CANCELLED.value}
+
+
+class PriorityPlan(RequestPlan):
+    """Ask Moody's to run jobs sooner or later."""
+
+    kind = ActionKind.PRIORITY
+    verb = "change the priority of"
+
+    def __init__(
+        self, batch: Batch, jobs: Sequence[SeenJob], refused: dict[str, str], *, priority: str
+    ) -> None:
+        super().__init__(batch, jobs, refused)
+        self._priority = priority
+
+    @property
+    def _body(self) -> dict[str, str]:
+        return {"priority": self._priority}
+
+
+def plan_cancel(batch_id: int, job_ids: Collection[int] | None = None) -> CancelPlan:
+    """Plan to ask Moody's to stop jobs.
+
+    Moody's can stop every job that is QUEUED, and only some types that are PENDING or RUNNING; it
+    rejects the others. Races: a job that ends before the request arrives is rejected, and keeps its
+    end; one that moves between plan and apply overtakes the plan.
+
+    Args:
+        batch_id: the batch.
+        job_ids: None for all that run at Moody's.
+
+    Raises:
+        BatchError: there is no such batch or job, or the batch's cycle is not ACTIVE.
+    """
+    batch, jobs, refused = _running(batch_id, job_ids)
+    return CancelPlan(batch, jobs, refused)
+
+
+def plan_priority(
+    batch_id: int, priority: str, job_ids: Collection[int] | None = None
+) -> PriorityPlan:
+    """Plan to ask Moody's to run jobs sooner or later than others.
+
+    Args:
+        batch_id: the batch.
+        priority: one of ``PRIORITIES``.
+        job_ids: None for all that run at Moody's.
+
+    Raises:
+        BatchError: there is no such batch, job or priority, or the batch's cycle is not ACTIVE.
+    """
+    if priority not in PRIORITIES:
+        raise BatchError(
+            f"{priority!r} is not a priority. Moody's knows: {', '.join(PRIORITIES)}.",
+            batch_id=batch_id,
+        )
+    batch, jobs, refused = _running(batch_id, job_ids)
+    return PriorityPlan(batch, jobs, refused, priority=priority)
+
+
+def _running(
+    batch_id: int, job_ids: Collection[int] | None
+) -> tuple[Batch, list[SeenJob], dict[str, str]]:
+    """Return the batch, its jobs that run at Moody's, and why the other named ones are left out."""
+    batch = open_batch(batch_id)
+    waiting = set(JobStatus) - JobStatus.terminal() - {JobStatus.INITIATED}
+    jobs = chosen_jobs(batch_id, job_ids, by_default=waiting)
+    refused = {str(job): _why_not_ask(batch, job) for job in jobs}
+    return (
+        batch,
+        [job for job in jobs if not refused[str(job)]],
+        {job: why for job, why in refused.items() if why},
+    )
+
+
+def _why_not_ask(batch: Batch, job: SeenJob) -> str:
+    if _family_of(batch) is None:
+        return f"jobs of type {batch['batch_type']!r} do not run at Moody's."
+    if job.status in JobStatus.terminal():
+        return f"it is {job.status}: it has ended."
+    if job.status == JobStatus.INITIATED:
+        return "it has not been submitted; skip it to do without it."
+    if job.moodys_id is None or not is_job_id(job.moodys_id):
+        return f"its id {job.moodys_id!r} is not a valid id of a Moody's job."
+    return ""
+
+
+def _family_of(batch: Batch) -> Family | None:
+    known = BatchType.known(batch["batch_type"])
+    return known.family if known else None

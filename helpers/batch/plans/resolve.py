@@ -1,0 +1,120 @@
+"""Say what became of a submission whose outcome stayed unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from helpers.actions import Action
+from helpers.batch.plans.plan import Plan
+from helpers.batch.plans.seeing import SeenJob, chosen_jobs, open_batch
+from helpers.batch.submitting import submitting_alone
+from helpers.constants import ActionKind, BatchType, JobStatus
+from helpers.database import queries, transaction
+from helpers.errors import BatchError, PlanOvertakenError
+from helpers.irp_integration.endpoints import is_job_id, no_job_id
+from helpers.job import read_job
+from helpers.records import Batch
+from helpers.redaction import redact
+
+
+class ResolvePlan(Plan):
+    """Say what became of a submission whose outcome is unknown."""
+
+    kind = ActionKind.RESOLVE
+    verb = "resolve"
+
+    def __init__(
+        self,
+        batch: Batch,
+        jobs: Sequence[SeenJob],
+        refused: dict[str, str],
+        *,
+        moodys_id: str | None,
+    ) -> None:
+        super().__init__(batch, jobs, refused)
+        self._moodys_id = moodys_id
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with submitting_alone(self.batch["batch_id"]):
+            yield
+
+    def _change(self, why: str) -> list[Action]:
+        [job] = self.jobs
+        if self._moodys_id is None:
+            with transaction() as connection:
+                queries("job").record_failure(
+                    connection,
+                    job_id=job.job_id,
+                    status=JobStatus.ERROR,
+                    reason=redact(f"Not accepted by Moody's, as a person found: {why}"),
+                    response=None,
+                )
+        else:
+            self._accept(job, self._moodys_id)
+        outcome = f"accepted as {self._moodys_id}" if self._moodys_id else "not accepted"
+        return [self._action(job, outcome=outcome)]
+
+    def _accept(self, job: SeenJob, moodys_id: str) -> None:
+        is_polled = BatchType.known(self.batch["batch_type"]) in BatchType.polled()
+        with transaction() as connection:
+            other = queries("mending").job_with_moodys_id(
+                connection, batch_type=self.batch["batch_type"], moodys_id=moodys_id
+            )
+            if is_polled and other is not None:
+                raise PlanOvertakenError(f"Nothing was done: job {other} has the id {moodys_id}.")
+            queries("mending").resolve_accepted(
+                connection,
+                job_id=job.job_id,
+                moodys_id=moodys_id,
+                status=JobStatus.SUBMITTED if is_polled else JobStatus.FINISHED,
+            )
+
+    def _consequences(self) -> list[str]:
+        [job] = self.jobs
+        if self._moodys_id is None:
+            return [
+                f"{job} becomes ERROR, and its request key is dropped.",
+                "If Moody's did accept it all the same, resubmitting runs it a second time.",
+                f"plan_resubmit({self.batch['batch_id']}) sends it again.",
+            ]
+        return [f"{job} is watched as Moody's {self._moodys_id} from the next pass on."]
+
+
+def plan_resolve(
+    job_id: int, *, moodys_id: str | int | None = None, not_accepted: bool = False
+) -> ResolvePlan:
+    """Plan to say what became of a submission whose outcome stayed unknown.
+
+    Look for the job on Moody's own page first. Races: a run that submits the batch at this moment
+    is waited out (``BatchError`` says who it is), because its answer may decide the matter.
+
+    Args:
+        job_id: a job that is INITIATED and was sent.
+        moodys_id: the id under which Moody's runs it.
+        not_accepted: True if Moody's does not have it: it becomes ERROR, and may be resubmitted.
+
+    Raises:
+        JobError: there is no such job.
+        BatchError: not exactly one of the two was given, or the id is not valid.
+    """
+    batch_id = read_job(job_id)["batch_id"]
+    batch = open_batch(batch_id)
+    if (moodys_id is None) == (not not_accepted):
+        raise BatchError("Give either moodys_id=… or not_accepted=True.", batch_id=batch_id)
+    is_polled = BatchType.known(batch["batch_type"]) in BatchType.polled()
+    if moodys_id is not None and is_polled and not is_job_id(str(moodys_id)):
+        raise BatchError(no_job_id(str(moodys_id)), batch_id=batch_id)
+    jobs = chosen_jobs(batch_id, [job_id], by_default=())
+    refused = {
+        str(job): f"it is {job.status}, and its submission has no unknown outcome."
+        for job in jobs
+        if job.status != JobStatus.INITIATED or not job.has_key or job.skipped
+    }
+    return ResolvePlan(
+        batch,
+        [job for job in jobs if str(job) not in refused],
+        refused,
+        moodys_id=None if moodys_id is None else str(moodys_id),
+    )

@@ -1,0 +1,179 @@
+"""Replace jobs that failed by new ones.
+
+A job that ended stays as it was, with its reason, and its replacement points to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from helpers.actions import Action
+from helpers.batch.plans.plan import Plan, PlanOutcome
+from helpers.batch.plans.seeing import SeenJob, chosen_jobs, consequences, open_batch, seen_jobs
+from helpers.batch.reading import read_batch
+from helpers.batch.submitting import submit_batch
+from helpers.constants import ActionKind, BatchStatus, BatchType, JobStatus
+from helpers.database import queries, transaction
+from helpers.errors import BatchError
+from helpers.irp_integration import IRPClient
+from helpers.job import is_prepared
+from helpers.records import Batch
+from helpers.text import counted, storable_json
+
+FAILED = frozenset({JobStatus.FAILED, JobStatus.ERROR, JobStatus.CANCELLED})
+"""What may be replaced; the others run, wait, or have a result."""
+
+_NOT_SUBMITTED = frozenset({JobStatus.INITIATED, JobStatus.ERROR})
+
+Row = Mapping[str, Any]
+
+
+class ResubmitPlan(Plan):
+    """Replace jobs by new ones, and submit these."""
+
+    kind = ActionKind.RESUBMIT
+    verb = "resubmit"
+
+    def __init__(
+        self,
+        batch: Batch,
+        jobs: Sequence[SeenJob],
+        refused: dict[str, str],
+        *,
+        changes: Mapping[int, Row],
+        new_requests: Mapping[int, Row],
+    ) -> None:
+        super().__init__(batch, jobs, refused)
+        self._changes, self._new_requests = dict(changes), dict(new_requests)
+
+    @property
+    def requests(self) -> int:
+        """One for each job; work that the notebook does itself sends none."""
+        return sum(bool(self._new_requests.get(job.job_id) or job.request) for job in self.jobs)
+
+    def _change(self, why: str) -> list[Action]:
+        done = [self._replace(job, why) for job in self.jobs]
+        self._reactivate()
+        return done
+
+    def _replace(self, job: SeenJob, why: str) -> Action:
+        change, request = self._changes.get(job.job_id), self._new_requests.get(job.job_id)
+        with transaction() as connection:
+            configuration_id = None
+            if change:
+                configuration_id = queries("mending").add_configuration(
+                    connection,
+                    parent_id=job.configuration_id,
+                    data=storable_json({**(job.configuration or {}), **change}),
+                    reason=why,
+                )
+            new_job_id: int = queries("mending").replace_job(
+                connection,
+                job_id=job.job_id,
+                configuration_id=configuration_id,
+                request=None if request is None else storable_json(dict(request)),
+            )
+        return self._action(job, new_job_id=new_job_id, details={"changes": dict(change or {})})
+
+    def outcome(self) -> PlanOutcome:
+        """Return what became of the plan so far, and of the new jobs' submission."""
+        found = super().outcome()
+        new = set(found["new_job_ids"])
+        errors = [
+            f"Job {job.job_id}, in place of {job.name or 'another'}: {job.reason}"
+            for job in seen_jobs(self.batch["batch_id"])
+            if job.job_id in new and job.status in _NOT_SUBMITTED and job.reason
+        ]
+        return found | {"failed": len(errors), "errors": errors}
+
+    def _follow_up(self, irp_client: IRPClient | None) -> None:
+        """Submit what was replaced and is not submitted yet."""
+        new = set(super().outcome()["new_job_ids"])
+        batch_id = self.batch["batch_id"]
+        is_open = read_batch(batch_id)["status"] == BatchStatus.ACTIVE
+        due = any(
+            job.job_id in new and job.status == JobStatus.INITIATED and job.request
+            for job in seen_jobs(batch_id)
+        )
+        if irp_client is not None and is_open and due:
+            submit_batch(batch_id, irp_client)
+
+    def _consequences(self) -> list[str]:
+        own_work = len(self.jobs) - self.requests
+        lines = [f"{counted(self.requests, 'request')} to Moody's."] if self.requests else []
+        if own_work:
+            lines.append(
+                f"Run the step's notebook: it does the work of {counted(own_work, 'job')}."
+            )
+        return [*lines, *consequences(self.batch)]
+
+
+def plan_resubmit(
+    batch_id: int,
+    job_ids: Collection[int] | None = None,
+    changes: Mapping[int, Row] | None = None,
+    *,
+    requests: Mapping[int, Row] | None = None,
+) -> ResubmitPlan:
+    """Plan to replace failed jobs by new ones with the same request, and to submit these.
+
+    Races: a job that is replaced meanwhile, by a person or a tool, overtakes the plan. A pass that
+    ends the batch meanwhile overtakes it too. A monitor that polls the batch meanwhile does not: a
+    job that failed is no longer polled. A cancelled plan leaves nothing behind.
+
+    Args:
+        batch_id: the batch; it may be ACTIVE or have ended.
+        job_ids: None for all that are FAILED, ERROR or CANCELLED and not skipped.
+        changes: by job id, what is to be different in its configuration; the new configuration
+            points to the old one, which is skipped. A job with a prepared request then needs the
+            changed request as well, in ``requests``.
+        requests: by job id, the request in place of the old one.
+
+    Raises:
+        BatchError: there is no such batch or job, or the batch's cycle is not ACTIVE.
+    """
+    batch = open_batch(batch_id)
+    jobs = chosen_jobs(batch_id, job_ids, by_default=FAILED)
+    changes, requests = changes or {}, requests or {}
+    named = {job.job_id for job in jobs}
+    strangers = [job_id for job_id in {*changes, *requests} if job_id not in named]
+    if strangers:
+        raise BatchError(f"No resubmitted job has the id {strangers[0]}.", batch_id=batch_id)
+    refused = {str(job): _why_not_resubmit(batch, job, changes, requests) for job in jobs}
+    return ResubmitPlan(
+        batch,
+        [job for job in jobs if not refused[str(job)]],
+        {job: why for job, why in refused.items() if why},
+        changes=changes,
+        new_requests=requests,
+    )
+
+
+def _why_not_resubmit(
+    batch: Batch, job: SeenJob, changes: Mapping[int, Row], requests: Mapping[int, Row]
+) -> str:
+    """Return why a job is not replaced; empty if it is."""
+    if job.skipped:
+        return "it is skipped, or was replaced already."
+    if job.status == JobStatus.FINISHED:
+        return "it is FINISHED, and what has a result is not run again."
+    if job.status not in FAILED:
+        return f"it is {job.status}: it may still succeed. Cancel it first, or wait."
+    return _why_not_send(batch, job, changes, requests)
+
+
+def _why_not_send(
+    batch: Batch, job: SeenJob, changes: Mapping[int, Row], requests: Mapping[int, Row]
+) -> str:
+    """Return why there is no request to send; empty if there is one, or none is needed."""
+    request = requests.get(job.job_id, job.request)
+    if request is not None and not is_prepared(request):
+        return "its request was built by another tool and cannot be sent: resubmit it with that."
+    if request is None and BatchType.known(batch["batch_type"]) in BatchType.polled():
+        return "it has no prepared request: give one in requests={…}."
+    if job.job_id in changes and job.configuration_id is None:
+        return "it was made without a configuration that could be changed."
+    if job.job_id in changes and job.request is not None and job.job_id not in requests:
+        return "its request would stay the same: give the changed request as well, in requests={…}."
+    return ""

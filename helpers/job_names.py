@@ -1,0 +1,60 @@
+"""What people call a job. Pure.
+
+A job is known by the name that its configuration or its request gives to what it makes, and by
+nothing else; an id says nothing to the people who prepared it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from helpers.text import clean, shorten
+
+_MAX_NAME = 120
+# The more particular one first: an analysis also has a portfolio, and a portfolio an EDM.
+_COLUMNS = (
+    "job_name",
+    "analysis_name",
+    "analysis",
+    "group_name",
+    "rdm_name",
+    "treaty_name",
+    "portfolio_name",
+    "portfolio",
+    "edm_name",
+    "edm",
+    "name",
+    "database_name",
+)
+
+
+def job_name(configuration: object, request: object) -> str | None:
+    """Return the name that people know a job by; None if neither of the two holds one.
+
+    Args:
+        configuration: ``job_configuration_data``.
+        request: ``submission_request``, with the body under ``json`` or by itself.
+    """
+    for source in _sources(configuration, request):
+        columns = {_column(key): value for key, value in source.items()}
+        for name in _COLUMNS:
+            value = columns.get(name)
+            if isinstance(value, str) and clean(value).strip():
+                return shorten(" ".join(clean(value).split()), _MAX_NAME)
+    return None
+
+
+def _sources(configuration: object, request: object) -> Iterator[Mapping[str, Any]]:
+    body = request.get("json", request) if isinstance(request, Mapping) else None
+    settings = body.get("settings") if isinstance(body, Mapping) else None
+    for source in (configuration, settings, body):
+        if isinstance(source, Mapping):
+            yield source
+
+
+def _column(key: object) -> str:
+    """Return ``analysis_name`` for ``analysisName``, ``Analysis Name`` and the like."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(key))
+    return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
