@@ -47,15 +47,24 @@ JOB_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.SUBMITTED: _ENDS | _CANCELS | _WAITS | {JobStatus.RUNNING},
     JobStatus.PENDING: _ENDS | _CANCELS | {JobStatus.QUEUED, JobStatus.RUNNING},
     JobStatus.QUEUED: _ENDS | _CANCELS | {JobStatus.PENDING, JobStatus.RUNNING},
-    JobStatus.RUNNING: _ENDS | _CANCELS,
-    JobStatus.CANCEL_REQUESTED: _ENDS | {JobStatus.CANCELLING},
-    JobStatus.CANCELLING: _ENDS,
+    JobStatus.RUNNING: _ENDS | _CANCELS | _WAITS,
+    JobStatus.CANCEL_REQUESTED: _ENDS | _WAITS | {JobStatus.RUNNING, JobStatus.CANCELLING},
+    JobStatus.CANCELLING: _ENDS | _WAITS | {JobStatus.RUNNING},
     JobStatus.FINISHED: frozenset(),
     JobStatus.FAILED: frozenset(),
     JobStatus.CANCELLED: frozenset(),
     JobStatus.ERROR: frozenset(),
 }
-"""From each status to those that may follow it. Moves lead forward only."""
+"""From each status to those that may follow it; those in ``BACKWARD_MOVES`` only if read by id."""
+
+BACKWARD_MOVES: frozenset[tuple[JobStatus, JobStatus]] = frozenset(
+    (old, new)
+    for old in _CANCELS | {JobStatus.RUNNING}
+    for new in _WAITS | {JobStatus.RUNNING}
+    if new != old
+)
+"""Moody's has restarted a job, or refused to cancel it. A search may be of yesterday, and is not
+believed about such a move."""
 
 
 class BatchStatus(StrEnum):

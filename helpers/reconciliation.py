@@ -192,7 +192,7 @@ def _said(job: JobInDoubt, batch_type: str) -> str | None:
         return None
     if job["error_message"] or said is None:
         return job["error_message"]
-    return f"Moody's says {said!r}, which is no status we know; left as it is."
+    return f"Moody's says {said!r}, an unrecognised status; the job was left unchanged."
 
 
 def _silence(job: JobInDoubt, batch_type: str) -> str:

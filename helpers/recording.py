@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
-from helpers.constants import JOB_MOVES, JobStatus
+from helpers.constants import BACKWARD_MOVES, JOB_MOVES, JobStatus
 from helpers.database import queries, transaction
 from helpers.errors import DatabaseError, DatabaseUnavailableError
-from helpers.irp_integration.answers import failure_reason
+from helpers.irp_integration.bodies import MoodysTimes, failure_reason, moodys_times
 from helpers.irp_integration.questions import Answer, is_known
 from helpers.redaction import redact
 from helpers.text import clean, shorten
@@ -43,6 +43,7 @@ MAX_REASON = 8_000
 """Characters of a job's last error."""
 
 _MAX_WORKFLOW_ID = 50
+_MOVES = [(old, new) for old, moves in JOB_MOVES.items() for new in moves]
 
 
 class JobToPoll(TypedDict):
@@ -60,7 +61,7 @@ class Recorded:
     """What one answer did to its job."""
 
     answer: Answer
-    old_status: str | None  # None where a later answer was there first, or the job has changed
+    old_status: str | None  # None if a later answer was there first, or the job has changed
     new_status: str | None
     problem: str | None = None  # why it is not on record
 
@@ -76,14 +77,22 @@ class Recorded:
             return self.problem or self.answer.error
         said = self.answer.status or ""
         if not is_known(said):
-            return f"Moody's says {shorten(redact(clean(said)), 60)!r}, which is no status we know."
+            word = shorten(redact(clean(said)), 60)
+            return f"Moody's says {word!r}, an unrecognised status; the job was left unchanged."
         if self.new_status not in {None, said}:
-            return f"Moody's says {said} after {self.old_status}; the status is left as it is."
+            return f"Moody's says {said} after {self.old_status}; the job was left unchanged."
         return None
+
+    @property
+    def note(self) -> str | None:
+        """What people may like to know of this answer, without being asked to do anything."""
+        if (self.old_status, self.new_status) in BACKWARD_MOVES:
+            return f"Moody's moved it back from {self.old_status} to {self.new_status}."
+        return self.answer.note
 
 
 def jobs_to_poll(batch_ids: Collection[int]) -> list[JobToPoll]:
-    """Return the jobs of these batches that are not skipped or settled, longest unasked first."""
+    """Return the jobs of these batches that may still move, longest unasked first."""
     with transaction() as connection:
         rows = queries("recording").jobs_to_poll(
             connection, batch_ids=list(batch_ids), terminal=list(JobStatus.terminal())
@@ -116,21 +125,22 @@ class _Entry:
 
     answer: Answer
     body: str  # JSON
+    size: int  # of the body, in bytes
     reason: str | None
-    size: int  # bytes of the body
+    times: MoodysTimes
 
 
 def _entry(answer: Answer) -> _Entry:
     body = "null" if answer.body is None else redact(json.dumps(answer.body, ensure_ascii=False))
-    return _Entry(answer, body, _reason(answer), len(body.encode()))
+    times = moodys_times(answer.body or {})
+    return _Entry(answer, body, len(body.encode()), _reason(answer), times)
 
 
 def _reason(answer: Answer) -> str | None:
     """Return why a job ended badly, in Moody's own words; None for every other answer."""
     if answer.body is None or answer.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
         return None
-    reason = failure_reason(answer.body)
-    return reason and shorten(redact(reason), MAX_REASON)  # or half a secret might be left
+    return _shown(failure_reason(answer.body))
 
 
 def _chunks(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
@@ -199,7 +209,7 @@ def _record_without_body(entry: _Entry, problem: str) -> Recorded:
     answer = replace(entry.answer, body=None, note=note)
     reason = entry.reason and entry.reason.encode("ascii", "backslashreplace").decode()
     try:
-        return _record_over_conflicts([_Entry(answer, "null", reason, 0)])[0]
+        return _record_over_conflicts([_Entry(answer, "null", 0, reason, entry.times)])[0]
     except DatabaseUnavailableError:
         _await_server()
     except DatabaseError as exc:
@@ -253,8 +263,13 @@ def _record(entries: Sequence[_Entry]) -> list[Recorded]:
             workflow_ids=columns["workflow_ids"],
             statuses=[a.status if a.status and is_known(a.status) else None for a in answers],
             reasons=[entry.reason for entry in entries],
-            moves_from=[old for old, moves in JOB_MOVES.items() for _ in moves],
-            moves_to=[new for moves in JOB_MOVES.values() for new in moves],
+            submitted=[entry.times.submitted_ts for entry in entries],
+            started=[entry.times.started_ts for entry in entries],
+            ended=[entry.times.ended_ts for entry in entries],
+            reads=[answer.is_read for answer in answers],
+            moves_from=[old for old, _ in _MOVES],
+            moves_to=[new for _, new in _MOVES],
+            backward=[move in BACKWARD_MOVES for move in _MOVES],
             terminal=list(JobStatus.terminal()),
         )
         moved = {row["job_id"]: row for row in rows}
@@ -264,18 +279,17 @@ def _record(entries: Sequence[_Entry]) -> list[Recorded]:
             bodies=f"[{','.join(entry.body for entry in entries)}]",
             kept=[_worth_keeping(moved.get(answer.question.job_id)) for answer in answers],
         )
-    return [_recorded(answer, moved.get(answer.question.job_id)) for answer in answers]
+    came_late = {"old_status": None, "new_status": None}
+    found = [moved.get(answer.question.job_id, came_late) for answer in answers]
+    return [
+        Recorded(answer, row["old_status"], row["new_status"])
+        for answer, row in zip(answers, found, strict=True)
+    ]
 
 
 def _worth_keeping(row: dict[str, Any] | None) -> bool:
     """Tell whether a poll stays on record for good: a job's first, and those that moved it."""
     return row is not None and (row["is_first_poll"] or row["old_status"] != row["new_status"])
-
-
-def _recorded(answer: Answer, row: dict[str, Any] | None) -> Recorded:
-    if row is None:
-        return Recorded(answer, None, None)
-    return Recorded(answer, row["old_status"], row["new_status"])
 
 
 def _columns(answers: Sequence[Answer]) -> dict[str, Any]:
@@ -291,4 +305,4 @@ def _columns(answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def _shown(text: str | None) -> str | None:
-    return text and shorten(redact(clean(text)), MAX_REASON)
+    return text and shorten(redact(clean(text)), MAX_REASON)  # cut last, or half a secret is left

@@ -7,18 +7,16 @@ An answer is a job status only if every part of it says so. Anything else raises
 from __future__ import annotations
 
 import json
-from typing import Any, TypeAlias
+from typing import Any
 
 from helpers.errors import MoodysCredentialsError, MoodysError
+from helpers.irp_integration.bodies import MAX_READ_BYTES, Body, json_value, storable
 from helpers.redaction import redact
-from helpers.text import clean, shorten, storable_json
+from helpers.text import clean, shorten
 
-Body: TypeAlias = dict[str, Any]
-
-MAX_BODY_BYTES = 4 * 1024 * 1024  # the largest real body seen is a few hundred KB
+_OK = 200
 _MAX_MESSAGE = 300
 _MAX_STATUS = 100
-_DEEPEST = 200
 DOWN_STATUSES = frozenset({429, 500, 502, 503, 504})
 """HTTP statuses that speak of the host and not of the one job."""
 NOT_OF_THE_JOB = DOWN_STATUSES | {401}
@@ -35,14 +33,14 @@ def job_body(content: bytes, *, http_status: int, workflow_id: str) -> Body:
 
     Raises:
         MoodysCredentialsError: Moody's refuses who we are.
-        MoodysError: the answer is no job, or another job, or cannot be kept.
+        MoodysError: the answer is no job, or another job.
     """
     _require_ok(content, http_status=http_status, about=f"job {workflow_id}")
-    value, is_storable = _parsed(content, http_status=http_status)
+    value = _json_value(content, http_status=http_status)
     if not isinstance(value, dict):
         raise MoodysError("Moody's answered with JSON that is no job.", http_status=http_status)
     status = status_of(value, workflow_id=workflow_id)
-    body: Body = value if is_storable else _kept(value)
+    body: Body = storable(value)
     if body.get("status") != status:
         problem = "Moody's answered with a status that is no text."
         raise MoodysError(problem, http_status=http_status)
@@ -50,25 +48,29 @@ def job_body(content: bytes, *, http_status: int, workflow_id: str) -> Body:
 
 
 def search_rows(content: bytes, *, http_status: int) -> dict[str, Body]:
-    """Return the rows of a search by their id, those that are no job left out.
+    """Return the rows of a search by their id, without those that are no job or disagree.
 
     Raises:
         MoodysCredentialsError: Moody's refuses who we are.
-        MoodysError: the answer is no list of rows, or cannot be kept.
+        MoodysError: the answer is no list of rows.
     """
     _require_ok(content, http_status=http_status, about="a search")
-    rows, is_storable = _parsed(content, http_status=http_status)
+    rows = _json_value(content, http_status=http_status)
     if not isinstance(rows, list):
         raise MoodysError("Moody's answered a search with no list.", http_status=http_status)
-    jobs = {
-        str(row["jobId"]): row
-        for row in rows
-        if isinstance(row, dict) and isinstance(row.get("status"), str) and row.get("jobId")
-    }
-    if is_storable:
-        return jobs
-    kept = {job_id: _kept(row) for job_id, row in jobs.items()}
-    return {i: row for i, row in kept.items() if row.get("status") == jobs[i]["status"]}
+    found: dict[str, Body] = {}
+    contradicted: set[str] = set()
+    for row, kept in zip(rows, storable(rows), strict=True):
+        if isinstance(row, dict) and _is_status(row.get("status")) and row.get("jobId"):
+            job_id = str(row["jobId"])
+            if kept.get("status") != found.get(job_id, row).get("status"):
+                contradicted.add(job_id)
+            found[job_id] = kept
+    return {job_id: row for job_id, row in found.items() if job_id not in contradicted}
+
+
+def _is_status(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= _MAX_STATUS
 
 
 def status_of(body: Body, *, workflow_id: str) -> str:
@@ -78,7 +80,7 @@ def status_of(body: Body, *, workflow_id: str) -> str:
         MoodysError: the body has none, or is about another job.
     """
     status = body.get("status")
-    if not isinstance(status, str) or not status.strip() or len(status) > _MAX_STATUS:
+    if not isinstance(status, str) or not _is_status(status):
         raise MoodysError("Moody's answered with a job that has no status.", http_status=200)
     said_id = body.get("jobId", body.get("id", workflow_id))
     if str(said_id) != str(workflow_id):
@@ -90,40 +92,12 @@ def status_of(body: Body, *, workflow_id: str) -> str:
     return status
 
 
-def failure_reason(body: Body) -> str | None:
-    """Return why Moody's says that a job failed; None where it says nothing.
-
-    The first error of a task that is not empty is the root cause; older bodies keep it in
-    ``messages`` or ``errorMessage``, and the last resort is the summary.
-    """
-    candidates = [
-        *(e.get("message") for t in _dicts(body.get("tasks")) for e in _dicts(_errors(t))),
-        *(m.get("message") for m in _dicts(body.get("messages"))),
-        body.get("errorMessage"),
-        _dict(body.get("details")).get("summary"),
-    ]
-    texts = (clean(text).strip() for text in candidates if isinstance(text, str))
-    return next((text for text in texts if text), None)
-
-
-def _errors(task: Body) -> object:
-    return _dict(task.get("output")).get("errors")
-
-
-def _dict(value: object) -> Body:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: object) -> list[Body]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
 def _require_ok(content: bytes, *, http_status: int, about: str) -> None:
     """Raise what a status other than 200 means."""
+    if http_status == _OK:
+        return
     said = _said(content)
     match http_status:
-        case 200:
-            return
         case 204:
             problem = f"Moody's has nothing to say about {about} yet (204)."
         case 401:
@@ -149,12 +123,13 @@ def _require_ok(content: bytes, *, http_status: int, about: str) -> None:
 
 
 def _said(content: bytes) -> str:
-    """Return the message of an error body, where it has one that can be shown."""
+    """Return the message of an error body, if it has one that can be shown."""
     try:
-        message = _dict(json.loads(content)).get("message")
+        body = json.loads(content)
     except (ValueError, RecursionError):
         looks_like_html = content[:200].lstrip().lower().startswith((b"<!doctype", b"<html"))
         return ", with an HTML page" if looks_like_html else ""
+    message = body.get("message") if isinstance(body, dict) else None
     if not isinstance(message, str) or not message.strip():
         return ""
     return f': "{shorten(redact(clean(message)).strip(), _MAX_MESSAGE)}"'
@@ -164,58 +139,19 @@ def storable_body(content: bytes, *, http_status: int) -> Any:
     """Return the JSON value of an answer, without what the database cannot hold.
 
     Raises:
-        MoodysError: it is no JSON, or too large or too deep to be kept.
+        MoodysError: it is no JSON, or too large to be read.
     """
-    value, is_storable = _parsed(content, http_status=http_status)
-    return value if is_storable else _kept(value)
+    return storable(_json_value(content, http_status=http_status))
 
 
-def _parsed(content: bytes, *, http_status: int) -> tuple[Any, bool]:
-    """Return the JSON value, and whether the database can hold it as it is.
-
-    jsonb holds neither NUL nor a lone surrogate. Those in a job's texts stand there for ever, and
-    must not keep it from its end.
-    """
-    if len(content) > MAX_BODY_BYTES:
-        limit = MAX_BODY_BYTES // 1024**2
-        raise MoodysError(
-            f"Moody's answered with more than {limit} MB, which is no job.", http_status=http_status
+def _json_value(content: bytes, *, http_status: int) -> Any:
+    if len(content) > MAX_READ_BYTES:
+        problem = (
+            f"Moody's answered with more than {MAX_READ_BYTES // 1024**2} MB, which is no job."
         )
-    try:
-        value = json.loads(content)
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (ValueError, RecursionError):
-        raise MoodysError(
-            "Moody's answered with something that is not JSON.", http_status=http_status
-        ) from None
-    if _is_deeper_than(_DEEPEST, value):
-        problem = f"Moody's answered with more than {_DEEPEST} levels of nesting, which is no job."
         raise MoodysError(problem, http_status=http_status)
-    return value, _is_storable(text)
-
-
-def _is_storable(text: str) -> bool:
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\\u0000" not in text.replace("\\\\", "")  # an escaped backslash starts no escape
-
-
-def _kept(value: Any) -> Any:
-    return json.loads(storable_json(value))
-
-
-def _is_deeper_than(levels: int, value: Any) -> bool:
-    """Tell whether a value is nested so deep that writing it later might exhaust the stack."""
-    level = [value]
-    for _ in range(levels):
-        level = [
-            child
-            for item in level
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return False
-    return True
+        return json_value(content)
+    except ValueError:
+        problem = "Moody's answered with something that is not JSON."
+        raise MoodysError(problem, http_status=http_status) from None

@@ -13,7 +13,8 @@ from typing import Any, Self, assert_never
 
 from helpers.constants import Family
 from helpers.errors import MoodysError
-from helpers.irp_integration.answers import Body, job_body
+from helpers.irp_integration.answers import job_body
+from helpers.irp_integration.bodies import Body
 from helpers.irp_integration.endpoints import is_job_id, no_job_id
 from helpers.irp_integration.login import published_client, require_settings
 from helpers.irp_integration.transport import Raw, Transport

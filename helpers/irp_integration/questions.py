@@ -8,7 +8,7 @@ from datetime import datetime
 
 from helpers.constants import Family, JobStatus
 from helpers.errors import MoodysError
-from helpers.irp_integration.answers import Body
+from helpers.irp_integration.bodies import Body
 from helpers.irp_integration.endpoints import SEARCH_CHUNK, is_job_id
 
 
@@ -33,6 +33,12 @@ class Answer:
     http_status: int | None = None
     error: str | None = None
     note: str | None = None  # what of the answer is not kept, and why
+    from_search: bool = False
+
+    @property
+    def is_read(self) -> bool:
+        """Whether Moody's said the status when it was asked for this one job."""
+        return self.status is not None and not self.from_search
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,9 @@ class Task:
         for question in self.questions:
             row = rows.get(question.workflow_id)
             if row is not None and row["status"] == question.known_status:
-                answers.append(Answer(question, asked_ts, row["status"], row, 200))
+                answers.append(
+                    Answer(question, asked_ts, row["status"], row, 200, from_search=True)
+                )
             else:
                 to_read.append(Task(self.family, (question,)))
         return answers, to_read

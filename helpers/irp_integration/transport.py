@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as Urllib3Error
 
 from helpers.errors import MoodysError
-from helpers.irp_integration.answers import MAX_BODY_BYTES, is_down
+from helpers.irp_integration.answers import is_down
+from helpers.irp_integration.bodies import MAX_BODY_BYTES, MAX_READ_BYTES
 from helpers.irp_integration.login import PublishedClient, as_it_is, login_rejected
 from helpers.redaction import redact
 
@@ -33,6 +35,7 @@ _PAUSE_SECONDS = 0.5  # before the second try, unless Retry-After says otherwise
 _LONGEST_PAUSE_SECONDS = 5.0  # whoever wants us to wait longer is asked in the next pass
 _LEAST_SECONDS = 0.1  # a timeout of nothing is refused
 _PIECE_BYTES = 64 * 1024
+_large_answers = threading.BoundedSemaphore(2)  # that are read at once
 
 
 @dataclass(frozen=True)
@@ -189,16 +192,21 @@ def _broken(exc: Exception) -> _BrokenOffError:
 
 def _content(response: requests.Response, deadline: float) -> bytes:
     """Read the body, but no more than a job can be and no longer than the deadline."""
-    pieces: list[bytes] = []
-    size = 0
-    while piece := response.raw.read1(_PIECE_BYTES, decode_content=True):
-        pieces.append(piece)
-        size += len(piece)
-        if size > MAX_BODY_BYTES:
-            break
-        if time.monotonic() > deadline:
-            raise _BrokenOffError("Moody's did not finish its answer in time.")
-    return b"".join(pieces)
+    with ExitStack() as large:
+        pieces: list[bytes] = []
+        size = 0
+        while piece := response.raw.read1(_PIECE_BYTES, decode_content=True):
+            pieces.append(piece)
+            if size <= MAX_BODY_BYTES < size + len(piece):  # the memory for it is shared by all
+                if not _large_answers.acquire(timeout=max(deadline - time.monotonic(), 0)):
+                    raise _BrokenOffError("Moody's did not finish its answer in time.")
+                large.callback(_large_answers.release)
+            size += len(piece)
+            if size > MAX_READ_BYTES:
+                break
+            if time.monotonic() > deadline:
+                raise _BrokenOffError("Moody's did not finish its answer in time.")
+        return b"".join(pieces)
 
 
 def _wait(raw: Raw, deadline: float | None) -> bool:

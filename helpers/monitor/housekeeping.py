@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from helpers.constants import JobStatus
 from helpers.database import AdvisoryLocks, LockSpace, queries, transaction
 from helpers.identity import process_name
+from helpers.irp_integration.bodies import moodys_times
 from helpers.monitor.problems import survived
 from helpers.monitor.reports import Remark
 from helpers.notebooks.copies import prune_copies
@@ -22,6 +24,7 @@ _EVERY = timedelta(hours=1)
 _DAYS_AHEAD = 7  # of the tracking log's partitions: a week without a pass costs nothing
 _SCHEDULER_SECONDS = 5.0  # it deletes some forty runs a second, and sixty come in an hour
 _PIECE = 10_000  # rows in one transaction
+_TIMES = 200  # jobs whose times are filled in at once: their bodies are read for it
 _PIECES_SECONDS = 2.0  # so that a pass stays quick; the rest goes an hour later
 
 
@@ -50,6 +53,7 @@ def _chores(settings: Settings) -> list[Callable[[], object]]:
         lambda: _run("drop_days", older_than=retention),
         lambda: _run_in_pieces("prune_monitor_runs", older_than=retention),
         lambda: _run_in_pieces("prune_reconciliations", older_than=retention),
+        fill_in_times,
         lambda: prune_copies(older_than=retention, keep_at_most=runs),
         lambda: prune_finished_runs(
             older_than=retention, keep_at_most=runs, budget_seconds=_SCHEDULER_SECONDS
@@ -62,6 +66,29 @@ def _run(query: str, **parameters: object) -> int | None:
     with transaction() as connection:
         changed: int | None = getattr(queries("housekeeping"), query)(connection, **parameters)
     return changed
+
+
+def fill_in_times() -> None:
+    """Fill in Moody's own times of jobs that ended before they were kept, newest first."""
+    deadline = time.monotonic() + _PIECES_SECONDS
+    while time.monotonic() < deadline:
+        with transaction() as connection:
+            jobs = list(
+                queries("recording").jobs_without_times(
+                    connection, terminal=list(JobStatus.terminal()), most=_TIMES
+                )
+            )
+            times = [moodys_times(job["body"] or {}) for job in jobs]
+            queries("recording").fill_times(
+                connection,
+                job_ids=[job["job_id"] for job in jobs],
+                seen=[job["seen_ts"] for job in jobs],
+                submitted=[at.submitted_ts for at in times],
+                started=[at.started_ts for at in times],
+                ended=[at.ended_ts for at in times],
+            )
+        if len(jobs) < _TIMES:
+            return
 
 
 def _run_in_pieces(query: str, *, older_than: timedelta) -> None:

@@ -92,6 +92,8 @@ class PollReport(Report):
             self.transitions.append(moved)
         if recorded.remark is not None:
             self.remarks.append(Remark(f"Job {job_id}", recorded.remark))
+        elif recorded.note is not None:
+            self.notes.append(Remark(f"Job {job_id}", recorded.note))
 
     @property
     def problems(self) -> list[Remark]:
@@ -109,7 +111,7 @@ class PollReport(Report):
     @property
     def all_remarks(self) -> list[Remark]:
         """The problems, and what people should know besides."""
-        return self.problems + self.notes
+        return self.problems + said_once(self.notes)
 
     @property
     def headline(self) -> str:

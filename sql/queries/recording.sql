@@ -10,8 +10,8 @@ WHERE job.batch_id = ANY (:batch_ids::int[])
 ORDER BY job.last_tracked_ts NULLS FIRST, job.id;
 
 -- name: log_polls(job_ids, asked, workflow_ids, statuses, bodies, errors, notes, http_statuses, kept)!
--- Put polls on record, failed ones too; first polls and status changes are kept for good. The bodies
--- are one JSON array, because quoting JSON again inside a text[] costs more than all the rest.
+-- Put polls on record, failed ones too; first polls and status changes are kept for good. The
+-- bodies are one JSON array, because quoting JSON inside a text[] costs more than all the rest.
 INSERT INTO irp_job_tracking_log
     (job_id, tracked_ts, moodys_workflow_id, job_status, tracking_data, error_message, note,
      http_status, kept)
@@ -26,15 +26,18 @@ FROM ROWS FROM (
     AS poll (job_id, asked_ts, workflow_id, status, error, note, http_status, kept, body, position)
 ORDER BY poll.position;
 
--- name: apply_answers(job_ids, asked, workflow_ids, statuses, reasons, moves_from, moves_to, terminal)
--- Move jobs to what Moody's said, where that is a legal move, the question is the latest, and the
--- job is still the one that was asked about. A status of NULL only notes that it was asked. A
--- last_tracked_ts in the future is no question's: another tool wrote it, or the server's clock went
--- back; the minute is for clocks that follow the server's.
+-- name: apply_answers(job_ids, asked, workflow_ids, statuses, reasons, submitted, started, ended, reads, moves_from, moves_to, backward, terminal)
+-- Move jobs to what Moody's said if that is a legal move, the question is the latest, and the job
+-- is still the one that was asked about; a move backward has to be read by id. A status of NULL only
+-- notes that it was asked. A last_tracked_ts in the future is no question's: another tool wrote it,
+-- or the server's clock went back; the minute is for clocks that follow the server's.
 WITH answer AS (
     SELECT *
     FROM unnest(:job_ids::int[], :asked::timestamptz[], :workflow_ids::text[], :statuses::text[],
-                :reasons::text[]) AS answer (job_id, asked_ts, workflow_id, status, reason)
+                :reasons::text[], :submitted::timestamptz[], :started::timestamptz[],
+                :ended::timestamptz[], :reads::boolean[])
+        AS answer (job_id, asked_ts, workflow_id, status, reason, submitted_ts, started_ts,
+                   ended_ts, is_read)
 ), held AS (
     SELECT job.id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
            job.last_tracked_ts
@@ -47,8 +50,10 @@ WITH answer AS (
            held.last_tracked_ts IS NULL AS is_first_poll
     FROM answer
     JOIN held ON held.id = answer.job_id
-    LEFT JOIN unnest(:moves_from::text[], :moves_to::text[]) AS move (from_status, to_status)
+    LEFT JOIN unnest(:moves_from::text[], :moves_to::text[], :backward::boolean[])
+        AS move (from_status, to_status, is_backward)
         ON move.from_status = held.status AND move.to_status = answer.status
+           AND (answer.is_read OR NOT move.is_backward)
     WHERE held.moodys_workflow_id = answer.workflow_id
       AND (held.last_tracked_ts IS NULL
            OR held.last_tracked_ts <= answer.asked_ts
@@ -57,10 +62,14 @@ WITH answer AS (
 UPDATE irp_job AS job
 SET status = coalesce(verdict.new_status, verdict.old_status)::job_status_enum,
     last_tracked_ts = verdict.asked_ts,
+    read_ts = CASE WHEN verdict.is_read THEN verdict.asked_ts ELSE job.read_ts END,
     last_error = CASE WHEN verdict.new_status IS NULL THEN job.last_error
                       ELSE coalesce(verdict.reason, job.last_error) END,
     completed_ts = CASE WHEN verdict.new_status = ANY (:terminal::text[]) THEN verdict.asked_ts
                         ELSE job.completed_ts END,
+    moodys_submitted_ts = coalesce(verdict.submitted_ts, job.moodys_submitted_ts),
+    moodys_started_ts = coalesce(verdict.started_ts, job.moodys_started_ts),
+    moodys_ended_ts = coalesce(verdict.ended_ts, job.moodys_ended_ts),
     updated_ts = CASE WHEN verdict.new_status IS NULL THEN job.updated_ts ELSE now() END
 FROM verdict
 WHERE job.id = verdict.job_id
@@ -74,3 +83,29 @@ SELECT id FROM irp_job WHERE id = ANY (:job_ids::int[]) ORDER BY id FOR UPDATE S
 -- name: server_time()$
 -- The database's clock, which every host that runs the monitor shares.
 SELECT clock_timestamp();
+
+-- name: jobs_without_times(terminal, most)
+-- Jobs that ended before Moody's own times were kept, newest first, with what the log last said.
+SELECT job.id AS job_id, coalesce(job.last_tracked_ts, job.created_ts, now()) AS seen_ts,
+       said.tracking_data AS body
+FROM irp_job AS job
+LEFT JOIN LATERAL (
+    SELECT log.tracking_data
+    FROM irp_job_tracking_log AS log
+    WHERE log.job_id = job.id AND log.tracking_data IS NOT NULL
+    ORDER BY log.id DESC
+    LIMIT 1
+) AS said ON true
+WHERE job.read_ts IS NULL AND job.status::text = ANY (:terminal::text[])
+ORDER BY job.id DESC
+LIMIT :most::int;
+
+-- name: fill_times(job_ids, seen, submitted, started, ended)!
+-- Fill in Moody's own times; a job counts as read from now on, whether there were any or not.
+UPDATE irp_job AS job
+SET read_ts = found.seen_ts, moodys_submitted_ts = found.submitted_ts,
+    moodys_started_ts = found.started_ts, moodys_ended_ts = found.ended_ts
+FROM unnest(:job_ids::int[], :seen::timestamptz[], :submitted::timestamptz[],
+            :started::timestamptz[], :ended::timestamptz[])
+    AS found (job_id, seen_ts, submitted_ts, started_ts, ended_ts)
+WHERE job.id = found.job_id AND job.read_ts IS NULL;

@@ -10,6 +10,7 @@ from helpers.irp_integration.questions import Answer, Question
 from sandbox.misbehaviour import Fault
 from tests.support.passes import wait_until
 
+GEOHAZ, IMPORT, MODEL, RISK_DATA = Family.GEOHAZ, Family.IMPORT, Family.MODEL, Family.RISK_DATA
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 
 

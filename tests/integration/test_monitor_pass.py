@@ -277,7 +277,7 @@ def test_a_status_that_nobody_knows_is_kept_word_for_word_and_never_counts_as_do
     assert list(jobs_of(sql).values()) == ["QUEUED"]
     assert rows(sql, "SELECT job_status, error_message FROM irp_job_tracking_log") == [(said, None)]
     assert done.became == {batch.batch_id: "ACTIVE"}
-    assert f"Moody's says '{said}', which is no status we know." in str(done.polled)
+    assert f"Moody's says '{said}', an unrecognised status" in str(done.polled)
     [item] = done.summary.to_do
     assert said in item.text
 

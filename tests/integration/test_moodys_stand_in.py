@@ -21,7 +21,7 @@ from irp_integration.exceptions import IRPAPIError, IRPAuthenticationError
 
 from helpers.constants import BatchType
 from helpers.irp_integration import IRPClient
-from helpers.irp_integration.answers import failure_reason
+from helpers.irp_integration.bodies import failure_reason
 from helpers.irp_integration.client import job_reader
 from helpers.irp_integration.endpoints import ids_filter
 from sandbox.misbehaviour import Fault, Kind

@@ -1,5 +1,6 @@
 import re
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -9,10 +10,11 @@ from hypothesis import strategies as st
 
 from helpers import recording
 from helpers.batch import reconcile
-from helpers.constants import BatchStatus, BatchType, Family, JobStatus
+from helpers.constants import BACKWARD_MOVES, BatchStatus, BatchType, Family, JobStatus
 from helpers.errors import DatabaseUnavailableError
 from helpers.irp_integration.questions import Answer, Question
 from helpers.job import read_job
+from helpers.monitor import housekeeping
 from helpers.recording import jobs_to_poll, record, record_all, server_clock
 from sandbox.seeding import PreparedJob, SeededBatch
 from tests.support.analysis import analysis_batch, job
@@ -87,15 +89,66 @@ def test_a_clock_that_is_a_little_ahead_of_the_servers_counts_as_the_servers(run
     assert read_job(running)["status"] == "RUNNING"
 
 
+@pytest.mark.parametrize(("old", "new"), sorted(BACKWARD_MOVES))
+def test_a_move_back_is_applied_if_it_was_read_by_id_and_is_a_note(metastore, old, new):
+    [job_id] = analysis_batch([job(old, "1")]).job_ids
+    read = answer(question(job_id), new)
+
+    [searched] = record([replace(read, from_search=True)])
+    [recorded] = record([read])
+
+    assert (searched.new_status, recorded.new_status) == (old, new)
+    assert (recorded.remark, recorded.note) == (None, f"Moody's moved it back from {old} to {new}.")
+    assert read_job(job_id)["status"] == new
+
+
+def test_moodys_own_times_are_kept_from_every_answer_that_has_them(running, sql):
+    asked = question(running)
+    seen = [
+        answer(asked, "QUEUED", submittedAt="2026-03-02T13:00:00.251Z", startedAt=None),
+        answer(asked, "RUNNING", seconds=1, startedAt="2026-03-02T13:10:00Z"),
+        answer(asked, "FINISHED", seconds=2, endTime="2026-03-02T13:20:00Z"),
+    ]
+    for said in seen:
+        record([said])
+
+    times = sql.execute(
+        "SELECT moodys_submitted_ts, moodys_started_ts, moodys_ended_ts, completed_ts FROM irp_job"
+    ).fetchone()
+    assert [moment.astimezone(UTC).strftime("%H:%M:%S") for moment in times] == [
+        "13:00:00",
+        "13:10:00",
+        "13:20:00",
+        "14:00:02",
+    ]
+
+
+def test_housekeeping_fills_in_the_times_of_jobs_that_ended_before(metastore, sql, monkeypatch):
+    seeded = analysis_batch([job("FINISHED", "1"), job("FAILED", "2"), job("RUNNING", "3")])
+    bodies = ['{"submitTime": "2025-03-02T13:00:00Z"}', '{"submitTime": "once"}', "{}"]
+    for job_id, body in zip(seeded.job_ids, bodies, strict=True):
+        sql.execute(
+            "INSERT INTO irp_job_tracking_log (job_id, moodys_workflow_id, tracking_data)"
+            " VALUES (%s, '1', %s)",
+            [job_id, body],
+        )
+    monkeypatch.setattr(housekeeping, "_TIMES", 1)
+
+    housekeeping.fill_in_times()
+
+    found = sql.execute(
+        "SELECT extract(year FROM moodys_submitted_ts), read_ts IS NULL FROM irp_job ORDER BY id"
+    ).fetchall()
+    assert found == [(2025, False), (None, False), (None, True)]
+
+
 @pytest.mark.parametrize("status", sorted(JobStatus.terminal()))
 def test_no_answer_moves_a_job_that_has_ended(metastore, status):
     [job_id] = analysis_batch([job(status, "1")]).job_ids
 
     for said in JobStatus.of_moodys() - {status}:
         [recorded] = record([answer(question(job_id), said)])
-        assert (
-            recorded.remark == f"Moody's says {said} after {status}; the status is left as it is."
-        )
+        assert recorded.remark == f"Moody's says {said} after {status}; the job was left unchanged."
 
     assert read_job(job_id)["status"] == status
 

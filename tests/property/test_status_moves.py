@@ -6,7 +6,7 @@ from uuid import uuid4
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers.constants import JOB_MOVES, Family, JobStatus
+from helpers.constants import BACKWARD_MOVES, JOB_MOVES, Family, JobStatus
 from helpers.database import transaction
 from helpers.irp_integration.questions import Answer, Question
 from helpers.recording import record
@@ -16,7 +16,7 @@ START = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 SAID = [*(status.value for status in JobStatus), "HIBERNATING", None]  # None: the poll failed
 
 answers_in_any_order = st.lists(
-    st.tuples(st.sampled_from(SAID), st.integers(0, 20)), min_size=1, max_size=12
+    st.tuples(st.sampled_from(SAID), st.integers(0, 20), st.booleans()), min_size=1, max_size=12
 )
 
 
@@ -27,17 +27,18 @@ answers_in_any_order = st.lists(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_no_sequence_of_answers_leaves_an_end_or_goes_back_in_time(metastore, answers, first):
-    """It never moves a job backwards, and never overwrites an answer that was asked for later."""
+    """A search never moves a job backward, and nothing overwrites an answer asked for later."""
     job_id = one_job(first.value)
     status, asked_last = first.value, None
-    for said, seconds in answers:
+    for said, seconds, from_search in answers:
         asked = START + timedelta(seconds=seconds)
-        [recorded] = record([poll(job_id, said, asked)])
+        [recorded] = record([poll(job_id, said, asked, from_search=from_search)])
         if asked_last is not None and asked < asked_last:
             assert recorded.new_status is None
         else:
             asked_last = asked
             legal = said in JobStatus.of_moodys() and said in JOB_MOVES[JobStatus(status)]
+            legal &= (status, said) not in BACKWARD_MOVES or not from_search
             status = said if legal else status
             assert recorded.new_status == status
         assert (stored_status(job_id), first_end(first.value, status)) == (status, True)
@@ -48,11 +49,12 @@ def first_end(first: str, status: str) -> bool:
     return first not in JobStatus.terminal() or status == first
 
 
-def poll(job_id: int, said: str | None, asked: datetime) -> Answer:
+def poll(job_id: int, said: str | None, asked: datetime, *, from_search: bool) -> Answer:
     question = Question(job_id, "1", Family.MODEL, "RUNNING")
     if said is None:
         return Answer(question, asked, http_status=503, error="down")
-    return Answer(question, asked, said, {"jobId": "1", "status": said}, 200)
+    body = {"jobId": "1", "status": said}
+    return Answer(question, asked, said, body, 200, from_search=from_search)
 
 
 def one_job(status: str) -> int:

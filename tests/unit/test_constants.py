@@ -1,9 +1,11 @@
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 from helpers import constants
 from helpers.constants import (
+    BACKWARD_MOVES,
     JOB_MOVES,
     BatchStatus,
     BatchType,
@@ -69,19 +71,40 @@ def test_every_status_that_is_polled_may_end_in_each_terminal_one(status):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        # what runs does not wait again
-        ("RUNNING", "QUEUED"),
-        ("RUNNING", "PENDING"),
-        # what is being cancelled does not run again
-        ("CANCELLING", "RUNNING"),
-        ("CANCEL_REQUESTED", "RUNNING"),
+        # what is being cancelled has been asked for
+        ("CANCELLING", "CANCEL_REQUESTED"),
         # what was submitted is not prepared again
         ("SUBMITTED", "INITIATED"),
         ("RUNNING", "SUBMITTED"),
     ],
 )
-def test_no_move_leads_backwards(old, new):
+def test_some_moves_never_happen(old, new):
     assert new not in JOB_MOVES[JobStatus(old)]
+
+
+def test_a_move_back_is_a_restart_or_a_refused_cancellation():
+    assert sorted(BACKWARD_MOVES) == [
+        ("CANCELLING", "PENDING"),
+        ("CANCELLING", "QUEUED"),
+        ("CANCELLING", "RUNNING"),
+        ("CANCEL_REQUESTED", "PENDING"),
+        ("CANCEL_REQUESTED", "QUEUED"),
+        ("CANCEL_REQUESTED", "RUNNING"),
+        ("RUNNING", "PENDING"),
+        ("RUNNING", "QUEUED"),
+    ]
+    assert all(new in JOB_MOVES[old] for old, new in BACKWARD_MOVES)
+
+
+def test_every_other_move_leads_forward():
+    """They have no circle but the one of a job that waits in one queue and then in another."""
+    forward = {
+        old: {new for new in moves if (old, new) not in BACKWARD_MOVES}
+        for old, moves in JOB_MOVES.items()
+    }
+    assert forward[JobStatus.QUEUED] ^ forward[JobStatus.PENDING] == {"QUEUED", "PENDING"}
+    forward[JobStatus.QUEUED] -= {JobStatus.PENDING}
+    tuple(TopologicalSorter(forward).static_order())  # raises where there is one
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def doubtful(**facts: object) -> dict[str, object]:
         # a status that nobody knows
         (
             doubtful(said_status="HIBERNATING"),
-            "Job 7: Moody's says 'HIBERNATING', which is no status we know; left as it is.",
+            "Job 7: Moody's says 'HIBERNATING', an unrecognised status; the job was left unchanged.",  # noqa: E501
         ),
         # no change for long
         (

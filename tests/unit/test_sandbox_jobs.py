@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from helpers.constants import JobStatus
-from helpers.irp_integration.answers import failure_reason
+from helpers.irp_integration.bodies import failure_reason
 from sandbox.moodys_bodies import full_body, legacy_body, row
 from sandbox.moodys_catalogue import parse_filter
 from sandbox.moodys_jobs import DEFAULT_REASON, Family, JobBook, Script, ScriptRule

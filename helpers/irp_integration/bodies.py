@@ -1,0 +1,256 @@
+"""Read the JSON of Moody's answers: all of it that the database can hold, and what it says.
+
+A job's texts stand in its body for ever, so that one odd value among them must never keep the
+job from its end: what cannot be kept becomes a text that says so in its place. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeAlias
+
+from helpers.text import clean, storable_json
+
+Body: TypeAlias = dict[str, Any]
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+"""Bytes of a body that are kept; the largest real one seen has a few hundred KB."""
+
+MAX_READ_BYTES = 32 * 1024 * 1024
+"""Bytes of an answer that are read: its status may stand at its end."""
+
+_DEEPEST = 200  # levels; writing more might exhaust the stack
+_LONGEST_NUMBER = 300  # digits
+_TOO_DEEP = "(not kept: nested too deep)"
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|["{}\[\]:,]', re.DOTALL)
+
+
+# --- JSON of any kind.
+
+
+def json_value(content: bytes) -> Any:
+    """Return the JSON value, with a text in place of what is no JSON, too deep or too large.
+
+    Raises:
+        ValueError: it is not JSON, or too large to be read.
+    """
+    if len(content) > MAX_READ_BYTES:
+        raise ValueError("too large")
+    # A name in another encoding is no reason not to read the rest.
+    text = content.decode(json.detect_encoding(content), errors="replace")
+    try:
+        value = _parsed(text)
+    except RecursionError:
+        value = {key: _member(member) for key, member in _members(text)}
+    return _fitted(value) if len(content) > MAX_BODY_BYTES else value
+
+
+def _parsed(text: str) -> Any:
+    value = json.loads(text, parse_constant=str, parse_int=_integer, parse_float=_number)
+    _prune(value)
+    return value
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else digits
+
+
+def _number(digits: str) -> float | str:
+    number = float(digits)
+    return number if math.isfinite(number) else digits
+
+
+def _prune(value: Any) -> None:
+    """Put a text in the place of all that is nested too deep."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [child for item in level for _, child in _items(item)]
+    for item in level:
+        for key, child in _items(item):
+            if isinstance(child, dict | list):
+                item[key] = _TOO_DEEP
+
+
+def _items(value: Any) -> list[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, list) else []
+
+
+def _members(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the members of an object as texts, however deep they are.
+
+    Raises:
+        ValueError: it is not a JSON object.
+    """
+    depth, start, key = 0, 0, ""
+    for token in _TOKEN.finditer(text):
+        match token[0], depth:
+            case '"', _:
+                raise ValueError("a string without its end")
+            case (("{" | "["), _):
+                depth += 1
+                start = token.end() if depth == 1 else start
+            case ":", 1:
+                key, start = json.loads(text[start : token.start()]), token.end()
+            case (("," | "}"), 1):
+                yield key, text[start : token.start()]
+                depth, start = (1, token.end()) if token[0] == "," else (0, token.end())
+            case (("]" | "}"), _):
+                depth -= 1
+            case _:
+                pass
+    if depth or text[start:].strip() or not text.lstrip().startswith("{"):
+        raise ValueError("not an object")
+
+
+def _member(text: str) -> Any:
+    try:
+        return _parsed(text)
+    except RecursionError:
+        return _TOO_DEEP
+
+
+def _fitted(value: Any) -> Any:
+    """Replace the largest members of an object until the rest is small enough to be kept."""
+    if not isinstance(value, dict):
+        return value
+    sizes = {key: len(json.dumps(member)) for key, member in value.items()}
+    kept = dict(value)
+    for key in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if sum(sizes.values()) <= MAX_BODY_BYTES:
+            break
+        kept[key], sizes[key] = f"(not kept: {sizes[key]:,} bytes)", 0
+    return kept
+
+
+def storable(value: Any) -> Any:
+    """Return a JSON value without the characters that jsonb cannot hold: NUL, lone surrogates."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.loads(storable_json(value))
+    has_nul = "\\u0000" in text.replace("\\\\", "")  # an escaped backslash starts no escape
+    return json.loads(storable_json(value)) if has_nul else value
+
+
+# --- What a job's body says.
+
+
+class MoodysTimes(NamedTuple):
+    """When a job ran, by Moody's own clock; None for what has not happened or is not said."""
+
+    submitted_ts: datetime | None = None
+    started_ts: datetime | None = None
+    ended_ts: datetime | None = None
+
+
+_FIRST_YEAR = 2000  # some systems write the year 1 for "never"
+
+
+def moodys_times(body: Body) -> MoodysTimes:
+    """Return Moody's own times of a job, from a body of either API."""
+    return MoodysTimes(
+        _time(body.get("submittedAt") or body.get("submitTime")),
+        _time(body.get("startedAt") or body.get("startTime")),
+        _time(body.get("endedAt") or body.get("endTime")),
+    )
+
+
+def _time(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC) if moment.year >= _FIRST_YEAR else None
+    except (ValueError, OverflowError):
+        return None
+
+
+_NO_SENTENCE = re.compile(r"\A(not available|n/a|none|null)\s*(?:[.:;,\n-]+\s*|$)", re.IGNORECASE)
+_TASK_DONE = "Succeeded"
+_SAYING = ("errors", "error", "errorMessage", "message", "detail", "reason", "description")
+
+
+def failure_reason(body: Body) -> str | None:
+    """Return Moody's own words on why a job failed; None if there are none.
+
+    The first error of a task that says anything is the root cause; older bodies have messages or
+    an error of their own, and the last resort is the summary.
+    """
+    said = (_of_tasks, _of_messages, _of_body, _of_details, _of_outputs, _of_summary)
+    sentences = (_sentence(text) for candidates in said for text in candidates(body))
+    return next((sentence for sentence in sentences if sentence), None)
+
+
+def _sentence(text: str) -> str:
+    """Return a text fit to be stored and shown, without the words that say nothing."""
+    return _NO_SENTENCE.sub("", clean(text).strip(), count=1).strip() if text else ""
+
+
+def _of_tasks(body: Body) -> Iterator[str]:
+    for task in _tasks(body):
+        yield from _texts(_dict(task.get("output")).get("errors"))
+    for task in _tasks(body):
+        yield from _texts({key: task.get(key) for key in ("errors", "error", "errorMessage")})
+
+
+def _of_messages(body: Body) -> Iterator[str]:
+    """Yield the messages of a legacy body: errors first."""
+    messages = _list(body.get("messages"))
+    errors = [m for m in messages if str(_dict(m).get("type", "")).upper() == "ERROR"]
+    yield from _texts(errors or messages)
+
+
+def _of_body(body: Body) -> Iterator[str]:
+    yield from _texts([body.get(key) for key in ("errors", "error", "errorMessage", "message")])
+
+
+def _of_details(body: Body) -> Iterator[str]:
+    yield from _texts(_dict(body.get("details")).get("summary"))
+
+
+def _of_outputs(body: Body) -> Iterator[str]:
+    """Yield what the outputs of tasks say under other names: several words, so no address."""
+    for task in [*_tasks(body), body]:
+        output = task.get("output")
+        values = list(output.values()) if isinstance(output, dict) else output
+        if task.get("status") != _TASK_DONE:
+            yield from (text for text in _texts(values) if len(text.split()) > 1)
+
+
+def _of_summary(body: Body) -> Iterator[str]:
+    summary = body.get("summary")
+    yield from _texts(list(summary.values()) if isinstance(summary, dict) else summary)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield what is said in a value of any shape."""
+    match value:
+        case str():
+            yield value
+        case list():
+            for item in value:
+                yield from _texts(item)
+        case dict():
+            for key in _SAYING:
+                yield from _texts(value.get(key))
+
+
+def _tasks(body: Body) -> list[Body]:
+    both = [*_list(body.get("tasks")), *_list(body.get("jobs"))]
+    return [task for task in both if isinstance(task, dict)]
+
+
+def _dict(value: object) -> Body:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
