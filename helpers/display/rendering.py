@@ -1,100 +1,144 @@
-"""Jinja templates, one pair per report: ``<name>.html`` and ``<name>.txt``."""
+"""Render the blocks of a report, each once as HTML and once as text.
+
+Every text passes through ``_plain``, whoever wrote it: cleaned of what steers terminals, and
+without secrets. The template engine escapes it for HTML.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar, assert_never
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from helpers.display.tone import tone_of
+from helpers.display.blocks import (
+    Block,
+    Cell,
+    Headline,
+    Note,
+    Remarks,
+    Row,
+    Table,
+    Tiles,
+    Value,
+)
+from helpers.display.severity import Severity
 from helpers.redaction import redact
-from helpers.text import clean, counted, listed, shorten
+from helpers.text import clean, counted
 
-_NAMED_IDS = 12
-_NAMED_VALUES = 4
+_LABEL_WIDTH = 20
 
 
 class Report:
-    """Something that displays itself: subclasses name their template and hold the facts."""
+    """Something that displays itself: subclasses hold the facts and say them in blocks."""
 
-    template: ClassVar[str]
     most_lines: ClassVar[int] = 100  # rows that a table shows; the rest is counted
 
+    def blocks(self) -> Iterator[Block]:
+        """Give what is shown, from the top."""
+        raise NotImplementedError
+
     def _repr_html_(self) -> str:
-        return _environment().get_template(f"{self.template}.html").render(report=self)
+        template = _environment().get_template("report.html")
+        return template.render(blocks=list(self.blocks()), most=self.most_lines)
 
     def __repr__(self) -> str:
         return str(self)
 
     def __str__(self) -> str:
-        text = _environment().get_template(f"{self.template}.txt").render(report=self)
-        return text.strip("\n")
+        lines = (line for block in self.blocks() for line in _text(block, self.most_lines))
+        text = "\n".join(line.rstrip() for line in lines).strip("\n")
+        return text.replace("\n\n\n", "\n\n")  # between two blocks with titles
 
 
 @cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("helpers.display"),
-        autoescape=select_autoescape(["html"]),
+        autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_printable,
+        finalize=lambda value: _plain(value) if type(value) is str else value,
     )
-    environment.filters |= {
-        "counted": counted,
-        "duration": duration,
-        "ids": ids,
-        "labels": labels,
-        "moment": moment,
-        "shorten": shorten,
-        "tally": tally,
-        "tone": tone_of,
-    }
+    environment.filters |= {"as_cell": _as_cell, "left_out": left_out}
+    environment.tests["number"] = lambda value: type(value) is int
     return environment
 
 
-def _printable(value: Any) -> Any:
-    """Clean what a template puts out; markup that the engine made itself is clean already."""
-    return clean(value) if type(value) is str else value
+def _plain(text: str) -> str:
+    return redact(clean(text))
 
 
-def ids(numbers: Sequence[int]) -> str:
-    """Return ``3, 5, 8 and 4 more``."""
-    return listed([str(number) for number in numbers], most=_NAMED_IDS)
+def _as_cell(value: Value) -> Cell:
+    return value if isinstance(value, Cell) else Cell(_figure(value))
 
 
-def labels(configuration: Mapping[str, Any] | None) -> str:
-    """Return a configuration's plain values, ``name: LOB 1, peril: EQ``; empty for none.
-
-    Secrets are taken out here, because who shows it may cut it, and half a secret is not found.
-    """
-    plain = {k: v for k, v in (configuration or {}).items() if isinstance(v, str | int | float)}
-    return redact(listed([f"{k}: {v}" for k, v in plain.items()], most=_NAMED_VALUES))
+def _figure(value: str | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else value
 
 
-def tally(counts: Mapping[str, int]) -> str:
-    """Return ``18 FINISHED, 2 FAILED``; an em dash where nothing is counted."""
-    return ", ".join(f"{number:,} {label}" for label, number in counts.items() if number) or "—"
+def left_out(block: Table | Remarks, most: int) -> str:
+    """Return ``… and 3 more jobs``; empty if every row is shown."""
+    more = (block.total or len(block.rows)) - min(len(block.rows), most)
+    plural = block.plural and f"more {block.plural}"
+    return f"… and {counted(more, f'more {block.noun}', plural)}" if more > 0 else ""
 
 
-def duration(seconds: float | timedelta | None) -> str:
-    """Return ``0.4 s``, ``12 s``, ``3 min 5 s`` or ``2 h 10 min``; an em dash for None."""
-    if seconds is None:
-        return "—"
-    value = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
-    if value < 10:  # noqa: PLR2004 - below, tenths are worth showing
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    if minutes == 0:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+def _text(block: Block, most: int) -> Iterator[str]:
+    """Give the lines of a block."""
+    match block:
+        case Headline():
+            yield _plain(block.text)
+        case Note():
+            yield _note(block, "  ")
+        case Tiles():
+            for tile in block.tiles:
+                more = f" ({tile.more})" if tile.more else ""
+                yield _plain(f"  {tile.label:{_LABEL_WIDTH}} {_figure(tile.value)}{more}")
+        case Table() | Remarks() if block.rows:
+            yield from ["", block.title] if block.title else []
+            yield from _lines(block, most)
+            if rest := left_out(block, most):
+                yield f"  {rest}"
+            yield from [""] if block.title else []
+        case Table() | Remarks():
+            return
+        case _:
+            assert_never(block)
 
 
-def moment(when: datetime | None) -> str:
-    """Return a time in UTC, to the second; an em dash for None."""
-    return "—" if when is None else when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+def _lines(block: Table | Remarks, most: int) -> Iterator[str]:
+    if isinstance(block, Table):
+        yield from _table(block.columns, block.rows[:most])
+        return
+    for remark in block.rows[:most]:
+        yield f"  {_sign(remark.severity)}{_plain(remark.about)}: {_plain(remark.text)}"
+
+
+def _note(note: Note, indent: str) -> str:
+    return f"{indent}{_sign(note.severity)}{_plain(note.text)}"
+
+
+def _sign(severity: Severity | None) -> str:
+    return f"{severity.sign} " if severity else ""
+
+
+def _table(columns: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
+    """Give aligned lines, numbers to the right, and the notes of each row below it."""
+    lines = [list(columns), *([_line_cell(cell) for cell in row.cells] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    are_numbers = [type(cell) is int for cell in rows[0].cells]
+    for line, notes in zip(lines, [(), *(row.notes for row in rows)], strict=True):
+        padded = [
+            text.rjust(width) if is_number else text.ljust(width)
+            for text, width, is_number in zip(line, widths, are_numbers, strict=True)
+        ]
+        yield f"  {'  '.join(padded)}"
+        yield from (_note(note, "      ") for note in notes)
+
+
+def _line_cell(cell: Value) -> str:
+    shown = _as_cell(cell)
+    return f"{_sign(shown.severity)}{_plain(shown.text)}".replace("\n", " ")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from helpers.display import Tone
+from helpers.display import Severity
 from helpers.errors import BatchMonitoringError
 from helpers.monitor import run_pass
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted; the next pass goes on from here.", file=sys.stderr)
         return 1
-    if not is_quiet or report.tone in {Tone.BAD, Tone.WARN}:
+    if not is_quiet or report.severity in {Severity.ERROR, Severity.WARNING}:
         print(report)
     return 1 if report.failed else 0
 

@@ -11,9 +11,8 @@ from typing import Any
 
 from helpers.constants import BatchType, JobStatus
 from helpers.database import queries, transaction
-from helpers.display import Tone, duration, labels, moment
+from helpers.display import Remark, Severity, duration, labels, moment
 from helpers.monitor.reports import ReconReport
-from helpers.monitor.summary import ToDo
 from helpers.text import listed, shorten
 
 _MOST = 50
@@ -23,7 +22,7 @@ _MISSED_INTERVALS = 3  # so long without a poll means that nobody watches the ba
 _MOST_UNPOLLED = 5
 
 
-def what_waits_for_people(reconciled: ReconReport) -> tuple[list[ToDo], int]:
+def what_waits_for_people(reconciled: ReconReport) -> tuple[list[Remark], int]:
     """Return what waits, the urgent first, and how many things wait in all.
 
     Batches that ended badly and next steps that failed, as the metastore has them now; and the
@@ -33,7 +32,7 @@ def what_waits_for_people(reconciled: ReconReport) -> tuple[list[ToDo], int]:
         batches = list(queries("attention").ended_badly(connection, most=_MOST))
         chains = list(queries("attention").failed_chain_runs(connection, most=_MOST))
     stuck = [
-        ToDo(item.name, " ".join(item.outcome.attention) or item.outcome.reason, Tone.WARN)
+        Remark(item.name, " ".join(item.outcome.attention) or item.outcome.reason, Severity.WARNING)
         for item in reconciled.needing_attention
     ]
     items = [_failed_batch(row) for row in batches] + [_failed_chain(row) for row in chains] + stuck
@@ -73,11 +72,11 @@ def _unpolled_batch(row: dict[str, Any], holder: str | None) -> str:
     return f"batch {row['batch_id']} ({row['batch_type']}; {last}{held})"
 
 
-def _failed_batch(row: dict[str, Any]) -> ToDo:
+def _failed_batch(row: dict[str, Any]) -> Remark:
     about = f"Batch {row['batch_id']} ({row['batch_type']}, {_place(row, row['step_num'])})"
     said = [f"{row['status']} since {moment(row['completed_ts'])}.", row["reason"]]
     said += [_first_reason(row), "Resubmit the jobs or skip them: see this notebook's README."]
-    return ToDo(about, " ".join(filter(None, said)), Tone.BAD)
+    return Remark(about, " ".join(filter(None, said)), Severity.ERROR)
 
 
 def _first_reason(row: dict[str, Any]) -> str:
@@ -91,12 +90,14 @@ def _first_reason(row: dict[str, Any]) -> str:
     return f"{made_from}: {reason}" if made_from else reason
 
 
-def _failed_chain(row: dict[str, Any]) -> ToDo:
+def _failed_chain(row: dict[str, Any]) -> Remark:
     about = f"Next step ({_place(row, row['next_step_num'])})"
     reason = (row["error_message"] or "no reason noted").rstrip(". ")
     said = f"failed at {moment(row['completed_ts'])}: {reason}."
-    return ToDo(
-        about, f"{said} Correct the cause, then run the step: see this notebook's README.", Tone.BAD
+    return Remark(
+        about,
+        f"{said} Correct the cause, then run the step: see this notebook's README.",
+        Severity.ERROR,
     )
 
 

@@ -19,11 +19,11 @@ from helpers import step_execution
 from helpers.batch import read_batch
 from helpers.chaining import runs as chain_runs
 from helpers.chaining.runs import CLAIM_EXPIRES, ChainRun, Heartbeat
-from helpers.display import Progress, progress
+from helpers.display import Progress, Remark, progress
 from helpers.errors import DatabaseError, NotebookError
 from helpers.identity import owner_id
 from helpers.monitor.problems import in_words, survived
-from helpers.monitor.reports import ChainedStep, ChainReport, Remark
+from helpers.monitor.reports import ChainedStep, ChainReport
 from helpers.notebooks.run import Ending, NotebookOutcome
 from helpers.records import NotebookResult
 from helpers.redaction import redact

@@ -12,10 +12,10 @@ from datetime import timedelta
 
 from helpers.constants import JobStatus
 from helpers.database import AdvisoryLocks, LockSpace, queries, transaction
+from helpers.display import Remark
 from helpers.identity import process_name
 from helpers.irp_integration.bodies import moodys_times
 from helpers.monitor.problems import survived
-from helpers.monitor.reports import Remark
 from helpers.notebooks.copies import prune_copies
 from helpers.schedule.housekeeping import prune_finished_runs
 from helpers.settings import Settings

@@ -13,7 +13,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from helpers import batch as batches
 from helpers.constants import BatchStatus
 from helpers.database import queries, transaction
 from helpers.database.schema import require_migrated
+from helpers.display import Remark
 from helpers.identity import host_name, package_version
 from helpers.irp_integration import IRPClient
 from helpers.monitor.attention import unpolled_batches, what_waits_for_people
@@ -34,7 +34,6 @@ from helpers.monitor.reports import (
     PollReport,
     ReconciledBatch,
     ReconReport,
-    Remark,
 )
 from helpers.monitor.summary import SummaryReport
 from helpers.notifications.outbox import Sending, send_due
@@ -225,7 +224,9 @@ def _log_end(run_id: int, report: SummaryReport) -> None:
             status_changes=report.transitions,
             chains_run=report.chains_executed,
             cards_sent=report.cards_sent,
-            errors=json.dumps([asdict(error) for error in _for_the_record(report.errors)]),
+            errors=json.dumps(
+                [{"about": e.about, "text": e.text} for e in _for_the_record(report.errors)]
+            ),
         )
 
 

@@ -8,14 +8,14 @@ from contextlib import closing
 
 from helpers.constants import BatchType, Family
 from helpers.database import IDLE_SECONDS, AdvisoryLocks, LockSpace, lock_holders
-from helpers.display import progress
+from helpers.display import Remark, progress
 from helpers.errors import MoodysCredentialsError, SettingsError
 from helpers.identity import process_name
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.health import Outage
 from helpers.irp_integration.polling import Poller
 from helpers.irp_integration.questions import Answer, Question
-from helpers.monitor.reports import PollReport, Remark
+from helpers.monitor.reports import PollReport
 from helpers.recording import JobToPoll, jobs_to_poll, record_all, server_clock
 from helpers.records import ActiveBatch
 from helpers.settings import Settings

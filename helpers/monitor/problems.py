@@ -10,8 +10,8 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from helpers.display import Remark
 from helpers.errors import BatchMonitoringError, DatabaseUnavailableError
-from helpers.monitor.reports import Remark
 from helpers.redaction import redact
 
 log = logging.getLogger(__name__)

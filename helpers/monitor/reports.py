@@ -2,28 +2,72 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from helpers.batch import Reconciliation
 from helpers.chaining.runs import OpenChainRun
 from helpers.constants import BatchStatus, ChainRunStatus, CycleStatus
-from helpers.display import Report, Tone, moment
+from helpers.display import (
+    Block,
+    Headline,
+    Note,
+    Remark,
+    Remarks,
+    Report,
+    Row,
+    Severity,
+    Table,
+    Value,
+    badge,
+    duration,
+    ids,
+    moment,
+)
 from helpers.recording import Recorded
 from helpers.records import ActiveBatch
-from helpers.text import counted, listed
+from helpers.text import counted, listed, shorten
 
 _NAMED = 8  # of the things that one remark is about
+_MOODYS_ID = re.compile(r"\bjob [0-9]+\b")
+_MOST_OF_A_CAUSE = 600
+_MOST_OF_AN_ERROR = 2_000
+
+
+def stands_in(batch: ActiveBatch) -> str:
+    """Return where a batch stands in the workflow."""
+    return (
+        f"{batch['cycle_name']} · stage {batch['stage_num']} {batch['stage_name']} "
+        f"· step {batch['step_num']} {batch['step_name']}"
+    )
 
 
 @dataclass(repr=False)
 class FoundReport(Report):
     """Section 1: the batches that are watched."""
 
-    template: ClassVar[str] = "found"
-
     batches: list[ActiveBatch]
+
+    def blocks(self) -> Iterator[Block]:
+        """Give what is shown, from the top."""
+        if not self.batches:
+            yield Headline(
+                Severity.NEUTRAL, "Nothing to do: no batch is active in an active cycle."
+            )
+            yield Note(
+                "A batch is watched from the moment a stage notebook submits it. Cards that wait "
+                "and steps that are due are handled below all the same."
+            )
+            return
+        found = counted(len(self.batches), "active batch", "active batches")
+        yield Headline(Severity.INFO, f"{found} found.")
+        rows = [
+            Row([str(b["batch_id"]), b["batch_type"], stands_in(b), moment(b["submitted_ts"])])
+            for b in self.batches
+        ]
+        yield Table(["Batch", "Type", "Where", "Submitted"], rows, "batch", "batches")
 
 
 @dataclass(frozen=True)
@@ -46,27 +90,31 @@ class Movement:
     job_ids: list[int]
 
 
-@dataclass(frozen=True)
-class Remark:
-    """Something about one job, batch or section that a person should know."""
-
-    about: str
-    text: str
-
-
 def said_once(remarks: list[Remark]) -> list[Remark]:
-    """Return each text once, with all that it is about: a dead host is not a thousand remarks."""
-    about: dict[str, list[str]] = {}
+    """Return each text once, with all that it is about: a dead host is not a thousand remarks.
+
+    Texts that differ in Moody's id of their job only are the same.
+    """
+    groups: dict[str, list[Remark]] = {}
     for remark in remarks:
-        about.setdefault(remark.text, []).append(remark.about)
-    return [Remark(listed(names, most=_NAMED), text) for text, names in about.items()]
+        groups.setdefault(_MOODYS_ID.sub("job …", remark.text), []).append(remark)
+    return [
+        Remark(_together([r.about for r in group]), group[0].text if len(group) == 1 else text)
+        for text, group in groups.items()
+    ]
+
+
+def _together(names: list[str]) -> str:
+    """Return ``Job 5, Batch 2`` for different things, and ``Jobs 5, 6 and 40 more`` for alike."""
+    jobs = [name.removeprefix("Job ") for name in names]
+    if len(names) > 1 and all(job.isdecimal() for job in jobs):
+        return f"Jobs {listed(jobs, most=_NAMED)}"
+    return listed(names, most=_NAMED)
 
 
 @dataclass(repr=False)
 class PollReport(Report):
     """Section 2: what Moody's said."""
-
-    template: ClassVar[str] = "polled"
 
     batch_ids: list[int] = field(default_factory=list)  # polled by this pass
     held_elsewhere: dict[int, str] = field(default_factory=dict)  # batch -> who polls it
@@ -128,13 +176,48 @@ class PollReport(Report):
         return f"{said}{failed}{left}; it took {self.seconds:.1f} s."
 
     @property
-    def tone(self) -> Tone:
+    def severity(self) -> Severity:
         """How it looks."""
         if self.refused:
-            return Tone.BAD
+            return Severity.ERROR
         if self.all_remarks or self.not_submitted or self.not_asked:
-            return Tone.WARN
-        return Tone.GOOD if self.jobs_polled else Tone.CALM
+            return Severity.WARNING
+        return Severity.OK if self.jobs_polled else Severity.NEUTRAL
+
+    def blocks(self) -> Iterator[Block]:
+        """Give what is shown, from the top."""
+        yield Headline(self.severity, self.headline)
+        if self.refused:
+            yield Note(self.refused, Severity.ERROR)
+        if self.not_submitted:
+            jobs = counted(len(self.not_submitted), "job was", "jobs were")
+            yield Note(
+                f"{jobs} never submitted and cannot be polled: {ids(self.not_submitted)}. Submit "
+                "the batch again, or skip them.",
+                Severity.WARNING,
+            )
+        yield Remarks(self.all_remarks)
+        rows = [
+            Row(
+                [
+                    str(move.batch_id),
+                    len(move.job_ids),
+                    badge(move.old_status),
+                    badge(move.new_status),
+                    ids(move.job_ids),
+                ]
+            )
+            for move in self.movements
+        ]
+        yield Table(["Batch", "Jobs", "From", "To", "Which"], rows, "status change")
+        yield Remarks(
+            [
+                Remark(f"Batch {batch_id}", f"polled by {owner}, and left to it.")
+                for batch_id, owner in self.held_elsewhere.items()
+            ],
+            "batch",
+            "batches",
+        )
 
 
 @dataclass(frozen=True)
@@ -150,12 +233,29 @@ class ReconciledBatch:
         place = f"stage {self.batch['stage_num']} step {self.batch['step_num']}"
         return f"Batch {self.batch['batch_id']} ({self.batch['batch_type']}, {place})"
 
+    @property
+    def row(self) -> Row:
+        """What became of it, and why."""
+        outcome = self.outcome
+        why = " ".join(filter(None, [outcome.reason, outcome.cause]))
+        notes = [Note(shorten(why, _MOST_OF_A_CAUSE))]
+        notes += [Note(line, Severity.WARNING) for line in outcome.attention]
+        if outcome.needs_attention and not outcome.attention:
+            notes.append(Note("Needs attention.", Severity.WARNING))
+        notes += [Note(outcome.chain, is_quiet=True)] if outcome.chain else []
+        batch = self.batch
+        cells: list[Value] = [
+            str(batch["batch_id"]),
+            batch["batch_type"],
+            badge(outcome.status),
+            stands_in(batch),
+        ]
+        return Row(cells, notes)
+
 
 @dataclass(repr=False)
 class ReconReport(Report):
     """Section 3: what each batch became, and why."""
-
-    template: ClassVar[str] = "reconciled"
 
     batches: list[ReconciledBatch] = field(default_factory=list)
     left_to_others: int = 0
@@ -187,14 +287,21 @@ class ReconReport(Report):
         return f"{counted(len(self.batches), 'batch', 'batches')}: {', '.join(counts)}."
 
     @property
-    def tone(self) -> Tone:
+    def severity(self) -> Severity:
         """How it looks."""
         ended = {item.outcome.status for item in self.settled}
         if self.errors or ended & BatchStatus.announced():
-            return Tone.BAD
+            return Severity.ERROR
         if self.needing_attention:
-            return Tone.WARN
-        return Tone.GOOD if ended else Tone.CALM
+            return Severity.WARNING
+        return Severity.OK if ended else Severity.NEUTRAL
+
+    def blocks(self) -> Iterator[Block]:
+        """Give what is shown, from the top."""
+        yield Headline(self.severity, self.headline)
+        yield Remarks(self.errors)
+        rows = [item.row for item in self.batches]
+        yield Table(["Batch", "Type", "Became", "Where"], rows, "batch", "batches")
 
 
 @dataclass(frozen=True)
@@ -220,8 +327,6 @@ class ChainedStep:
 class ChainReport(Report):
     """Section 4: the steps that followed."""
 
-    template: ClassVar[str] = "chained"
-
     steps: list[ChainedStep] = field(default_factory=list)
     open_elsewhere: list[OpenChainRun] = field(default_factory=list)
     blocked: str | None = None  # why nothing was started
@@ -233,7 +338,7 @@ class ChainReport(Report):
         return [step for step in self.steps if step.error is not None]
 
     def state(self, run: OpenChainRun) -> str:
-        """Say why a hand-over that is due or running is not this pass's business."""
+        """Say why a chain run that is due or running is not this pass's business."""
         if run["cycle_status"] != CycleStatus.ACTIVE:
             return f"waits, because the cycle is {run['cycle_status']}"
         if run["status"] == ChainRunStatus.RUNNING:
@@ -252,8 +357,41 @@ class ChainReport(Report):
         return f"{counted(len(self.steps), 'next step')} started{failed}."
 
     @property
-    def tone(self) -> Tone:
+    def severity(self) -> Severity:
         """How it looks."""
         if self.failed or self.errors or self.blocked:
-            return Tone.BAD
-        return Tone.GOOD if self.steps else Tone.CALM
+            return Severity.ERROR
+        return Severity.OK if self.steps else Severity.NEUTRAL
+
+    def blocks(self) -> Iterator[Block]:
+        """Give what is shown, from the top."""
+        yield Headline(self.severity, self.headline)
+        yield Remarks(self.errors)
+        yield Table(
+            ["Step", "After", "How it ended", "Took", "Executed copy"],
+            [_chained_row(step) for step in self.steps],
+            "step",
+        )
+        yield Remarks(
+            [
+                Remark(
+                    f"{run['cycle_name']}, stage {run['stage_num']}, step {run['next_step_num']}",
+                    self.state(run),
+                )
+                for run in self.open_elsewhere
+            ],
+            "step",
+            title="Not run by this pass" if self.open_elsewhere else "",
+        )
+
+
+def _chained_row(step: ChainedStep) -> Row:
+    cells: list[Value] = [
+        f"{step.cycle_name}, stage {step.stage_num}, step {step.next_step_num}",
+        f"batch {step.batch_id}, step {step.from_step_num}",
+        badge(step.status),
+        duration(step.seconds),
+        step.executed_path or "—",
+    ]
+    error = [Note(shorten(step.error, _MOST_OF_AN_ERROR), Severity.ERROR)] if step.error else []
+    return Row(cells, error)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from typing import TypeVar
 
-from helpers.display import Report, Tone, moment
-from helpers.monitor.reports import Remark
+from helpers.display import (
+    Block,
+    Headline,
+    Note,
+    Remark,
+    Remarks,
+    Report,
+    Severity,
+    Tile,
+    Tiles,
+    duration,
+    moment,
+)
 from helpers.schedule.passes import PassHealth
 from helpers.text import counted, listed
 
-
-@dataclass(frozen=True)
-class ToDo:
-    """Something that waits for a person."""
-
-    about: str
-    text: str
-    tone: Tone
-
-    @property
-    def mark(self) -> str:
-        """Its sign, for eyes that do not tell the colours apart."""
-        return "✖" if self.tone is Tone.BAD else "▲"
+T = TypeVar("T")
 
 
 @dataclass(repr=False)
 class SummaryReport(Report):
     """Section 5: the pass in numbers."""
-
-    template: ClassVar[str] = "summary"
 
     batches_found: int
     batches_processed: int
@@ -46,7 +44,7 @@ class SummaryReport(Report):
     cards_waiting: int
     cards_problem: str | None
     errors: list[Remark]
-    to_do: list[ToDo]
+    to_do: list[Remark]
     to_do_total: int
     started_ts: datetime
     seconds: float
@@ -91,10 +89,47 @@ class SummaryReport(Report):
         return counted(self.active_batches, "batch is active", "batches are active")
 
     @property
-    def tone(self) -> Tone:
+    def severity(self) -> Severity:
         """How it looks."""
         if self.batches_failed or self.errors:
-            return Tone.BAD
+            return Severity.ERROR
         if self.to_do or self.cards_waiting or self.warnings:
-            return Tone.WARN
-        return Tone.GOOD if self.batches_found else Tone.CALM
+            return Severity.WARNING
+        return Severity.OK if self.batches_found else Severity.NEUTRAL
+
+    def blocks(self) -> Iterator[Block]:
+        """Give what is shown, from the top: what waits for people first, and figures last."""
+        yield Headline(self.severity, self.headline)
+        yield Remarks(self.to_do, "item", title="What waits for you", total=self.to_do_total)
+        yield Remarks(self.errors, title="Errors encountered")
+        for warning in self.warnings:
+            yield Note(warning, Severity.WARNING)
+        if self.cards_problem:
+            yield Note(f"Teams: {self.cards_problem}", Severity.WARNING)
+        yield Tiles(list(self._tiles()))
+        started, took = moment(self.started_ts), duration(self.seconds)
+        for line in [f"This pass started {started} and took {took}.", *self.health.lines()]:
+            yield Note(line, is_quiet=True)
+
+    def _tiles(self) -> Iterator[Tile]:
+        found, completed, failed = self.batches_found, self.batches_completed, self.batches_failed
+        left = _if(self.batches_left, f"{self.batches_left:,} left to other runs")
+        yield Tile("batches found", found)
+        yield Tile("batches processed", self.batches_processed, left)
+        yield Tile("batches completed", completed, severity=_if(completed, Severity.OK))
+        yield Tile("batches failed", failed, severity=_if(failed, Severity.ERROR))
+        yield _tile("jobs polled", self.jobs_polled, self.polls_failed, "without an answer")
+        yield Tile("status transitions", self.transitions)
+        yield _tile("chain executions", self.chains_executed, self.chains_failed, "failed")
+        yield _tile("cards sent", self.cards_sent, self.cards_waiting, "waiting")
+        yield Tile("errors", len(self.errors), severity=_if(len(self.errors), Severity.ERROR))
+        yield Tile("next run", self.next_run)
+
+
+def _tile(label: str, value: int, amiss: int, how: str) -> Tile:
+    """Return a figure with how many of its kind went amiss."""
+    return Tile(label, value, _if(amiss, f"{amiss:,} {how}"), _if(amiss, Severity.WARNING))
+
+
+def _if(count: int, value: T) -> T | None:
+    return value if count else None

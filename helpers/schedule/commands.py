@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from helpers.display.rendering import duration, moment
+from helpers.display import duration, moment
 from helpers.errors import ScheduleError
 from helpers.redaction import redact
 from helpers.schedule.client import Definition, Run, RunStatus

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from helpers.constants import BatchStatus, JobStatus
-from helpers.display import Report, Tone
+from helpers.display import (
+    Block,
+    Cell,
+    Headline,
+    Note,
+    Report,
+    Row,
+    Severity,
+    Table,
+    Value,
+    badge,
+    duration,
+    labels,
+    moment,
+    tally,
+)
 from helpers.records import BatchSubmission, Step
 from helpers.schedule.passes import PassHealth
 from helpers.text import counted
@@ -35,6 +51,23 @@ class StageBatch:
             return None
         return self.completed_ts - self.submitted_ts
 
+    @property
+    def row(self) -> Row:
+        """The batch with its figures."""
+        totals = [
+            Note(f"{name}: {total:,.10g}", is_quiet=True) for name, total in self.totals.items()
+        ]
+        cells: list[Value] = [
+            f"{self.step_num} {self.step_name}",
+            f"{self.batch_id} {self.batch_type}",
+            badge(self.status),
+            Cell(tally(self.job_counts), counts=self.job_counts),
+            moment(self.submitted_ts),
+            duration(self.took),
+            duration(self.longest_job),
+        ]
+        return Row(cells, totals)
+
 
 @dataclass(frozen=True)
 class FailedJob:
@@ -48,12 +81,22 @@ class FailedJob:
     reason: str | None
     configuration: dict[str, Any] | None
 
+    @property
+    def row(self) -> Row:
+        """The job, and why it did not succeed."""
+        cells: list[Value] = [
+            str(self.job_id),
+            str(self.batch_id),
+            badge(self.status),
+            labels(self.configuration) or "—",
+            self.moodys_workflow_id or "—",
+        ]
+        return Row(cells, [Note(self.reason or "Moody's gave no reason.")])
+
 
 @dataclass(repr=False)
 class StageSummary(Report):
     """What was submitted in a stage, what finished, what failed and why, how long it took."""
-
-    template: ClassVar[str] = "stage_summary"
 
     step: Step
     batches: list[StageBatch]
@@ -82,29 +125,73 @@ class StageSummary(Report):
         return f"{said}{failed}."
 
     @property
-    def tone(self) -> Tone:
+    def severity(self) -> Severity:
         """How it looks."""
         if self.failures_total:
-            return Tone.BAD
+            return Severity.ERROR
         done = all(batch.status == BatchStatus.COMPLETED for batch in self.batches)
-        return Tone.GOOD if self.batches and done else Tone.BUSY if self.batches else Tone.CALM
+        return (
+            Severity.OK
+            if self.batches and done
+            else Severity.INFO
+            if self.batches
+            else Severity.NEUTRAL
+        )
+
+    def blocks(self) -> Iterator[Block]:
+        """Give what is shown, from the top."""
+        step = self.step
+        about = f"{step['cycle_name']}, stage {step['stage_num']} {step['stage_name']}"
+        yield Headline(self.severity, f"{about}: {self.headline}")
+        for warning in self.warnings:
+            yield Note(warning, Severity.WARNING)
+        yield Table(
+            ["Job", "Batch", "Status", "What", "Moody's id"],
+            [failure.row for failure in self.failures],
+            "job",
+            title="What did not succeed, and why" if self.failures else "",
+            total=self.failures_total,
+        )
+        if self.failures:
+            yield Note(
+                "Resubmit these jobs, or skip them, and set the batch to ACTIVE again: the next "
+                "pass decides it anew. The README of the notebook Monitor Active Jobs shows how."
+            )
+        yield Table(
+            ["Step", "Batch", "Status", "Jobs", "Submitted", "Took", "Longest job"],
+            [batch.row for batch in self.batches],
+            "batch",
+            "batches",
+        )
+        for line in self.health.lines():
+            yield Note(line, is_quiet=True)
 
 
 @dataclass(repr=False)
 class StepReport(Report):
     """Where a notebook stands, and the batches of its step."""
 
-    template: ClassVar[str] = "step"
-
     step: Step
     batches: list[StageBatch]
+
+    def blocks(self) -> Iterator[Block]:
+        """Give what is shown, from the top."""
+        step = self.step
+        yield Headline(
+            Severity.INFO,
+            f"{step['cycle_name']}: stage {step['stage_num']} {step['stage_name']}, "
+            f"step {step['step_num']} {step['step_name']}",
+        )
+        rows = [
+            Row([str(b.batch_id), b.batch_type, badge(b.status), tally(b.job_counts)])
+            for b in self.batches
+        ]
+        yield Table(["Batch", "Type", "Status", "Jobs"], rows, "batch", "batches")
 
 
 @dataclass(repr=False)
 class SubmissionReport(Report):
     """What became of submitting the batches of a step, or of doing their work."""
-
-    template: ClassVar[str] = "submitted"
 
     step: Step
     submissions: list[BatchSubmission]
@@ -129,8 +216,37 @@ class SubmissionReport(Report):
         return f"{counted(self.done, 'job')} {self.verb}{failed}."
 
     @property
-    def tone(self) -> Tone:
+    def severity(self) -> Severity:
         """How it looks."""
         if self.failed:
-            return Tone.BAD
-        return Tone.GOOD if self.submissions else Tone.CALM
+            return Severity.ERROR
+        return Severity.OK if self.submissions else Severity.NEUTRAL
+
+    def blocks(self) -> Iterator[Block]:
+        """Give what is shown, from the top."""
+        yield Headline(self.severity, self.headline)
+        if not self.submissions:
+            yield Note(
+                "A batch is prepared by adding it, INITIATED, with its jobs to the metastore. One "
+                "that has ended is not submitted again."
+            )
+            return
+        columns = ["Batch", "Status", self.verb.capitalize(), "Failed", "Not touched"]
+        yield Table(columns, [self._row(item) for item in self.submissions], "batch", "batches")
+        if self.failed and not self.done:
+            yield Note(
+                "Correct what is named above, then resubmit: the README of the notebook Monitor "
+                "Active Jobs shows how."
+            )
+        else:
+            yield Note(
+                "The monitor takes over from here: it watches the batch and starts the next step "
+                "when this one is done."
+            )
+
+    def _row(self, item: BatchSubmission) -> Row:
+        figures: list[Value] = [item["submitted"], item["failed"], item["untouched"]]
+        errors = [Note(error, Severity.ERROR) for error in item["errors"][: self.most_lines]]
+        more = len(item["errors"]) - len(errors)
+        errors += [Note(f"… and {counted(more, 'more error')}")] if more else []
+        return Row([str(item["batch_id"]), badge(item["status"]), *figures], errors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -63,13 +64,20 @@ def test_a_step_that_the_metastore_does_not_know_is_said(cycle, workflows, monke
         open_step()
 
 
+def row_of(text, first):
+    """The cells of the line of a table that begins with this one."""
+    [line] = [line for line in text.split("\n") if line.startswith(f"  {first}  ")]
+    return re.split("  +", line.strip())
+
+
 def test_where_nothing_is_prepared_it_says_so_without_asking_for_credentials(at):
     step, step_id = at(4, 1)
     add_batch(step_id, BatchType.ANALYSIS, status=BatchStatus.COMPLETED)
 
-    assert str(step.submit_batch()) == "Nothing was submitted: this step has no prepared batch."
-    assert str(step.do_work(dict)) == "Nothing was done: this step has no prepared batch."
-    assert "One that has ended is not submitted again." in step.submit_batch()._repr_html_()
+    submitted, done = str(step.submit_batch()), str(step.do_work(dict))
+    assert submitted.startswith("Nothing was submitted: this step has no prepared batch.\n")
+    assert done.startswith("Nothing was done: this step has no prepared batch.\n")
+    assert "One that has ended is not submitted again." in submitted
 
 
 def test_submitting_twice_submits_nothing_twice(at, moodys, sql):
@@ -89,7 +97,12 @@ def test_submitting_twice_submits_nothing_twice(at, moodys, sql):
     }
     assert [received.name for received in moodys.submissions].count("A") == 1
     assert len(moodys.submissions) == 2
-    assert f"batch {batch.batch_id}  Analysis: ACTIVE, 2 SUBMITTED" in repr(step)
+    assert row_of(repr(step), batch.batch_id) == [
+        str(batch.batch_id),
+        "Analysis",
+        "● ACTIVE",
+        "2 SUBMITTED",
+    ]
 
 
 def test_jobs_that_moodys_would_not_take_at_first_are_submitted_in_a_later_round(
@@ -259,14 +272,15 @@ def test_a_summary_shows_what_was_submitted_finished_and_failed_and_why_and_how_
 
     assert summary.headline == "2 of 3 jobs finished, 1 did not succeed."
     text = str(summary)
-    assert (
-        f"batch {batch.batch_id}  Analysis: FAILED; 1 FAILED, 2 FINISHED; took 1 min 35 s" in text
-    )
+    assert row_of(text, "1 Step 1")[1:4] == [
+        f"{batch.batch_id} Analysis",
+        "✖ FAILED",
+        "1 FAILED, 2 FINISHED",
+    ]
+    assert row_of(text, "1 Step 1")[5] == "1 min 35 s"
     failed = batch.job_ids[1]
-    assert (
-        f"job {failed} (batch {batch.batch_id}) FAILED: no <b>hazard</b> data  analysis: B [1]"
-        in text
-    )
+    assert row_of(text, failed)[1:4] == [str(batch.batch_id), "✖ FAILED", "analysis: B [1]"]
+    assert "      no <b>hazard</b> data\n" in text
     html = summary._repr_html_()
     assert "no &lt;b&gt;hazard&lt;/b&gt; data" in html
 

@@ -1,4 +1,4 @@
-"""What people see: tones, times, and every report as text and as HTML."""
+"""What people see: severities, times, and every report as text and as HTML."""
 
 from __future__ import annotations
 
@@ -16,10 +16,20 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from helpers import constants
 from helpers.batch import Reconciliation
-from helpers.constants import BatchStatus, BatchType, JobStatus, NotificationKind
-from helpers.display import Report, Tone, duration, moment, progress, tone_of
-from helpers.display.rendering import ids, labels, tally
-from helpers.display.tone import _TONES
+from helpers.constants import BatchStatus, JobStatus
+from helpers.display import (
+    Remark,
+    Report,
+    Severity,
+    duration,
+    ids,
+    labels,
+    moment,
+    progress,
+    severity_of,
+    tally,
+)
+from helpers.display.severity import _SEVERITIES
 from helpers.monitor.reports import (
     ChainedStep,
     ChainReport,
@@ -27,10 +37,9 @@ from helpers.monitor.reports import (
     PollReport,
     ReconciledBatch,
     ReconReport,
-    Remark,
     Transition,
 )
-from helpers.monitor.summary import SummaryReport, ToDo
+from helpers.monitor.summary import SummaryReport
 from helpers.schedule.passes import PassHealth
 from helpers.stage.reports import FailedJob, StageBatch, StageSummary, StepReport, SubmissionReport
 
@@ -40,19 +49,21 @@ SEEN = "<script>alert('x')</script> & \"q\" {{ report }} red %s"
 STATUS_ENUMS = [
     enum
     for _, enum in inspect.getmembers(constants, inspect.isclass)
-    if issubclass(enum, StrEnum) and enum not in {StrEnum, BatchType, NotificationKind}
+    if issubclass(enum, StrEnum) and enum.__name__.endswith("Status")
 ]
 
 
 @pytest.mark.parametrize("status", [status for enum in STATUS_ENUMS for status in enum])
-def test_every_status_has_a_tone_on_purpose(status):
-    assert str(status) in _TONES
+def test_every_status_has_a_severity_on_purpose(status):
+    assert str(status) in _SEVERITIES
 
 
 def test_only_success_is_good_and_a_foreign_word_warns():
-    good = {status for enum in STATUS_ENUMS for status in enum if tone_of(status) is Tone.GOOD}
-    assert good == {"FINISHED", "COMPLETED", "VALID", "SENT"}
-    assert tone_of("EXPLODED") is Tone.WARN
+    good = {
+        status for enum in STATUS_ENUMS for status in enum if severity_of(status) is Severity.OK
+    }
+    assert good == {"FINISHED", "COMPLETED", "VALID", "SENT", "DONE"}
+    assert severity_of("EXPLODED") is Severity.WARNING
 
 
 @pytest.mark.parametrize(
@@ -213,7 +224,7 @@ def summary(count: int, text: str) -> SummaryReport:
         cards_waiting=count,
         cards_problem=text if count else None,
         errors=[Remark(text, text)] * count,
-        to_do=[ToDo(text, text, Tone.BAD)] * min(count, 50),
+        to_do=[Remark(text, text, Severity.ERROR)] * min(count, 50),
         to_do_total=count,
         started_ts=NOON,
         seconds=3.2,
@@ -361,13 +372,13 @@ def test_the_summary_shows_all_five_metrics_of_the_specification_and_what_it_too
 
 def test_the_summary_is_not_calm_while_monitoring_itself_is_in_doubt():
     calm = summary(0, "")
-    assert (calm.headline, calm.tone) == ("All is well; nothing is active.", Tone.CALM)
+    assert (calm.headline, calm.severity) == ("All is well; nothing is active.", Severity.NEUTRAL)
 
     calm.warnings.append("Monitoring is not on.")
     calm.cards_waiting = 3
 
     said = "3 cards not sent yet, 1 warning about monitoring itself; nothing is active."
-    assert (calm.headline, calm.tone) == (said, Tone.WARN)
+    assert (calm.headline, calm.severity) == (said, Severity.WARNING)
 
 
 def test_a_submission_that_only_failed_does_not_promise_the_next_step():
@@ -410,4 +421,4 @@ def test_jobs_that_moved_alike_are_shown_together():
     )
 
     assert [(m.batch_id, m.job_ids) for m in report.movements] == [(1, [6]), (2, [5, 7])]
-    assert "batch 2: 2 jobs RUNNING -> FINISHED: 5, 7" in str(report)
+    assert "2         2  ● RUNNING  ✔ FINISHED  5, 7" in str(report)

@@ -1,0 +1,128 @@
+"""What reports are made of: a few blocks, which know nothing of HTML or terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from helpers.display.severity import Severity, severity_of
+
+_LONG_WORD = 24
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The report in one sentence."""
+
+    kind: ClassVar[str] = "headline"
+
+    severity: Severity
+    text: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure."""
+
+    label: str
+    value: str | int
+    more: str | None = None
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Some figures."""
+
+    kind: ClassVar[str] = "tiles"
+
+    tiles: Sequence[Tile]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line of text: a paragraph of the report, or what is to be said of a row."""
+
+    kind: ClassVar[str] = "note"
+
+    text: str
+    severity: Severity | None = None
+    is_quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text in a table, with a sign if it has a severity, and with a bar if things are counted."""
+
+    text: str
+    severity: Severity | None = None
+    counts: Mapping[str, int] | None = None
+
+    @property
+    def has_long_word(self) -> bool:
+        """Whether it may be broken anywhere, so that the table keeps its width."""
+        return max(map(len, self.text.split()), default=0) > _LONG_WORD
+
+    @property
+    def shares(self) -> list[tuple[Severity, float]]:
+        """How much of the bar each status takes, in percent."""
+        counts = {label: number for label, number in (self.counts or {}).items() if number}
+        whole = sum(counts.values())
+        return [(severity_of(label), 100 * number / whole) for label, number in counts.items()]
+
+
+Value: TypeAlias = str | int | Cell
+"""What stands in a table; whole numbers are aligned as such."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table, with lines beneath it."""
+
+    cells: Sequence[Value]
+    notes: Sequence[Note] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns."""
+
+    kind: ClassVar[str] = "table"
+
+    columns: Sequence[str]
+    rows: Sequence[Row]
+    noun: str = "row"  # what a row is about, for "… and 3 more"
+    plural: str | None = None
+    title: str = ""
+    total: int | None = None  # how many there are, if the rows are not all of them
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something about one job, batch or section that a person should know."""
+
+    about: str
+    text: str
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """A list of remarks."""
+
+    kind: ClassVar[str] = "remarks"
+
+    rows: Sequence[Remark]
+    noun: str = "remark"
+    plural: str | None = None
+    title: str = ""
+    total: int | None = None
+
+
+Block: TypeAlias = Headline | Tiles | Note | Table | Remarks
+
+
+def badge(status: str) -> Cell:
+    """Return a status with its sign."""
+    return Cell(status, severity_of(status))

@@ -1,0 +1,73 @@
+"""How good or bad a thing is: the colours and signs of all reports."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from helpers.constants import (
+    ActionStatus,
+    BatchStatus,
+    ConfigurationStatus,
+    CycleStatus,
+    JobStatus,
+    NotificationStatus,
+    StepStatus,
+)
+
+
+class Severity(StrEnum):
+    """How something looks; the names of the style sheet's classes."""
+
+    OK = "ok"
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"  # in progress
+    NEUTRAL = "neutral"
+
+    @property
+    def sign(self) -> str:
+        """Its sign, for eyes that do not tell the colours apart."""
+        return _SIGNS[self]
+
+
+_SIGNS = {
+    Severity.OK: "✔",
+    Severity.ERROR: "✖",
+    Severity.WARNING: "▲",
+    Severity.INFO: "●",
+    Severity.NEUTRAL: "○",
+}
+
+
+# By label, because jobs, batches, steps, cards and the rest share theirs.
+_SEVERITIES: dict[str, Severity] = {
+    JobStatus.FINISHED: Severity.OK,
+    BatchStatus.COMPLETED: Severity.OK,
+    ConfigurationStatus.VALID: Severity.OK,
+    NotificationStatus.SENT: Severity.OK,
+    JobStatus.FAILED: Severity.ERROR,
+    JobStatus.ERROR: Severity.ERROR,
+    NotificationStatus.ABANDONED: Severity.ERROR,
+    JobStatus.CANCEL_REQUESTED: Severity.WARNING,
+    JobStatus.CANCELLING: Severity.WARNING,
+    JobStatus.CANCELLED: Severity.WARNING,
+    BatchStatus.ACTIVE: Severity.INFO,
+    JobStatus.SUBMITTED: Severity.INFO,
+    JobStatus.PENDING: Severity.INFO,
+    JobStatus.QUEUED: Severity.INFO,
+    JobStatus.RUNNING: Severity.INFO,
+    JobStatus.INITIATED: Severity.NEUTRAL,
+    StepStatus.SKIPPED: Severity.NEUTRAL,
+    NotificationStatus.SUPPRESSED: Severity.NEUTRAL,
+    ConfigurationStatus.NEW: Severity.NEUTRAL,
+    CycleStatus.ARCHIVED: Severity.NEUTRAL,
+    ActionStatus.DONE: Severity.OK,
+    ActionStatus.REJECTED: Severity.ERROR,
+    ActionStatus.UNKNOWN: Severity.WARNING,
+    ActionStatus.PLANNED: Severity.NEUTRAL,
+}
+
+
+def severity_of(status: str) -> Severity:
+    """Return the severity of a status, whatever it is of; a foreign word warns."""
+    return _SEVERITIES.get(status, Severity.WARNING)
