@@ -212,7 +212,7 @@ class PollReport(Report):
         yield Table(["Batch", "Jobs", "From", "To", "Which"], rows, "status change")
         yield Remarks(
             [
-                Remark(f"Batch {batch_id}", f"polled by {owner}, and left to it.")
+                Remark(f"Batch {batch_id}", f"polled by another run, {owner}.")
                 for batch_id, owner in self.held_elsewhere.items()
             ],
             "batch",

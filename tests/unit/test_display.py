@@ -38,6 +38,7 @@ from helpers.monitor.reports import (
     ReconciledBatch,
     ReconReport,
     Transition,
+    said_once,
 )
 from helpers.monitor.summary import SummaryReport
 from helpers.schedule.passes import PassHealth
@@ -422,3 +423,33 @@ def test_jobs_that_moved_alike_are_shown_together():
 
     assert [(m.batch_id, m.job_ids) for m in report.movements] == [(1, [6]), (2, [5, 7])]
     assert "2         2  ● RUNNING  ✔ FINISHED  5, 7" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("remarks", "about", "text"),
+    [
+        # alone, with its id
+        ([("Job 5", "job 900 is gone")], "Job 5", "job 900 is gone"),
+        # texts that differ in the id of their job only
+        (
+            [("Job 5", "job 900 is gone"), ("Job 6", "job 901 is gone")],
+            "Jobs 5, 6",
+            "job … is gone",
+        ),
+        (
+            [(f"Job {n}", f"302 for job {n}, to https://login.example/") for n in range(400)],
+            "Jobs 0, 1, 2, 3, 4, 5, 6, 7 and 392 more",
+            "302 for job …, to https://login.example/",
+        ),
+        # different things
+        ([("Batch 1", "locked"), ("Job 5", "locked")], "Batch 1, Job 5", "locked"),
+    ],
+)
+def test_what_concerns_many_jobs_is_said_once_with_how_many(remarks, about, text):
+    assert said_once([Remark(*remark) for remark in remarks]) == [Remark(about, text)]
+
+
+def test_what_differs_in_more_than_the_job_stays_apart():
+    remarks = [Remark("Job 5", "job 900: HTTP 500"), Remark("Job 6", "job 901: HTTP 502")]
+
+    assert said_once(remarks) == remarks
