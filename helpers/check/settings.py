@@ -1,0 +1,89 @@
+"""Look at the settings: what is missing, a placeholder, or has a name that nobody reads."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from helpers.check.findings import Finding
+from helpers.settings import Settings, get_settings
+
+_PREFIXES = ("MONITOR_", "TEAMS_", "RISK_MODELER_", "IRP_")
+_OTHERS = frozenset(  # read elsewhere than in the settings
+    {"IRP_NOTEBOOK_PATH", "IRP_STEP_ID", "IRP_STEP_CLAIM", "IRP_STEP_PYTHONPATH", "MONITOR_USER"}
+)
+_PLACEHOLDER = re.compile(
+    r"\.{2,}|…|<[^<>]*>|\[[^\[\]]*\]|x{3,}|change.?me|todo|(your|my)[-_ ].*|.*placeholder.*",
+    re.IGNORECASE,
+)
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def look_at_settings() -> Iterator[Finding]:
+    """Give what is wrong with the settings; one good finding if nothing is.
+
+    Raises:
+        SettingsError: a value cannot be used.
+    """
+    settings = get_settings()
+    problems = [*_placeholders(settings), *_addresses(settings), *_unknown_names()]
+    yield from problems
+    if not problems:
+        yield Finding("settings", is_ok=True, text="no placeholder, and no unknown name")
+
+
+def _placeholders(settings: Settings) -> Iterator[Finding]:
+    for name, value in settings:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str) and _PLACEHOLDER.fullmatch(text.strip()):
+            yield Finding(
+                "settings", is_ok=False, text=f"{name.upper()} is a placeholder. Set its value."
+            )
+
+
+def _addresses(settings: Settings) -> Iterator[Finding]:
+    webhook = settings.teams_webhook_url
+    addresses = {
+        "RISK_MODELER_BASE_URL": settings.risk_modeler_base_url,
+        "TEAMS_WEBHOOK_URL": webhook.get_secret_value() if webhook else None,
+        "TEAMS_DEFAULT_DASHBOARD_URL": settings.teams_default_dashboard_url,
+        "TEAMS_DEFAULT_JUPYTERLAB_URL": settings.teams_default_jupyterlab_url,
+    }
+    for name, address in addresses.items():
+        if address and not _PLACEHOLDER.fullmatch(address.strip()) and not _is_usable(address):
+            is_secret_sent = name in {"RISK_MODELER_BASE_URL", "TEAMS_WEBHOOK_URL"}
+            yield Finding(
+                "settings",
+                is_ok=False,
+                text=f"{name} should be an address that begins with https://.",
+                stops_passes=is_secret_sent,
+            )
+
+
+def _is_usable(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname) and (
+            parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+        )
+    except ValueError:
+        return False
+
+
+def _unknown_names() -> Iterator[Finding]:
+    known = {name.upper() for name in Settings.model_fields} | _OTHERS
+    for name in sorted(os.environ):
+        if name.startswith(_PREFIXES) and name not in known:
+            nearest = get_close_matches(name, known, n=1)
+            hint = f" Did you mean {nearest[0]}?" if nearest else ""
+            yield Finding(
+                "settings",
+                is_ok=False,
+                text=f"{name} is not a setting, and nobody reads it.{hint}",
+                stops_passes=False,
+            )

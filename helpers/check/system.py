@@ -1,0 +1,170 @@
+"""Look at everything that a pass needs, in the order in which it builds on each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, NoSuchKernel
+from jupyter_client.manager import KernelManager
+
+from helpers.check.findings import CheckReport, Finding, findings_of
+from helpers.check.moodys import look_at_moodys
+from helpers.check.settings import look_at_settings
+from helpers.database import queries, transaction
+from helpers.database.schema import migration_ids, missing_migrations
+from helpers.errors import NotificationError
+from helpers.notifications.teams import send
+from helpers.settings import get_settings
+from helpers.text import counted, shorten
+from helpers.workflow_paths import workflows_dir
+
+MONITOR_NOTEBOOK = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
+_KERNEL_SECONDS = 60
+_MOST_SECONDS_APART = 30.0
+_ASK_FOR_HELPERS = (
+    "import json, helpers\n"
+    "from importlib.metadata import version\n"
+    "print(json.dumps([helpers.__file__, version('batch-monitoring')]))\n"
+)
+
+
+def check_system(*, send_card: bool = False) -> CheckReport:
+    """Look at settings, database, Moody's, Teams, workflows folder and kernel.
+
+    Nothing is changed anywhere, and only what is named is asked: one login and one read of each
+    family at Moody's.
+
+    Args:
+        send_card: send a test card to Teams; otherwise only its address is looked at.
+    """
+    looks = {
+        "settings": look_at_settings,
+        "database": _look_at_database,
+        "Moody's": look_at_moodys,
+        "Teams": lambda: _look_at_teams(send_card=send_card),
+        "workflows": _look_at_workflows,
+        "kernel": _look_at_kernel,
+    }
+    return CheckReport(
+        tuple(found for about, look in looks.items() for found in findings_of(about, look))
+    )
+
+
+def _look_at_database() -> Iterator[Finding]:
+    with transaction() as connection:
+        server = queries("check").server(connection)
+        tables = queries("check").tables(connection)
+        missing = missing_migrations()
+    yield Finding(
+        "database",
+        is_ok=True,
+        text=f"{server['database']} as {server['account']}, PostgreSQL {server['version']}",
+    )
+    if missing:
+        text = (
+            f"{len(missing)} of {counted(len(migration_ids()), 'migration')} are missing. Run "
+            "`python -m helpers.database migrate`."
+        )
+        yield Finding("migrations", is_ok=False, text=text)
+    else:
+        yield Finding("migrations", is_ok=True, text="all applied")
+    if tables is not None and not tables["is_owner"]:
+        text = (
+            f"the tables belong to {tables['owner']}, and {server['account']} is not a member of "
+            "that role: the monitor cannot add a partition a day. Use an account that owns them."
+        )
+        yield Finding("database", is_ok=False, text=text)
+    apart = abs((datetime.now(UTC) - server["now_ts"]).total_seconds())
+    if apart > _MOST_SECONDS_APART:
+        text = f"this machine's clock and the server's are {apart:.0f} s apart. Set them by NTP."
+        yield Finding("clocks", is_ok=False, text=text, stops_passes=False)
+
+
+def _look_at_teams(*, send_card: bool) -> Iterator[Finding]:
+    settings = get_settings()
+    if settings.teams_webhook_url is None:
+        text = "TEAMS_WEBHOOK_URL is not set: no cards are sent."
+        yield Finding("Teams", is_ok=False, text=text, stops_passes=False)
+        return
+    if not settings.teams_notification_enabled:
+        text = "TEAMS_NOTIFICATION_ENABLED is false: this account sends no cards."
+        yield Finding("Teams", is_ok=False, text=text, stops_passes=False)
+    if not send_card:
+        yield Finding("Teams", is_ok=True, text="a webhook is set; --send-card tries it")
+        return
+    try:
+        send(_test_card(), webhook_url=settings.teams_webhook_url)
+    except NotificationError as exc:
+        yield Finding("Teams", is_ok=False, text=str(exc), stops_passes=False)
+    else:
+        yield Finding("Teams", is_ok=True, text="accepted a test card: look whether it is there")
+
+
+def _test_card() -> dict[str, object]:
+    text = "Batch monitoring: a test card. Nothing has failed."
+    card = {
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": [{"type": "TextBlock", "text": text, "wrap": True}],
+    }
+    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}
+    return {"type": "message", "attachments": [attachment]}
+
+
+def _look_at_workflows() -> Iterator[Finding]:
+    folder = workflows_dir()
+    if not folder.is_dir():
+        text = f"there is no folder {folder}. Set IRP_WORKFLOWS_DIR."
+        yield Finding("workflows", is_ok=False, text=text)
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        text = f"{folder} cannot be written: executed copies would be lost."
+        yield Finding("workflows", is_ok=False, text=text, stops_passes=False)
+    elif not (folder / MONITOR_NOTEBOOK).is_file():
+        text = (
+            f"{folder} has no “{MONITOR_NOTEBOOK}”. Copy `workflows/_Tools` of the project to it."
+        )
+        yield Finding("workflows", is_ok=False, text=text, stops_passes=False)
+    else:
+        yield Finding("workflows", is_ok=True, text=str(folder))
+
+
+def _look_at_kernel() -> Iterator[Finding]:
+    """Ask the Python of the default kernel which ``helpers`` it imports."""
+    folder = workflows_dir()
+    try:
+        python = KernelManager(kernel_name=NATIVE_KERNEL_NAME).format_kernel_cmd()[0]
+        asked = subprocess.run(  # noqa: S603 - the command that Jupyter itself would start
+            [python, "-c", _ASK_FOR_HELPERS],
+            cwd=folder if folder.is_dir() else None,
+            capture_output=True,
+            text=True,
+            timeout=_KERNEL_SECONDS,
+            check=False,
+        )
+    except (NoSuchKernel, OSError, subprocess.TimeoutExpired) as exc:
+        text = f"the kernel {NATIVE_KERNEL_NAME} cannot be started: {exc}. Install ipykernel."
+        yield Finding("kernel", is_ok=False, text=text)
+        return
+    yield _judged_kernel(python, asked)
+
+
+def _judged_kernel(python: str, asked: subprocess.CompletedProcess[str]) -> Finding:
+    ours = version("batch-monitoring")
+    if asked.returncode:
+        error = (asked.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+        text = (
+            f"{python} cannot import this package ({shorten(error, 200)}): chained notebooks would "
+            "fail. Install it into the environment of that kernel."
+        )
+        return Finding("kernel", is_ok=False, text=text)
+    where, theirs = json.loads(asked.stdout.splitlines()[-1])
+    if theirs != ours:
+        text = f"{python} has version {theirs} of this package, and this is {ours}."
+        return Finding("kernel", is_ok=False, text=text, stops_passes=False)
+    return Finding("kernel", is_ok=True, text=f"{python} imports {Path(where).parent}")

@@ -1,0 +1,171 @@
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+from helpers.check import CheckReport, check_system
+from helpers.settings import get_settings
+from sandbox.misbehaviour import Fault
+
+
+@pytest.fixture
+def ready(metastore, moodys, teams, workflows):
+    """A team that has set up everything."""
+    notebook = workflows / "_Tools" / "Batch Management" / "Monitor Active Jobs.ipynb"
+    notebook.parent.mkdir(parents=True)
+    notebook.touch()
+    return workflows
+
+
+def lines(report: CheckReport, sign: str) -> list[str]:
+    return [f"{f.about}: {f.text}" for f in report.findings if f.sign == sign]
+
+
+def test_a_team_that_has_set_up_everything_is_told_so(ready):
+    report = check_system()
+
+    assert report.is_ok
+    assert report.headline == "Everything is set up."
+    assert lines(report, "✖") == []
+    assert {f.about for f in report.findings} >= {
+        "settings",
+        "database",
+        "migrations",
+        "Moody's",
+        "Moody's risk data",
+        "Moody's export",
+        "Teams",
+        "workflows",
+        "kernel",
+    }
+
+
+def test_a_check_changes_nothing_and_sends_a_card_only_if_it_is_told_to(ready, teams, moodys, sql):
+    check_system()
+    assert teams.messages == []
+    assert moodys.submissions == []
+
+    check_system(send_card=True)
+    assert len(teams.messages) == 1
+
+
+def test_everything_that_is_missing_is_said_at_once(empty_database, workflows, monkeypatch):
+    monkeypatch.setenv("IRP_WORKFLOWS_DIR", str(workflows / "gone"))
+    get_settings.cache_clear()
+
+    report = check_system()
+
+    assert not report.is_ok
+    problems = lines(report, "✖")
+    assert any("helpers.database migrate" in problem for problem in problems)
+    assert any("RISK_MODELER_BASE_URL" in problem for problem in problems)
+    assert any("IRP_WORKFLOWS_DIR" in problem for problem in problems)
+    assert any("TEAMS_WEBHOOK_URL is not set" in remark for remark in lines(report, "!"))
+    assert "3 problems would keep a pass from its work." in str(report)
+
+
+@pytest.mark.parametrize(
+    "value", ["...", "…", "<your key>", "[key]", "xxxx", "changeme", "your-api-key", "TODO"]
+)
+def test_a_placeholder_is_not_taken_for_a_value(ready, monkeypatch, value):
+    monkeypatch.setenv("RISK_MODELER_API_KEY", value)
+    get_settings.cache_clear()
+    assert "settings: RISK_MODELER_API_KEY is a placeholder. Set its value." in lines(
+        check_system(), "✖"
+    )
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["api-euw1.rms.com", "http://api-euw1.rms.com", "https://", "ftp://host", "https://["],
+)
+def test_credentials_are_sent_to_https_addresses_only(ready, monkeypatch, address):
+    monkeypatch.setenv("RISK_MODELER_BASE_URL", address)
+    get_settings.cache_clear()
+    found = "\n".join(lines(check_system(), "✖"))
+    assert "RISK_MODELER_BASE_URL should be an address that begins with https://." in found
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("MONITOR_POLL_WORKER", "Did you mean MONITOR_POLL_WORKERS?"),
+        ("RISK_MODELER_APIKEY", "Did you mean RISK_MODELER_API_KEY?"),
+        ("TEAMS_SOMETHING_ELSE_ENTIRELY", "nobody reads it."),
+    ],
+)
+def test_a_name_that_nobody_reads_is_said_with_the_nearest_one(ready, monkeypatch, name, hint):
+    monkeypatch.setenv(name, "1")
+    report = check_system()
+    assert report.is_ok
+    [remark] = lines(report, "!")
+    assert name in remark
+    assert hint in remark
+
+
+def test_an_account_that_does_not_own_the_tables_is_told(ready, sql, metastore, monkeypatch):
+    sql.execute("CREATE ROLE reader LOGIN IN ROLE pg_read_all_data")
+    try:
+        monkeypatch.setenv("DATABASE_URL", psycopg.conninfo.make_conninfo(metastore, user="reader"))
+        get_settings.cache_clear()
+        found = "\n".join(lines(check_system(), "✖"))
+        assert "belong to postgres, and reader is not a member of that role" in found
+    finally:
+        sql.execute("DROP ROLE reader")
+
+
+@pytest.mark.parametrize(
+    ("fault", "how", "told"),
+    [
+        (Fault.HTTP_STATUS, {"http_status": 403}, "may not read its jobs"),
+        (Fault.HTML_403, {}, "may not read its jobs"),
+        (Fault.HTTP_STATUS, {"http_status": 302}, "Is a proxy or gateway in between"),
+        (Fault.NOT_AN_OBJECT, {}, "answers"),
+        (Fault.RESET, {}, "Moody's"),
+    ],
+)
+def test_each_family_is_judged_by_its_own_answer(ready, moodys, fault, how, told):
+    moodys.misbehave(fault, families=["model"], **how)
+    report = check_system()
+    found = {f.about: f for f in report.findings}
+    assert told in found["Moody's model"].text
+    assert found["Moody's export"].is_ok
+
+
+def test_a_rejected_login_is_one_finding(ready, moodys, monkeypatch):
+    for name, value in moodys.environment(bearer=True).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("RISK_MODELER_API_KEY", raising=False)
+    monkeypatch.setenv("RISK_MODELER_PASSWORD", "wrong")
+    get_settings.cache_clear()
+    [problem] = lines(check_system(), "✖")
+    assert "login at Moody's failed" in problem
+    assert "wrong" not in problem
+
+
+def test_a_card_that_teams_does_not_accept_is_said(ready, teams):
+    teams.misbehave(Fault.HTTP_STATUS, http_status=400)
+    [remark] = lines(check_system(send_card=True), "!")
+    assert "400" in remark
+
+
+def test_the_command_prints_a_line_each_and_exits_with_1_if_a_pass_could_not_work(
+    ready, monkeypatch
+):
+    command = [sys.executable, "-m", "helpers.check"]
+    well = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
+    assert (well.returncode, well.stderr) == (0, "")
+    assert well.stdout.endswith("Everything is set up.\n")
+
+    monkeypatch.delenv("DATABASE_URL")
+    ill = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
+    assert ill.returncode == 1
+    assert "✖ database" in ill.stdout
+
+
+def test_no_secret_is_shown(ready, monkeypatch):
+    shown = str(check_system()) + check_system()._repr_html_()
+    for secret in get_settings().secrets():
+        assert secret not in shown
