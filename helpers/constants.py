@@ -114,7 +114,7 @@ class ConfigurationStatus(StrEnum):
 
 
 class ChainRunStatus(StrEnum):
-    """Where one hand-over from a finished batch to the next step stands."""
+    """Where one chain run, from a finished batch to the next step, stands."""
 
     PENDING = "PENDING"  # due; any monitor may claim it
     RUNNING = "RUNNING"  # a monitor runs the notebook and renews its heartbeat

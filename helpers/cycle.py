@@ -19,10 +19,10 @@ from uuid import uuid4
 
 from helpers import actions
 from helpers.actions import Action
-from helpers.chaining.rules import stage_rules
 from helpers.constants import ActionKind, CycleStatus
 from helpers.database import queries, transaction
 from helpers.errors import CycleError
+from helpers.steps.rules import stage_rules
 from helpers.text import listed
 from helpers.workflow_paths import ACTIVE_PREFIX, workflows_dir
 

@@ -115,6 +115,22 @@ class ChainConfig(TypedDict):
     next_step_num: int
 
 
+class ChainRun(TypedDict):
+    """A chain run with the location of the batch that made it due."""
+
+    id: int
+    batch_id: int
+    activation_num: int
+    batch_type: str
+    cycle_name: str
+    stage_num: int
+    stage_name: str
+    step_num: int  # of the batch
+    step_name: str
+    next_step_num: int
+    next_step_id: int | None  # None: the cycle has no such step
+
+
 class NextStep(TypedDict):
     """The step that follows a batch."""
 

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from helpers.errors import BatchMonitoringError
 from helpers.settings import get_settings
 from helpers.text import clean, shorten
 
@@ -40,6 +41,12 @@ def redact(text: str) -> str:
     for secret in anywhere:
         text = text.replace(secret, "***")
     return alone.sub("***", text) if alone else text
+
+
+def describe(exc: Exception) -> str:
+    """Return an error as people read it; a foreign one with its type, or it may say nothing."""
+    ours = isinstance(exc, BatchMonitoringError)
+    return redact(str(exc) if ours else f"{type(exc).__name__}: {exc}")
 
 
 def shown(text: str, limit: int) -> str:

@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import cast
 
 from helpers.batch import read_batch
-from helpers.chaining.rules import ChainRule, fired_rule, stage_rules
 from helpers.constants import CycleStatus
 from helpers.database import queries, transaction
 from helpers.records import Batch, ChainConfig, NextStep
+from helpers.steps.rules import ChainRule, fired_rule, stage_rules
 from helpers.workflow_paths import find_step_notebook
 
 __all__ = ["get_chain_config", "get_next_step_info", "should_execute_next_step"]
 
 
 def get_chain_config(stage_num: int) -> list[ChainConfig]:
-    """Return the chain rules of a stage, in the order of its steps; empty where it has none."""
+    """Return the chain rules of a stage, in the order of its steps; empty if it has none."""
     return [_config(rule) for rule in stage_rules(stage_num)]
 
 
@@ -46,7 +46,7 @@ def should_execute_next_step(batch_id: int) -> bool:
 
 
 def get_next_step_info(batch_id: int) -> NextStep | None:
-    """Return the next step of a batch and its notebook; None where no step is due.
+    """Return the next step of a batch and its notebook; None if no step is due.
 
     Raises:
         BatchError: there is no such batch.

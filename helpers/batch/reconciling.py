@@ -1,7 +1,7 @@
 """Reconcile a batch with its jobs: one transaction.
 
 The batch is locked, its facts are counted, and the decision is written together with everything
-that follows from it (the log, the notification, the hand-over to the next step): all of it or
+that follows from it (the log, the notification, the chain run of the next step): all of it or
 none of it.
 """
 
@@ -11,14 +11,14 @@ import json
 from dataclasses import dataclass
 
 from helpers.batch.reading import checked_id, read_batch
-from helpers.chaining import runs as chain_runs
-from helpers.chaining.rules import fired_rule
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import LockSpace, lock_holders, queries, transaction
 from helpers.irp_integration.answers import NOT_OF_THE_JOB
 from helpers.notifications import events
 from helpers.reconciliation import BatchFacts, Decision, JobInDoubt, decide, doubts, patience
 from helpers.records import Batch
+from helpers.steps import claims
+from helpers.steps.rules import fired_rule
 from helpers.text import counted
 
 _MOST_DOUBTS = 10
@@ -92,7 +92,7 @@ def _settle(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliati
         status=decision.status,
     )
     if verdict.rule is not None:
-        chain_runs.make_due(batch["batch_id"], batch["activation_num"], verdict.rule)
+        claims.make_due(batch["batch_id"], batch["activation_num"], verdict.rule)
     events.announce_batch(batch, decision=decision, facts=facts, next_step=verdict.reason)
     return Reconciliation(
         batch["batch_id"],

@@ -15,7 +15,7 @@ from helpers.database import AdvisoryLocks, LockSpace, queries, transaction
 from helpers.display import Remark
 from helpers.identity import process_name
 from helpers.irp_integration.bodies import moodys_times
-from helpers.monitor.problems import survived
+from helpers.monitor.problems import isolated
 from helpers.notebooks.copies import prune_copies
 from helpers.schedule.housekeeping import prune_finished_runs
 from helpers.settings import Settings
@@ -38,7 +38,7 @@ def tidy_up(run_id: int, *, settings: Settings) -> list[Remark]:
             return []
         remarks: list[Remark] = []
         for chore in _chores(settings):
-            with survived("Housekeeping", remarks):
+            with isolated("Housekeeping", remarks):
                 chore()
     with transaction() as connection:
         queries("housekeeping").note_tidied(connection, id=run_id)

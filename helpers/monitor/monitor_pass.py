@@ -27,7 +27,7 @@ from helpers.monitor.attention import unpolled_batches, what_waits_for_people
 from helpers.monitor.chaining_section import execute_due_steps
 from helpers.monitor.housekeeping import tidy_up
 from helpers.monitor.polling_section import poll
-from helpers.monitor.problems import survived
+from helpers.monitor.problems import isolated
 from helpers.monitor.reports import (
     ChainReport,
     FoundReport,
@@ -79,7 +79,7 @@ class Monitor:
     def poll_jobs(self) -> PollReport:
         """Section 2: ask Moody's about every job that is not settled, and record the answers."""
         self._polled = PollReport()
-        with survived("Polling", self._polled.errors):
+        with isolated("Polling", self._polled.errors):
             poll(self._polled, self._found.batches, settings=self._settings, client=self._client)
         return self._polled
 
@@ -89,7 +89,7 @@ class Monitor:
         for batch in self._found.batches:
             if batch["batch_id"] in self._polled.held_elsewhere:
                 continue
-            with survived(f"Batch {batch['batch_id']}", report.errors):
+            with isolated(f"Batch {batch['batch_id']}", report.errors):
                 outcome = batches.reconcile(batch["batch_id"])
                 report.batches.append(ReconciledBatch(batch, outcome))
         self._reconciled = report
@@ -101,7 +101,7 @@ class Monitor:
             self._chained = ChainReport(blocked=self._polled.refused)
         else:
             self._chained = ChainReport()
-            with survived("Next steps", self._chained.errors):
+            with isolated("Next steps", self._chained.errors):
                 execute_due_steps(self._chained, settings=self._settings)
         return self._chained
 
@@ -109,12 +109,12 @@ class Monitor:
         """Section 5: send due cards, tidy up now and then, put the end of the pass on record."""
         sending = Sending()
         errors: list[Remark] = []
-        with survived("Notifications", errors):
+        with isolated("Notifications", errors):
             sending = send_due()
-        with survived("Housekeeping", errors):
+        with isolated("Housekeeping", errors):
             errors += tidy_up(self._run_id, settings=self._settings)
         report = self._summary(sending, errors)
-        with survived("The record of this pass", report.errors):
+        with isolated("The record of this pass", report.errors):
             _log_end(self._run_id, report)
         return report
 

@@ -11,28 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from helpers.display import Remark
-from helpers.errors import BatchMonitoringError, DatabaseUnavailableError
-from helpers.redaction import redact
+from helpers.errors import DatabaseUnavailableError
+from helpers.redaction import describe, redact
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def survived(about: str, remarks: list[Remark]) -> Iterator[list[Exception]]:
-    """Survive an error of the block: log it, and add a remark. Gives a list that will hold it."""
-    caught: list[Exception] = []
+def isolated(about: str, remarks: list[Remark]) -> Iterator[None]:
+    """Isolate an error of the block: log it, and add a remark."""
     try:
-        yield caught
+        yield
     except DatabaseUnavailableError:
         raise
     except Exception as exc:  # noqa: BLE001 - around one item of one section
         # Not logged as an exception: the texts in its traceback may hold secrets.
         log.error("%s\n%s", about, redact("".join(traceback.format_exception(exc))))  # noqa: TRY400
-        remarks.append(Remark(about, in_words(exc)))
-        caught.append(exc)
-
-
-def in_words(exc: Exception) -> str:
-    """Return an error as people read it; a foreign one with its kind, or it may say nothing."""
-    said = str(exc) if isinstance(exc, BatchMonitoringError) else f"{type(exc).__name__}: {exc}"
-    return redact(said)
+        remarks.append(Remark(about, describe(exc)))

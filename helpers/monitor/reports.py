@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from helpers.batch import Reconciliation
-from helpers.chaining.runs import OpenChainRun
 from helpers.constants import BatchStatus, ChainRunStatus, CycleStatus
 from helpers.display import (
     Block,
@@ -28,6 +27,7 @@ from helpers.display import (
 )
 from helpers.recording import Recorded
 from helpers.records import ActiveBatch
+from helpers.steps.claims import OpenChainRun
 from helpers.text import counted, listed, shorten
 
 _NAMED = 8  # of the things that one remark is about
@@ -338,7 +338,7 @@ class ChainReport(Report):
         return [step for step in self.steps if step.error is not None]
 
     def state(self, run: OpenChainRun) -> str:
-        """Say why a chain run that is due or running is not this pass's business."""
+        """Return why this pass does not run a chain run that is due or running."""
         if run["cycle_status"] != CycleStatus.ACTIVE:
             return f"waits, because the cycle is {run['cycle_status']}"
         if run["status"] == ChainRunStatus.RUNNING:

@@ -10,13 +10,12 @@ import json
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
-from helpers.chaining.runs import AbandonedChainRun, ChainRun
 from helpers.constants import BatchStatus, NotificationKind
 from helpers.database import queries, transaction
 from helpers.display import labels
 from helpers.errors import NotebookError
 from helpers.reconciliation import BatchFacts, Decision
-from helpers.records import Batch
+from helpers.records import Batch, ChainRun
 from helpers.redaction import redact
 from helpers.text import clean, shorten
 from helpers.workflow_paths import find_step_notebook, relative_to_workflows
@@ -35,7 +34,7 @@ def announce_batch(batch: Batch, *, decision: Decision, facts: BatchFacts, next_
     if kind is None:
         return
     payload = {
-        **_place(batch),
+        **_location(batch),
         "notebook_path": _notebook_path(batch),
         "batch_status": decision.status,
         "reason": decision.reason,
@@ -88,40 +87,34 @@ def _advice(status: BatchStatus) -> str:
 
 
 def announce_chain_failure(
-    run: ChainRun | AbandonedChainRun,
-    batch: Batch,
+    run: ChainRun,
     *,
     error: str,
     notebook_path: str | None,
     executed_path: str | None,
 ) -> None:
     """Store that the next step failed or could not start; belongs with the write that says so."""
-    facts = run if isinstance(run, dict) else vars(run)
     payload = {
-        **_place(batch),
+        **_location(run),
         "notebook_path": notebook_path,
         "executed_path": executed_path,
-        "next_step_num": facts["next_step_num"],
+        "next_step_num": run["next_step_num"],
         "error": error,
     }
     _enqueue(
-        NotificationKind.CHAIN_FAILED,
-        batch["batch_id"],
-        facts["activation_num"],
-        facts["id"],
-        payload,
+        NotificationKind.CHAIN_FAILED, run["batch_id"], run["activation_num"], run["id"], payload
     )
 
 
-def _place(batch: Batch) -> dict[str, Any]:
+def _location(of: Batch | ChainRun) -> dict[str, Any]:
     return {
-        "cycle_name": batch["cycle_name"],
-        "stage_num": batch["stage_num"],
-        "stage_name": batch["stage_name"],
-        "step_num": batch["step_num"],
-        "step_name": batch["step_name"],
-        "batch_id": batch["batch_id"],
-        "batch_type": batch["batch_type"],
+        "cycle_name": of["cycle_name"],
+        "stage_num": of["stage_num"],
+        "stage_name": of["stage_name"],
+        "step_num": of["step_num"],
+        "step_name": of["step_name"],
+        "batch_id": of["batch_id"],
+        "batch_type": of["batch_type"],
         "occurred_ts": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from helpers.errors import NotebookError
-from helpers.step_execution import NOTEBOOK_PATH_VARIABLE
+from helpers.steps.execution import NOTEBOOK_PATH_VARIABLE
 from helpers.workflow_paths import StepPlace, place_of
 
 _JUPYTER_SESSION_VARIABLE = "JPY_SESSION_NAME"  # set by jupyter_server for the kernels it starts

@@ -25,7 +25,7 @@ from helpers.redaction import redact
 from helpers.stage.location import current_place
 from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
 from helpers.stage.summary import stage_batches, summarise_stage
-from helpers.step_execution import STEP_ID_VARIABLE
+from helpers.steps.execution import STEP_ID_VARIABLE
 from helpers.text import counted, listed, shorten, storable_json
 from helpers.workflow_paths import ACTIVE_PREFIX, workflows_dir
 

@@ -1,5 +1,5 @@
 -- name: due(batch_id, activation_num, stage_num, from_step_num, next_step_num)$
--- Make a hand-over due, once per activation; NULL where it was made before.
+-- Make the next step due, once per activation; NULL if it was made due before.
 INSERT INTO irp_chain_run
     (batch_id, activation_num, stage_num, from_step_num, next_step_num, next_step_id)
 SELECT batch.id, :activation_num::int, :stage_num::int, :from_step_num::int, :next_step_num::int,
@@ -13,8 +13,8 @@ ON CONFLICT (batch_id, activation_num) DO NOTHING
 RETURNING id;
 
 -- name: cancel_overtaken(reason, expires)!
--- Hand-overs whose batch became active again before they started, or after their owner died; the
--- step run that such an owner left behind has failed.
+-- Cancel the chain runs whose batch became active again before they started, or after their claim
+-- expired; the step run that such an owner left behind has failed.
 WITH overtaken AS (
     UPDATE irp_chain_run AS run
     SET status = 'CANCELLED', completed_ts = now(), error_message = :reason::text
@@ -30,28 +30,38 @@ FROM overtaken
 WHERE left_behind.id = overtaken.step_run_id AND left_behind.status = 'ACTIVE';
 
 -- name: give_up(most_attempts, reason, expires)
--- Hand-overs whose every attempt ended with the death of its monitor.
-UPDATE irp_chain_run
-SET status = 'FAILED', completed_ts = now(), error_message = :reason::text
-WHERE id IN (
-    SELECT run.id
-    FROM irp_chain_run AS run
-    WHERE run.attempt >= :most_attempts::int
-      AND (run.status = 'PENDING'
-           OR (run.status = 'RUNNING' AND run.heartbeat_ts < now() - :expires::interval))
-    ORDER BY run.id
-    FOR UPDATE SKIP LOCKED)
-RETURNING id, batch_id, activation_num, stage_num, from_step_num, next_step_num, next_step_id,
-          notebook_path, step_run_id, error_message;
+-- Fail the chain runs whose every attempt ended with the death of its monitor.
+WITH given_up AS (
+    UPDATE irp_chain_run
+    SET status = 'FAILED', completed_ts = now(), error_message = :reason::text
+    WHERE id IN (
+        SELECT run.id
+        FROM irp_chain_run AS run
+        WHERE run.attempt >= :most_attempts::int
+          AND (run.status = 'PENDING'
+               OR (run.status = 'RUNNING' AND run.heartbeat_ts < now() - :expires::interval))
+        ORDER BY run.id
+        FOR UPDATE SKIP LOCKED)
+    RETURNING id, batch_id, activation_num, next_step_num, next_step_id, notebook_path, step_run_id,
+              error_message
+)
+SELECT given_up.*, batch.batch_type, cycle.cycle_name, stage.stage_num, stage.stage_name,
+       step.step_num, step.step_name
+FROM given_up
+JOIN irp_batch AS batch ON batch.id = given_up.batch_id
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+ORDER BY given_up.id;
 
 -- name: claim(owner, most_attempts, next_step_id, expires)^
--- Take the oldest hand-over that is due, or whose owner is dead; a step's notebook that runs already
--- is left to run. A next_step_id of NULL takes any step.
+-- Claim the oldest chain run that is due, or whose claim has expired, unless its step's notebook runs
+-- already. A next_step_id of NULL claims any step.
 UPDATE irp_chain_run AS run
 SET status = 'RUNNING', attempt = run.attempt + 1, owner = :owner::text, heartbeat_ts = now(),
     started_ts = now(), error_message = NULL
 FROM (
-    SELECT due.id
+    SELECT due.id, batch.batch_type, cycle.cycle_name, stage.stage_name, step.step_num, step.step_name
     FROM irp_chain_run AS due
     JOIN irp_batch AS batch ON batch.id = due.batch_id AND batch.activation_num = due.activation_num
     JOIN irp_step AS step ON step.id = batch.step_id
@@ -70,36 +80,36 @@ FROM (
     FOR UPDATE OF due SKIP LOCKED
 ) AS due
 WHERE run.id = due.id
-RETURNING run.id, run.batch_id, run.activation_num, run.stage_num, run.from_step_num,
-          run.next_step_num, run.next_step_id, run.attempt;
+RETURNING run.id, run.batch_id, run.activation_num, run.attempt, run.next_step_num, run.next_step_id,
+          due.batch_type, due.cycle_name, run.stage_num, due.stage_name, due.step_num, due.step_name;
 
 -- name: heartbeat(owner, ids)
--- Renew what this owner still runs, as of the moment of writing: it may have waited for a lock.
+-- Renew this owner's claims, as of the moment of writing: it may have waited for a lock.
 UPDATE irp_chain_run SET heartbeat_ts = clock_timestamp()
 WHERE owner = :owner::text AND status = 'RUNNING' AND id = ANY (:ids::int[])
 RETURNING id;
 
 -- name: note_start(id, owner, step_run_id, notebook_path)!
--- Which notebook an owner is about to run, and where its step run is logged; a sign of life.
+-- Note which notebook an owner is about to run and where its step run is logged; renews the claim.
 UPDATE irp_chain_run
 SET step_run_id = :step_run_id::int, notebook_path = :notebook_path::text,
     heartbeat_ts = clock_timestamp()
 WHERE id = :id::int AND owner = :owner::text AND status = 'RUNNING';
 
 -- name: finish(id, owner, status, error)!
--- How a hand-over ended; only its owner may say so.
+-- Record how a chain run ended, if it is still owned.
 UPDATE irp_chain_run
 SET status = :status::chain_run_status_enum, completed_ts = now(), error_message = :error::text
 WHERE id = :id::int AND owner = :owner::text AND status = 'RUNNING';
 
 -- name: release(id, owner, reason)!
--- Give a hand-over back that was stopped on the way; its attempt counts.
+-- Release a chain run that was stopped on the way; its attempt counts.
 UPDATE irp_chain_run
 SET status = 'PENDING', owner = NULL, heartbeat_ts = NULL, error_message = :reason::text
 WHERE id = :id::int AND owner = :owner::text AND status = 'RUNNING';
 
 -- name: open_runs()
--- Hand-overs that are due or running, oldest first.
+-- Chain runs that are due or running, oldest first.
 SELECT run.id, run.batch_id, run.stage_num, run.from_step_num, run.next_step_num,
        run.status::text AS status, run.attempt, run.owner, run.heartbeat_ts, run.started_ts,
        cycle.cycle_name, coalesce(cycle.status, 'ACTIVE')::text AS cycle_status

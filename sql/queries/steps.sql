@@ -1,5 +1,5 @@
 -- name: step_by_numbers(cycle_name, stage_num, step_num)^
--- A step by its place in the workflow.
+-- A step by its location in the workflow.
 SELECT step.id AS step_id, step.step_num, step.step_name, step.notebook_path, stage.stage_num,
        stage.stage_name, cycle.id AS cycle_id, cycle.cycle_name,
        coalesce(cycle.status, 'ACTIVE')::text AS cycle_status
@@ -42,7 +42,7 @@ WHERE step_id = :step_id::int
 RETURNING id, run_num;
 
 -- name: close_lost_step_run(chain_run_id, error)!
--- End what an earlier attempt of a hand-over began and could not end.
+-- End what an earlier attempt of a chain run began and could not end.
 UPDATE irp_step_run
 SET status = 'FAILED', completed_ts = now(), error_message = :error::text
 WHERE id = (SELECT step_run_id FROM irp_chain_run WHERE id = :chain_run_id::int)

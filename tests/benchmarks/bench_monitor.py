@@ -9,11 +9,11 @@ import psycopg
 import pytest
 
 from helpers.batch import reconcile
-from helpers.chaining.runs import claim
 from helpers.constants import BatchStatus, BatchType
 from helpers.notebooks.run import NotebookRun
 from helpers.recording import RECORD_CHUNK
 from helpers.settings import PROJECT_DIR
+from helpers.steps.claims import claim
 from sandbox.server import bound_socket
 from tests.benchmarks.adoption import measured_adoption
 from tests.benchmarks.conftest import LATENCY_SECONDS

@@ -13,12 +13,12 @@ from helpers.batch import (
     recon_batch,
     reconcile,
 )
-from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchStatus, BatchType, CycleStatus
 from helpers.database import AdvisoryLocks, LockSpace
 from helpers.errors import BatchError, BatchMonitoringError
 from helpers.notifications import events
 from helpers.records import ActiveBatch, Batch, Job, JobConfiguration
+from helpers.steps import claims
 from sandbox.seeding import PreparedJob, add_batch, add_configurations, add_cycle, add_jobs
 from sandbox.seeding import add_step as seed_step
 from tests.support.analysis import CYCLE, analysis_batch, job
@@ -309,7 +309,7 @@ class OnPurposeError(BatchMonitoringError):
     pass
 
 
-@pytest.mark.parametrize(("owner", "name"), [(events, "announce_batch"), (chain_runs, "make_due")])
+@pytest.mark.parametrize(("owner", "name"), [(events, "announce_batch"), (claims, "make_due")])
 def test_if_one_write_fails_nothing_of_the_end_is_written(metastore, sql, monkeypatch, owner, name):
     seeded = analysis_batch([job("FAILED", "1")])
     before = snapshot(sql)

@@ -13,7 +13,7 @@ from helpers.constants import BatchType
 from helpers.notebook_executor import execute_next_step
 from helpers.settings import PROJECT_DIR
 from helpers.stage import open_step
-from helpers.step_execution import NOTEBOOK_PATH_VARIABLE
+from helpers.steps.execution import NOTEBOOK_PATH_VARIABLE
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from tests.support.notebooks import step_notebook
 from tests.support.passes import one_pass, rows

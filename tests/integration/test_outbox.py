@@ -5,9 +5,7 @@ from itertools import pairwise
 import psycopg
 import pytest
 
-from helpers import step_execution
 from helpers.batch import recon_batch
-from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchStatus as Status
 from helpers.constants import BatchType, JobStatus
 from helpers.database import AdvisoryLocks, LockSpace, transaction
@@ -20,6 +18,8 @@ from helpers.errors import (
 from helpers.notifications.cards import MAX_MESSAGE_BYTES, size_of
 from helpers.notifications.outbox import pending, send_due
 from helpers.settings import get_settings
+from helpers.steps import claims
+from helpers.steps.execution import fail_or_complete
 from sandbox.misbehaviour import Fault
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from sandbox.teams import TeamsStandIn
@@ -123,7 +123,7 @@ def test_a_failed_hand_over_gets_one_card_with_links(step, teams, sql, monkeypat
     batch = add_batch(step, BatchType.ANALYSIS, jobs, status=Status.ACTIVE)
     recon_batch(batch.batch_id)
 
-    step_execution.fail(chain_runs.claim(), "Stage 4, step 2 has no notebook.")
+    fail_or_complete(claims.claim(), error="Stage 4, step 2 has no notebook.")
     send_due()
 
     assert titles(teams.messages) == ["FAILED: step 2 of stage 4 (Analysis) — cycle Q1"]

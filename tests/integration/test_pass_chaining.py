@@ -10,8 +10,6 @@ import psutil
 import psycopg
 import pytest
 
-from helpers import step_execution
-from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchType
 from helpers.database import connection as database_connection
 from helpers.errors import DatabaseUnavailableError
@@ -19,7 +17,11 @@ from helpers.monitor import Monitor, run_pass
 from helpers.notebook_executor import execute_next_step
 from helpers.notebooks.run import NotebookOutcome
 from helpers.settings import get_settings
-from helpers.step_execution import StepExecution
+from helpers.steps import claims, heartbeat, signals
+from helpers.steps.claims import Claim
+from helpers.steps.execution import StepExecution
+from helpers.steps.heartbeat import Heartbeat
+from helpers.steps.runner import INTERRUPTED
 from sandbox.seeding import add_batch, add_cycle, add_step
 from tests.support.notebooks import step_notebook, write_notebook
 from tests.support.passes import active_batch, configure, finished_batch, one_pass, rows, wait_until
@@ -245,7 +247,7 @@ def test_a_hand_over_that_cannot_even_be_failed_is_given_back(cycle, workflows, 
     assert {e.text for e in done.chained.errors} == {"this row is broken"}
     [(status, error)] = chains(sql)
     assert status == "PENDING"
-    assert "a later pass starts it again" in error
+    assert error == INTERRUPTED
     assert "due; the next pass starts it" in str(done.chained)
 
 
@@ -266,7 +268,7 @@ def test_what_was_given_up_is_told_and_a_broken_one_does_not_stop_the_section(
     first = one_pass()
 
     assert [(e.about, e.text) for e in first.chained.errors] == [
-        ("Hand-overs that were given up", "this row is broken")
+        ("Chain runs that were given up", "this row is broken")
     ]
     assert [status for status, _ in chains(sql)] == ["PENDING", "COMPLETED"]
 
@@ -360,7 +362,7 @@ def test_a_restart_of_the_database_costs_neither_the_notebook_nor_its_result(
 def test_a_database_that_stays_away_ends_the_pass_and_stops_its_notebooks(
     gated, cycle, metastore, away, monkeypatch
 ):
-    monkeypatch.setattr(step_execution, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(signals, "RETRY_SECONDS", 0.1)
     finished_batch(cycle, BatchType.GROUPING)
     other = notebook(get_settings().irp_workflows_dir, 5, 2, GATED)
     failures: list[BaseException] = []
@@ -376,7 +378,7 @@ def test_a_database_that_stays_away_ends_the_pass_and_stops_its_notebooks(
     away(True)
     with psycopg.connect(metastore, autocommit=True) as sql:
         assert [status for status, _ in chains(sql)] == ["RUNNING", "RUNNING"]
-        assert chain_runs.claim() is None  # not before the claims have run out
+        assert claims.claim() is None  # not before the claims have run out
         sql.execute("UPDATE irp_chain_run SET heartbeat_ts = now() - interval '91 s'")
         other.with_name("gate").touch()
         run_pass()
@@ -384,18 +386,18 @@ def test_a_database_that_stays_away_ends_the_pass_and_stops_its_notebooks(
 
 
 def test_a_claim_that_another_monitor_has_taken_meanwhile_is_not_started(gated, sql, monkeypatch):
-    claim = chain_runs.claim
+    claim = claims.claim
 
-    def claim_and_lose_it(**options: object) -> chain_runs.ChainRun | None:
+    def claim_and_lose_it(**options: object) -> Claim | None:
         claimed = claim(**options)
         sql.execute("UPDATE irp_chain_run SET owner = 'the heir'")
         return claimed
 
-    monkeypatch.setattr(chain_runs, "claim", claim_and_lose_it)
+    monkeypatch.setattr(claims, "claim", claim_and_lose_it)
     done = one_pass()
 
     [step] = done.chained.steps
-    assert step.error == "Another monitor has taken this hand-over."
+    assert step.error == "Another monitor has claimed this chain run."
     assert not gated.with_name("started").exists()
     assert rows(sql, "SELECT FROM irp_step_run") == []
     assert chains(sql) == [("RUNNING", None)]
@@ -409,14 +411,14 @@ def lost_once(gated, monkeypatch) -> None:
     """
     losses: list[int] = []
 
-    def lose_once(heartbeat: chain_runs.Heartbeat) -> None:
-        claimed = set(heartbeat._renewed)
+    def lose_once(beat: Heartbeat) -> None:
+        claimed = set(beat._renewed)
         if claimed and not losses and gated.with_name("started").exists():
             losses.extend(claimed)
-            heartbeat._lose(claimed)
+            beat._lose(claimed)
 
-    monkeypatch.setattr(chain_runs.Heartbeat, "tell_the_silent", lose_once)
-    monkeypatch.setattr(chain_runs, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(Heartbeat, "expire_silent", lose_once)
+    monkeypatch.setattr(heartbeat, "_LOOK_SECONDS", 0.05)
 
 
 @pytest.mark.usefixtures("lost_once")
@@ -489,7 +491,7 @@ def test_a_step_run_by_hand_whose_end_cannot_be_recorded_is_not_run_again(
         raise DatabaseUnavailableError("restarting")
 
     monkeypatch.setattr(StepExecution, "finish", gone)
-    monkeypatch.setattr(step_execution, "PATIENCE_SECONDS", 30.0 if comes_back else 0.0)
+    monkeypatch.setattr(signals, "RETRY_SECONDS", 30.0 if comes_back else 0.0)
     if comes_back:
         assert execute_next_step(source)["success"]
     else:

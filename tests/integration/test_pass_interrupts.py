@@ -15,10 +15,13 @@ import nbformat
 import psutil
 import pytest
 
-from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchType
 from helpers.monitor import Monitor
 from helpers.notebook_executor import execute_next_step
+from helpers.steps import claims
+from helpers.steps.claims import Claim
+from helpers.steps.heartbeat import Heartbeat
+from helpers.steps.runner import INTERRUPTED
 from sandbox.misbehaviour import Fault
 from sandbox.seeding import add_cycle
 from tests.support.notebooks import step_notebook
@@ -136,12 +139,11 @@ def test_while_a_notebook_runs_however_impatiently(waiting, sql, times):
     assert is_gone(int(started.read_text()))
     assert not [t for t in threading.enumerate() if t.name == "heartbeat" or "step" in t.name]
     assert_nothing_is_held(sql)
-    reason = "The pass that ran this notebook was interrupted; a later pass starts it again."
     assert rows(sql, "SELECT status::text, attempt, error_message FROM irp_chain_run") == [
-        ("PENDING", 1, reason)
+        ("PENDING", 1, INTERRUPTED)
     ]
     [(status, error)] = rows(sql, "SELECT status::text, error_message FROM irp_step_run")
-    assert (status, error.startswith(reason)) == ("FAILED", True)
+    assert (status, error.startswith(INTERRUPTED)) == ("FAILED", True)
     assert rows(sql, "SELECT count(*) FROM irp_notification") == [(0,)]
 
 
@@ -150,14 +152,14 @@ def test_at_the_very_moment_of_claiming(waiting, sql, monkeypatch, run):
     monitor = Monitor()
     monitor.find_batches()
     monitor.reconcile_batches()
-    claim = chain_runs.claim
+    claim = claims.claim
 
-    def claim_and_be_interrupted(**options: object) -> chain_runs.ChainRun | None:
+    def claim_and_be_interrupted(**options: object) -> Claim | None:
         claimed = claim(**options)
         signal.raise_signal(signal.SIGINT)
         return claimed
 
-    monkeypatch.setattr(chain_runs, "claim", claim_and_be_interrupted)
+    monkeypatch.setattr(claims, "claim", claim_and_be_interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(monitor) if run else execute_next_step(waiting)
 
@@ -219,13 +221,13 @@ def test_a_step_run_by_hand_that_is_interrupted_after_its_end_is_not_given_back(
     monitor = Monitor()
     monitor.find_batches()
     monitor.reconcile_batches()
-    stop = chain_runs.Heartbeat.stop
+    stop = Heartbeat.stop
 
-    def stop_and_be_interrupted(heartbeat: chain_runs.Heartbeat) -> None:
+    def stop_and_be_interrupted(heartbeat: Heartbeat) -> None:
         stop(heartbeat)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(chain_runs.Heartbeat, "stop", stop_and_be_interrupted)
+    monkeypatch.setattr(Heartbeat, "stop", stop_and_be_interrupted)
     with pytest.raises(KeyboardInterrupt):
         execute_next_step(source)
 

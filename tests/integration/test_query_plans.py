@@ -18,10 +18,10 @@ import psycopg
 import pytest
 from psycopg import sql as compose
 
-from helpers.chaining.runs import CLAIM_EXPIRES
 from helpers.constants import JOB_MOVES, JobStatus
 from helpers.database import queries
 from helpers.irp_integration.answers import NOT_OF_THE_JOB
+from helpers.steps.claims import EXPIRES
 from sandbox.postgres import database_url, drop_database, recreate_database
 
 LOG_ROWS = 200_000  # and a tenth as many jobs, in 400 batches
@@ -139,20 +139,20 @@ HOT = [
         "chain_runs.cancel_overtaken",
         "irp_chain_run_open_idx",
         0,
-        {"reason": "", "expires": CLAIM_EXPIRES},
+        {"reason": "", "expires": EXPIRES},
     ),
     Hot(
         "chain_runs.give_up",
         "irp_chain_run_open_idx",
         0,
-        {"reason": "", "most_attempts": 3, "expires": CLAIM_EXPIRES},
+        {"reason": "", "most_attempts": 3, "expires": EXPIRES},
     ),
     Hot("chain_runs.open_runs", "irp_chain_run_open_idx", 0),
     Hot(
         "chain_runs.claim",
         "irp_chain_run_batch_id_activation_num_key",
         PLACES + BATCHES,
-        {"owner": "", "most_attempts": 3, "next_step_id": None, "expires": CLAIM_EXPIRES},
+        {"owner": "", "most_attempts": 3, "next_step_id": None, "expires": EXPIRES},
     ),
     Hot("attention.ended_badly", "irp_batch_step_idx", PLACES + BATCHES, {"most": 50}),
     Hot(

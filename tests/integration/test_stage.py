@@ -12,7 +12,7 @@ from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.errors import BatchError, NotebookError
 from helpers.monitor import run_pass
 from helpers.stage import StepNotebook, open_step
-from helpers.step_execution import NOTEBOOK_PATH_VARIABLE
+from helpers.steps.execution import NOTEBOOK_PATH_VARIABLE
 from sandbox.misbehaviour import Fault
 from sandbox.moodys_jobs import Script
 from sandbox.seeding import PreparedJob, add_batch, add_configurations, add_cycle, add_jobs

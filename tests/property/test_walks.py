@@ -29,15 +29,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from helpers import recording, step_execution
+from helpers import recording
 from helpers.batch import get_active_batches, recon_batch, reconcile
-from helpers.chaining import runs as chain_runs
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import close_pools, transaction
 from helpers.irp_integration.questions import Answer, Question
 from helpers.recording import jobs_to_poll
 from helpers.settings import get_settings
 from helpers.step_chain import should_execute_next_step
+from helpers.steps import claims
+from helpers.steps.claims import Claim
+from helpers.steps.execution import fail_abandoned, fail_or_complete
 from sandbox.postgres import drop_database, recreate_database
 from sandbox.seeding import (
     PreparedJob,
@@ -191,6 +193,7 @@ class Walk(RuleBasedStateMachine):
         self.archived = False
         self.logged: list[tuple[int, int, str | None]] = []  # job, asked, status
         self.claims: dict[int, str] = {}  # hand-over -> status that this test believes
+        self.held: dict[int, Claim] = {}  # chain run -> the latest claim on it
         self.submit(kind=kind, statuses=["SUBMITTED", "SUBMITTED"], shared=False)
 
     # -- Analysts and their tools.
@@ -386,12 +389,13 @@ class Walk(RuleBasedStateMachine):
     def _claim(self) -> None:
         """Some pass claims what is due; it gets nothing of an archived cycle."""
         due = self._due()
-        claimed = chain_runs.claim()
+        claimed = claims.claim()
         if claimed is None:
             assert due == []
             return
         assert claimed.id in due
         self.claims[claimed.id] = "RUNNING"
+        self.held[claimed.id] = claimed
 
     def _due(self) -> list[int]:
         """Return the hand-overs that may be claimed, by the rules of the design."""
@@ -412,18 +416,11 @@ class Walk(RuleBasedStateMachine):
             and next_step not in busy
         ]
 
-    def _running(self, which: int) -> chain_runs.ChainRun | None:
+    def _running(self, which: int) -> Claim | None:
         running = [run_id for run_id, status in self.claims.items() if status == "RUNNING"]
         if not running:
             return None
-        run_id = running[which % len(running)]
-        row = self.sql.execute(
-            "SELECT id, batch_id, activation_num, stage_num, from_step_num, next_step_num,"
-            " next_step_id, attempt FROM irp_chain_run WHERE id = %s",
-            [run_id],
-        ).fetchone()
-        assert row is not None
-        return chain_runs.ChainRun(*row)
+        return self.held[running[which % len(running)]]
 
     def _end_a_step(self, which: int, how: str) -> None:
         run = self._running(which)
@@ -431,39 +428,39 @@ class Walk(RuleBasedStateMachine):
             return
         match how:
             case "finish":
-                assert chain_runs.finish(run, error=None)
+                assert claims.finish(run, error=None)
                 self.claims[run.id] = "COMPLETED"
-                assert not chain_runs.finish(run, error="too late")
+                assert not claims.finish(run, error="too late")
             case "fail":
-                step_execution.fail(run, "the notebook failed")
+                fail_or_complete(run, error="the notebook failed")
                 self.claims[run.id] = "FAILED"
             case "release":
-                chain_runs.release(run, reason="interrupted")
+                claims.release(run, reason="interrupted")
                 self.claims[run.id] = "PENDING"
             case "die":
                 self._die(run)
 
-    def _die(self, run: chain_runs.ChainRun) -> None:
+    def _die(self, run: Claim) -> None:
         """Its monitor falls silent; after 90 s others tidy up and claim it."""
         self._by_hand(
             "UPDATE irp_chain_run SET heartbeat_ts = heartbeat_ts - interval '91 s' WHERE id = %s",
             run.id,
         )
-        step_execution.fail_abandoned()
+        fail_abandoned()
         status = self.sql.execute(
             "SELECT status::text FROM irp_chain_run WHERE id = %s", [run.id]
         ).fetchall()[0][0]
-        batch = next(batch for batch in self.batches if batch.id == run.batch_id)
-        overtaken = batch.activation != run.activation_num
+        batch = next(batch for batch in self.batches if batch.id == run.run["batch_id"])
+        overtaken = batch.activation != run.run["activation_num"]
         expected = "CANCELLED" if overtaken else "FAILED" if run.attempt == 3 else "RUNNING"
         assert status == expected
         if status == "RUNNING":  # somebody claims it anew, where the cycle lets them
-            chain_runs.release(run, reason="its monitor has died")
+            claims.release(run, reason="its monitor has died")
             status = "PENDING"
         self.claims[run.id] = status
 
     def _tidy_up(self) -> None:
-        step_execution.fail_abandoned()
+        fail_abandoned()
         current = {batch.id: batch.activation for batch in self.batches}
         for run_id, batch_id, activation, attempt in self.sql.execute(
             "SELECT id, batch_id, activation_num, attempt FROM irp_chain_run"

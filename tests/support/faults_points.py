@@ -1,8 +1,9 @@
-"""Named points of a pass, and how to stop there.
+"""Named moments of a pass, and how to stop there.
 
-The product knows nothing of this: a point is a function of its modules that is replaced, where
-the code looks it up, by one that first, or afterwards, goes to a meeting. Needs the standard
-library only, because stage notebooks of the tests use it as well.
+The product knows nothing of this: one table maps each moment to a statement of ``sql/queries``, or
+to a function where the code looks it up. What stands there is replaced by something that first, or
+afterwards, goes to a meeting. Needs the standard library only, because stage notebooks of the tests
+use it as well.
 """
 
 from __future__ import annotations
@@ -22,45 +23,45 @@ GO, END = "go", "end"
 
 
 @dataclass(frozen=True)
-class Point:
-    """Before or after one call of a function."""
+class Moment:
+    """Before or after one statement, or one call of a function."""
 
-    target: str  # module:name, as the code that calls it looks it up
+    target: str  # "sql <file>.<query>", or "<module>:<name>" as the code that calls it looks it up
     after: bool = False
     call: int | None = 1  # which one; None is each
 
 
-POINTS = {
-    "nothing found yet": Point("helpers.batch:get_active_batches"),
-    "found, not polled": Point("helpers.monitor.polling_section:jobs_to_poll"),
-    "polled, not recorded": Point("helpers.recording:_record"),
-    "one chunk recorded of several": Point("helpers.recording:_record", call=2),
-    "inside a chunk's transaction": Point("helpers.recording:_worth_keeping"),
-    "recorded, not reconciled": Point("helpers.batch:reconcile"),
-    "one batch reconciled of several": Point("helpers.batch:reconcile", call=2),
-    "batch locked, nothing decided": Point("helpers.batch.reconciling:decide"),
-    "status written, not committed": Point("helpers.batch.reconciling:_settle"),
-    "all that follows written, not committed": Point(
-        "helpers.batch.reconciling:_settle", after=True
+MOMENTS = {
+    "nothing found yet": Moment("sql batch.active_batches"),
+    "found, not polled": Moment("sql recording.jobs_to_poll"),
+    "polled, not recorded": Moment("sql recording.apply_answers"),
+    "one chunk recorded of several": Moment("sql recording.apply_answers", call=2),
+    "inside a chunk's transaction": Moment("sql recording.apply_answers", after=True),
+    "recorded, not reconciled": Moment("helpers.batch:reconcile"),
+    "one batch reconciled of several": Moment("helpers.batch:reconcile", call=2),
+    "batch locked, nothing decided": Moment("sql batch.lock_batch", after=True),
+    "status written, not committed": Moment("sql batch.settle", after=True),
+    "all that follows written, not committed": Moment(
+        "helpers.notifications.events:announce_batch", after=True
     ),
-    "batch ended, step not claimed": Point("helpers.chaining.runs:claim"),
-    "step claimed, not started": Point("helpers.chaining.runs:claim", after=True),
-    "step logged, not started": Point("helpers.step_execution:StepExecution.begin", after=True),
-    "notebook about to run": Point("helpers.step_execution:StepExecution.run"),
-    "notebook done, not recorded": Point("helpers.step_execution:StepExecution.finish"),
-    "end of the step written, not committed": Point(
-        "helpers.step_execution:StepExecution._log_end", after=True
+    "batch ended, step not claimed": Moment("sql chain_runs.claim"),
+    "step claimed, not started": Moment("helpers.steps.claims:claim", after=True),
+    "step logged, not started": Moment("helpers.steps.execution:StepExecution.begin", after=True),
+    "notebook about to run": Moment("helpers.steps.execution:StepExecution.run"),
+    "notebook done, not recorded": Moment("helpers.steps.execution:StepExecution.finish"),
+    "end of the step written, not committed": Moment("sql steps.finish_step_run", after=True),
+    "cards due, none sent": Moment("sql notifications.note_attempt"),
+    "attempt counted, card not sent": Moment("helpers.notifications.outbox:send_to_teams"),
+    "card sent, not marked": Moment("sql notifications.mark_sent"),
+    "one card marked, one due": Moment("sql notifications.note_attempt", call=2),
+    "all done, pass not on record": Moment("sql monitor_runs.finish"),
+    "key stored, not posted": Moment("helpers.job:_claim_request_id", after=True),
+    "posted, id not stored": Moment("sql job.record_submission"),
+    "locks tried": Moment("helpers.monitor.polling_section:jobs_to_poll", call=None),
+    "ready to claim": Moment(
+        "helpers.monitor.chaining_section:fail_abandoned", after=True, call=None
     ),
-    "cards due, none sent": Point("helpers.notifications.outbox:_send_one"),
-    "attempt counted, card not sent": Point("helpers.notifications.outbox:_post"),
-    "card sent, not marked": Point("helpers.notifications.outbox:_post", after=True),
-    "one card marked, one due": Point("helpers.notifications.outbox:_send_one", call=2),
-    "all done, pass not on record": Point("helpers.monitor.monitor_pass:_log_end"),
-    "key stored, not posted": Point("helpers.job:_claim_request_id", after=True),
-    "posted, id not stored": Point("helpers.job:_record_submission"),
-    "locks tried": Point("helpers.monitor.polling_section:_ask", call=None),
-    "ready to claim": Point("helpers.step_execution:fail_abandoned", after=True, call=None),
-    "ready to send": Point("helpers.monitor.monitor_pass:send_due", call=None),
+    "ready to send": Moment("helpers.monitor.monitor_pass:send_due", call=None),
 }
 
 
@@ -70,20 +71,20 @@ def install(
     *,
     replace: Callable[[Any, str, Any], object] = setattr,
 ) -> None:
-    """Call ``reached`` whenever this process comes to a point."""
-    point = POINTS[name]
-    owner, attribute = _owner_of(point.target)
+    """Call ``reached`` whenever this process comes to a moment."""
+    moment = MOMENTS[name]
+    owner, attribute = _owner_of(moment.target)
     original = getattr(owner, attribute)
     calls = itertools.count(1)
 
     @functools.wraps(original)
     def stopped(*args: Any, **kwargs: Any) -> Any:
         number = next(calls)
-        here = point.call in {None, number}
-        if here and not point.after:
+        here = moment.call in {None, number}
+        if here and not moment.after:
             reached()
         result = original(*args, **kwargs)
-        if here and point.after:
+        if here and moment.after:
             reached()
         return result
 
@@ -91,6 +92,11 @@ def install(
 
 
 def _owner_of(target: str) -> tuple[Any, str]:
+    if target.startswith("sql "):
+        from helpers.database import queries  # noqa: PLC0415 - not in every notebook
+
+        file, _, query = target.removeprefix("sql ").partition(".")
+        return queries(file), query
     module, _, path = target.partition(":")
     *owners, attribute = path.split(".")
     return functools.reduce(getattr, owners, importlib.import_module(module)), attribute
@@ -106,5 +112,5 @@ def meet(point: str, **facts: Any) -> str:
 
 
 def stop_at(name: str) -> None:
-    """Go to a meeting whenever this process comes to a point."""
+    """Go to a meeting whenever this process comes to a moment."""
     install(name, lambda: meet(name))

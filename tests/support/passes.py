@@ -10,7 +10,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from helpers.chaining.rules import CHAIN_RULES
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.monitor import Monitor
 from helpers.monitor.reports import (
@@ -21,6 +20,7 @@ from helpers.monitor.reports import (
 )
 from helpers.monitor.summary import SummaryReport
 from helpers.settings import get_settings
+from helpers.steps.rules import CHAIN_RULES
 from sandbox.moodys import MoodysStandIn
 from sandbox.seeding import PreparedJob, SeededBatch, add_batch, add_step
 

@@ -1,7 +1,7 @@
 import pytest
 
-from helpers.chaining.rules import CHAIN_RULES, fired_rule, stage_rules
 from helpers.constants import BatchStatus, BatchType
+from helpers.steps.rules import CHAIN_RULES, fired_rule, stage_rules
 
 # Stage, step, batch type, next step, and the statuses that fire it: the specification's table.
 TABLE = [

@@ -9,9 +9,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from helpers.chaining.rules import CHAIN_RULES
 from helpers.constants import BatchStatus, ChainRunStatus, JobStatus, StepStatus
 from helpers.settings import PROJECT_DIR
+from helpers.steps.rules import CHAIN_RULES
 from helpers.workflow_paths import _STAGE, _STEP, _number
 
 WORKFLOWS = PROJECT_DIR / "workflows"

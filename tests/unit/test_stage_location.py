@@ -8,7 +8,7 @@ import pytest
 
 from helpers.errors import NotebookError
 from helpers.stage.location import current_place
-from helpers.step_execution import NOTEBOOK_PATH_VARIABLE
+from helpers.steps.execution import NOTEBOOK_PATH_VARIABLE
 from helpers.workflow_paths import StepPlace
 from tests.support.notebooks import step_notebook
 

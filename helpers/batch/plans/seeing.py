@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from helpers.batch.reading import read_batch
-from helpers.chaining.rules import fired_rule
 from helpers.constants import BatchStatus, CycleStatus, JobStatus
 from helpers.database import queries, transaction
 from helpers.errors import BatchError
 from helpers.job_names import job_name
 from helpers.records import Batch, is_id
+from helpers.steps.rules import fired_rule
 from helpers.text import clean, shorten
 
 _MAX_REASON_SHOWN = 200

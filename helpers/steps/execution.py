@@ -1,4 +1,4 @@
-"""Run the notebook of one step, with its log and, where it was handed over, its claim.
+"""One run of a step's notebook: its row in ``irp_step_run``, its claim, its card.
 
 Three parts, because they belong to different threads: ``begin`` and ``finish`` write to the
 metastore, ``run`` only runs the notebook and may do so beside others.
@@ -8,91 +8,31 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-from helpers.batch import read_batch
-from helpers.chaining import runs as chain_runs
-from helpers.chaining.runs import AbandonedChainRun, ChainRun
 from helpers.constants import StepStatus
 from helpers.database import queries, transaction
-from helpers.errors import DatabaseUnavailableError, NotebookError
+from helpers.errors import NotebookError
 from helpers.identity import person
 from helpers.notebooks.executor import ExecutorRun
 from helpers.notebooks.run import NotebookOutcome, NotebookRun
 from helpers.notifications import events
 from helpers.records import NotebookResult, Step
 from helpers.redaction import redact
-from helpers.workflow_paths import (
-    executed_copy_path,
-    find_step_notebook,
-    relative_to_workflows,
-)
+from helpers.steps import claims
+from helpers.steps.claims import AbandonedChainRun, Claim
+from helpers.workflow_paths import executed_copy_path, find_step_notebook, relative_to_workflows
 
 log = logging.getLogger(__name__)
-
-PATIENCE_SECONDS = 30.0
-"""For a database that restarts; a claim does not expire meanwhile, see CLAIM_EXPIRES."""
-
-_T = TypeVar("_T")
 
 NOTEBOOK_PATH_VARIABLE = "IRP_NOTEBOOK_PATH"
 """Tells a stage notebook which file it is: a kernel knows only its folder."""
 
 STEP_ID_VARIABLE = "IRP_STEP_ID"
 """Tells a stage notebook which step it stands for, whatever its name."""
-
-
-@contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the block is over, and then let them strike.
-
-    For the moments between doing something that must be undone and knowing of it, such as a claim.
-    Signals reach the main thread only; in another thread nothing needs to be held.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, _: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for held in came:
-            signal.raise_signal(held)
-
-
-def patiently(
-    action: Callable[[], _T],
-    *,
-    is_worth_waiting: Callable[[], bool] = lambda: True,
-) -> _T:
-    """Do something with the metastore, uninterrupted; where it is gone, wait until it is back.
-
-    Raises:
-        DatabaseUnavailableError: it stays away, or waiting for it is not worth it.
-    """
-    give_up = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            with interrupts_held():
-                return action()
-        except DatabaseUnavailableError:
-            if not is_worth_waiting() or time.monotonic() > give_up:
-                raise
-        time.sleep(1)
 
 
 class StepExecution:
@@ -104,7 +44,7 @@ class StepExecution:
         notebook: Path,
         *,
         timeout_seconds: float,
-        claim: ChainRun | None = None,
+        claim: Claim | None = None,
         executor: Executor | None = None,
         on_cell: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -132,7 +72,7 @@ class StepExecution:
         """Log that the step starts; an attempt that died before is closed with it.
 
         Raises:
-            NotebookError: another monitor has the hand-over by now; nothing was logged.
+            NotebookError: another monitor has the chain run by now; nothing was logged.
         """
         with transaction() as connection:
             if self.claim:
@@ -146,15 +86,15 @@ class StepExecution:
                 connection, step_id=self.step["step_id"], started_by=self._started_by()
             )
             self._run_id = row["id"]
-            if self.claim and not chain_runs.note_start(
+            if self.claim and not claims.note_start(
                 self.claim, step_run_id=row["id"], notebook_path=str(self.notebook)
             ):
-                raise NotebookError("Another monitor has taken this hand-over.")
+                raise NotebookError("Another monitor has claimed this chain run.")
 
     def _started_by(self) -> str:
         if self.claim is None:
             return person()
-        return f"chain from batch {self.claim.batch_id}, {person()}"[:255]
+        return f"chain from batch {self.claim.run['batch_id']}, {person()}"[:255]
 
     def run(self) -> NotebookOutcome:
         """Run the notebook; in any thread. Whatever goes wrong is an outcome."""
@@ -170,19 +110,25 @@ class StepExecution:
         self._notebook_run.stop(reason)
 
     def finish(self, outcome: NotebookOutcome) -> NotebookResult:
-        """Log how the step ended, and what that means for its hand-over."""
-        with transaction():
-            self._log_end(outcome)
-            if self.claim and chain_runs.finish(self.claim, error=outcome.error) and outcome.error:
-                self._announce(outcome)
-        return result_of(self.notebook, outcome)
-
-    def release(self, outcome: NotebookOutcome, *, reason: str) -> None:
-        """Log that the notebook was stopped on the way, and give its hand-over back."""
+        """Record how the step ended, and with it its chain run."""
+        copy = outcome.executed_path
         with transaction():
             self._log_end(outcome)
             if self.claim:
-                chain_runs.release(self.claim, reason=reason)
+                fail_or_complete(
+                    self.claim,
+                    error=outcome.error,
+                    notebook=self.notebook,
+                    executed_path=relative_to_workflows(copy) if copy else None,
+                )
+        return result_of(self.notebook, outcome)
+
+    def release(self, outcome: NotebookOutcome, *, reason: str) -> None:
+        """Log that the notebook was stopped on the way, and release its chain run."""
+        with transaction():
+            self._log_end(outcome)
+            if self.claim:
+                claims.release(self.claim, reason=reason)
 
     def _log_end(self, outcome: NotebookOutcome) -> None:
         copy = outcome.executed_path
@@ -199,17 +145,6 @@ class StepExecution:
                 output=json.dumps(output),
             )
 
-    def _announce(self, outcome: NotebookOutcome) -> None:
-        assert self.claim is not None  # noqa: S101 - the caller has looked
-        copy = outcome.executed_path
-        events.announce_chain_failure(
-            self.claim,
-            read_batch(self.claim.batch_id),
-            error=outcome.error or "",
-            notebook_path=relative_to_workflows(self.notebook),
-            executed_path=relative_to_workflows(copy) if copy else None,
-        )
-
 
 def result_of(notebook: Path, outcome: NotebookOutcome) -> NotebookResult:
     """Return an outcome as the public functions give it."""
@@ -224,74 +159,58 @@ def result_of(notebook: Path, outcome: NotebookOutcome) -> NotebookResult:
     }
 
 
-def prepare_claimed(
-    claim: ChainRun,
-    *,
-    timeout_seconds: float,
-    on_cell: Callable[[int, int], None] | None = None,
-) -> StepExecution:
-    """Return the execution of a hand-over that was claimed.
+def notebook_of(claim: Claim) -> Path:
+    """Return the notebook of a claimed step.
 
     Raises:
-        NotebookError: the step has no notebook that may be started. The hand-over has failed by
-            then, with that reason, and a card is due.
+        NotebookError: the step has no notebook that may be started.
     """
-    try:
-        step = _step_of(claim)
-        notebook = find_step_notebook(
-            cycle_name=step["cycle_name"],
-            stage_num=step["stage_num"],
-            step_num=step["step_num"],
-            notebook_path=step["notebook_path"],
+    step, run = claim.step, claim.run
+    if step is None:
+        raise NotebookError(
+            f"The cycle has no step {run['next_step_num']} in stage {run['stage_num']}: "
+            "it is not in irp_step."
         )
-    except NotebookError as exc:
-        fail(claim, str(exc))
-        raise
-    return StepExecution(
-        step, notebook, timeout_seconds=timeout_seconds, claim=claim, on_cell=on_cell
+    return find_step_notebook(
+        cycle_name=step["cycle_name"],
+        stage_num=step["stage_num"],
+        step_num=step["step_num"],
+        notebook_path=step["notebook_path"],
     )
 
 
-def _step_of(claim: ChainRun) -> Step:
-    if claim.next_step_id is None:
-        raise NotebookError(
-            f"The cycle has no step {claim.next_step_num} in stage {claim.stage_num}: "
-            "it is not in irp_step."
-        )
-    with transaction() as connection:
-        step: Step = queries("steps").step_by_id(connection, step_id=claim.next_step_id)
-    return step
-
-
-def fail(claim: ChainRun, reason: str) -> None:
-    """Record that a claimed hand-over failed outside its notebook; its card goes to the outbox."""
+def fail_or_complete(
+    claim: Claim,
+    *,
+    error: str | None,
+    notebook: Path | None = None,
+    executed_path: str | None = None,
+) -> None:
+    """Record how a claimed chain run ended; the card of a failure goes to the outbox."""
     with transaction():
-        if chain_runs.finish(claim, error=reason):
+        if claims.finish(claim, error=error) and error is not None:
             events.announce_chain_failure(
-                claim,
-                read_batch(claim.batch_id),
-                error=reason,
-                notebook_path=None,
-                executed_path=None,
+                claim.run,
+                error=error,
+                notebook_path=relative_to_workflows(notebook) if notebook else None,
+                executed_path=executed_path,
             )
 
 
 def fail_abandoned() -> list[AbandonedChainRun]:
-    """Fail hand-overs that no attempt brought to an end, with their cards; return them."""
+    """Fail chain runs that no attempt brought to an end, with their cards; return them."""
     with transaction() as connection:
-        abandoned = chain_runs.close_abandoned()
+        abandoned = claims.close_abandoned()
         for run in abandoned:
-            if run["step_run_id"] is not None:
-                queries("steps").finish_step_run(
-                    connection,
-                    step_run_id=run["step_run_id"],
-                    status=StepStatus.FAILED,
-                    error=run["error_message"],
-                    output=None,
-                )
+            queries("steps").finish_step_run(
+                connection,
+                step_run_id=run["step_run_id"],
+                status=StepStatus.FAILED,
+                error=run["error_message"],
+                output=None,
+            )
             events.announce_chain_failure(
                 run,
-                read_batch(run["batch_id"]),
                 error=run["error_message"],
                 notebook_path=run["notebook_path"],
                 executed_path=None,

@@ -44,7 +44,7 @@ CHAIN_RULES: tuple[ChainRule, ...] = (
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RuleOutcome:
     """The rule that fires, or None and the reason why none does."""
 
     rule: ChainRule | None
@@ -52,29 +52,29 @@ class Verdict:
 
 
 def stage_rules(stage_num: int) -> tuple[ChainRule, ...]:
-    """Return the rules of one stage, in the order of its steps; empty where it has none."""
+    """Return the rules of one stage, in the order of its steps; empty if it has none."""
     return tuple(rule for rule in CHAIN_RULES if rule.stage_num == stage_num)
 
 
-def fired_rule(*, stage_num: int, step_num: int, batch_type: str, status: str) -> Verdict:
-    """Return the rule that fires for a batch in this place, of this type, in this status."""
+def fired_rule(*, stage_num: int, step_num: int, batch_type: str, status: str) -> RuleOutcome:
+    """Return the rule that fires for a batch of this step, type and status."""
     rules = [rule for rule in stage_rules(stage_num) if rule.step_num == step_num]
     if not rules:
-        return Verdict(None, f"No chain rule leads on from stage {stage_num}, step {step_num}.")
+        return RuleOutcome(None, f"No chain rule leads on from stage {stage_num}, step {step_num}.")
     rule = rules[0]
     if rule.batch_type != batch_type:
-        return Verdict(
+        return RuleOutcome(
             None,
             f"Stage {stage_num}, step {step_num} chains after {rule.batch_type}, "
             f"and this batch is {batch_type}.",
         )
     if status not in rule.fires_on:
-        return Verdict(
+        return RuleOutcome(
             None,
             f"Step {rule.next_step_num} starts when this batch is {_either(rule.fires_on)}; "
             f"it is {status}.",
         )
-    return Verdict(
+    return RuleOutcome(
         rule,
         f"Step {rule.next_step_num} of stage {stage_num} starts by itself: the batch is {status}.",
     )

@@ -1,0 +1,60 @@
+"""Acts that a signal must not cut in half, and that a restart of the database must not undo."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from helpers.errors import DatabaseUnavailableError
+
+RETRY_SECONDS = 30.0
+"""For a database that restarts; a claim does not expire meanwhile, see ``claims.EXPIRES``."""
+
+_T = TypeVar("_T")
+
+
+@contextmanager
+def deferred_signals() -> Iterator[None]:
+    """Defer Ctrl-C and SIGTERM until the block is over.
+
+    For the moments between doing something that must be undone and knowing of it, such as a claim.
+    Signals reach the main thread only; in another thread nothing needs to be deferred.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for deferred in came:
+            signal.raise_signal(deferred)
+
+
+def retry_while_unavailable(
+    action: Callable[[], _T], *, is_worthwhile: Callable[[], bool] = lambda: True
+) -> _T:
+    """Do something with the metastore, signals deferred; while it is unavailable, try again.
+
+    Raises:
+        DatabaseUnavailableError: it stays away, or waiting for it is not worthwhile.
+    """
+    give_up = time.monotonic() + RETRY_SECONDS
+    while True:
+        try:
+            with deferred_signals():
+                return action()
+        except DatabaseUnavailableError:
+            if not is_worthwhile() or time.monotonic() > give_up:
+                raise
+        time.sleep(1)
