@@ -1,4 +1,7 @@
-"""Who this process is, as other passes and people are told."""
+"""Who this process is, as other passes and people are told.
+
+A person is ``user@host`` on every screen, and a process of theirs ``user@host pid 123``.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +12,44 @@ import uuid
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
+_START = " #"  # before what tells two starts of a process apart
+
 
 def host_name() -> str:
     """Return this machine's name."""
     return socket.gethostname()
 
 
+def person() -> str:
+    """Return ``user@host``, for what a person or an account started."""
+    return f"{_user()}@{host_name()}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid-{os.getuid()}"
+
+
 def process_name() -> str:
-    """Return ``monitor <host> pid <pid>``, short enough for PostgreSQL's application_name."""
-    return f"monitor {host_name()[:40]} pid {os.getpid()}"
+    """Return ``monitor user@host pid 123``, short enough for PostgreSQL's application_name."""
+    return f"monitor {_user()[:16]}@{host_name()[:24]} pid {os.getpid()}"
 
 
 @cache
-def _process_token(pid: int) -> str:
-    return f"{host_name()}:{pid}:{uuid.uuid4().hex}"
+def _process_start(pid: int) -> str:
+    return f"{person()} pid {pid}{_START}{uuid.uuid4().hex}"
 
 
 def owner_id() -> str:
     """Return an id that no other process start has, not even one with the same pid."""
-    return _process_token(os.getpid())  # a forked child is another process
+    return _process_start(os.getpid())  # a forked child is another process
 
 
-def person() -> str:
-    """Return ``user@host``, for what a person or an account started."""
-    try:
-        return f"{getpass.getuser()}@{host_name()}"
-    except (KeyError, OSError):  # a container's user without a name
-        return f"uid {os.getuid()}@{host_name()}"
+def owner_name(owner: str) -> str:
+    """Return who an ``owner_id`` is, as people are told."""
+    return owner.partition(_START)[0]
 
 
 def package_version() -> str:

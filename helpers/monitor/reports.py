@@ -25,6 +25,7 @@ from helpers.display import (
     ids,
     moment,
 )
+from helpers.identity import owner_name
 from helpers.recording import Recorded
 from helpers.records import ActiveBatch
 from helpers.steps.claims import OpenChainRun
@@ -210,14 +211,11 @@ class PollReport(Report):
             for move in self.movements
         ]
         yield Table(["Batch", "Jobs", "From", "To", "Which"], rows, "status change")
-        yield Remarks(
-            [
-                Remark(f"Batch {batch_id}", f"polled by another run, {owner}.")
-                for batch_id, owner in self.held_elsewhere.items()
-            ],
-            "batch",
-            "batches",
-        )
+        held = list(self.held_elsewhere.items())
+        for batch_id, owner in held[: self.most_lines]:
+            yield Note(f"batch {batch_id} is polled by another run: {owner}")
+        if more := len(held[self.most_lines :]):
+            yield Note(f"… and {counted(more, 'more batch', 'more batches')}")
 
 
 @dataclass(frozen=True)
@@ -343,7 +341,8 @@ class ChainReport(Report):
             return f"waits, because the cycle is {run['cycle_status']}"
         if run["status"] == ChainRunStatus.RUNNING:
             since, alive = moment(run["started_ts"]), moment(run["heartbeat_ts"])
-            return f"run by {run['owner']} since {since}, last sign of life {alive}"
+            who = owner_name(run["owner"] or "another run")
+            return f"run by {who} since {since}, last sign of life {alive}"
         return "due; the next pass starts it"
 
     @property

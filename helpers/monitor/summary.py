@@ -107,8 +107,7 @@ class SummaryReport(Report):
         if self.cards_problem:
             yield Note(f"Teams: {self.cards_problem}", Severity.WARNING)
         yield Tiles(list(self._tiles()))
-        started, took = moment(self.started_ts), duration(self.seconds)
-        for line in [f"This pass started {started} and took {took}.", *self.health.lines()]:
+        for line in self.health.lines():
             yield Note(line, is_quiet=True)
 
     def _tiles(self) -> Iterator[Tile]:
@@ -124,6 +123,7 @@ class SummaryReport(Report):
         yield _tile("cards sent", self.cards_sent, self.cards_waiting, "waiting")
         yield Tile("errors", len(self.errors), severity=_if(len(self.errors), Severity.ERROR))
         yield Tile("next run", self.next_run)
+        yield Tile("started", f"{moment(self.started_ts)}, took {duration(self.seconds)}")
 
 
 def _tile(label: str, value: int, amiss: int, how: str) -> Tile:

@@ -510,7 +510,7 @@ def test_a_batch_that_another_pass_holds_is_shown_with_its_holder_and_left_alone
         done = one_pass()
 
     assert done.polled.held_elsewhere == {held.batch_id: "monitor far.away pid 4711"}
-    shown = f"Batch {held.batch_id}: polled by another run, monitor far.away pid 4711."
+    shown = f"batch {held.batch_id} is polled by another run: monitor far.away pid 4711"
     assert shown in str(done.polled)
     assert done.became == {free.batch_id: "COMPLETED"}
     assert done.reconciled.left_to_others == 1
