@@ -67,6 +67,14 @@ BACKWARD_MOVES: frozenset[tuple[JobStatus, JobStatus]] = frozenset(
 believed about such a move."""
 
 
+class StartedBy(StrEnum):
+    """What started a pass of the monitor."""
+
+    COMMAND = "command"  # cron, or a person in a shell
+    NOTEBOOK = "notebook"  # a person, in JupyterLab
+    SCHEDULED_NOTEBOOK = "scheduled notebook"  # JupyterLab's scheduler
+
+
 class BatchStatus(StrEnum):
     """Where one batch stands."""
 

@@ -16,6 +16,7 @@ from helpers.settings import get_settings
 from helpers.text import clean, shorten
 
 ACTIVE_PREFIX = "Active_"
+MONITOR_NOTEBOOK = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
 _STAGE = re.compile(r"Stage_(\d+)(?:_|$)")
 _STEP = re.compile(r"Step_(\d+)(?:_|\.|$)")
 _LONGEST_NAME_BYTES = 200  # a file system takes 255, and the time is added
@@ -52,6 +53,20 @@ def inside_workflows(path: Path) -> Path:
     if not is_file or resolved.suffix != ".ipynb":
         raise NotebookError(f"There is no notebook {_shown(path)}.")
     return resolved
+
+
+def monitor_notebook() -> Path:
+    """Return the monitor's own notebook, which is the one to be scheduled.
+
+    Raises:
+        NotebookError: the workflows folder does not hold it.
+    """
+    try:
+        return inside_workflows(MONITOR_NOTEBOOK)
+    except NotebookError as exc:
+        raise NotebookError(
+            f"{exc} Set IRP_WORKFLOWS_DIR to the folder that holds {MONITOR_NOTEBOOK.parts[0]}."
+        ) from None
 
 
 def _shown(path: Path | str) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 from helpers.database import queries, transaction
 from helpers.notebook_executor import execute_next_step
 from helpers.notebooks.run import NotebookRun
-from helpers.schedule.frozen import MONITOR_NOTEBOOK
 from helpers.text import counted
+from helpers.workflow_paths import MONITOR_NOTEBOOK
 from sandbox.demo_cycle import CYCLE_NAME, prepare_cycle
 from sandbox.statements import statements
 from sandbox.world import SOURCES, open_sandbox, sandbox_parser

@@ -34,7 +34,7 @@ class LockSpace(IntEnum):
     POLL_BATCH = 0x4D4F_4E01  # the jobs of one batch are being polled
     SUBMIT_BATCH = 0x4D4F_4E02  # the jobs of one batch are being submitted
     SEND_CARDS = 0x4D4F_4E03  # the outbox is being sent; the second key is 0
-    TIDY_UP = 0x4D4F_4E04  # one pass an hour tidies up; the second key is 0
+    HOUSEKEEPING = 0x4D4F_4E04  # a pass does its housekeeping; the second key is 0
     MIGRATE = 0x4D4F_4E05  # the schema is being changed; the second key is 0
 
 

@@ -1,7 +1,8 @@
-"""Once an hour, one pass tidies up what passes leave behind: cheaply, a bounded amount at a time.
+"""Once an hour, passes remove what passes leave: cheaply, a bounded amount at a time.
 
 Goes by age and number: polls that changed nothing, old passes and reconciliations, executed
-copies, and the scheduler's finished runs of the monitor. What is kept for good stays.
+copies, and the finished runs of the schedule that started this pass. What is kept for good stays.
+An hour is counted for each host and way of starting, because copies and schedules are theirs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from helpers.identity import process_name
 from helpers.irp_integration.bodies import moodys_times
 from helpers.monitor.problems import isolated
 from helpers.notebooks.copies import prune_copies
-from helpers.schedule.housekeeping import prune_finished_runs
+from helpers.schedule.pruning import prune_own_schedule
 from helpers.settings import Settings
 
 _EVERY = timedelta(hours=1)
@@ -28,24 +29,24 @@ _TIMES = 200  # jobs whose times are filled in at once: their bodies are read fo
 _PIECES_SECONDS = 2.0  # so that a pass stays quick; the rest goes an hour later
 
 
-def tidy_up(run_id: int, *, settings: Settings) -> list[Remark]:
-    """Tidy up where that is due and nobody else does; return what could not be done."""
+def do_housekeeping(run_id: int, *, settings: Settings) -> list[Remark]:
+    """Do what is due and nobody else does at this moment; return what could not be done."""
     with transaction() as connection:
-        if not queries("housekeeping").is_due(connection, every=_EVERY):
+        if not queries("housekeeping").is_due(connection, id=run_id, every=_EVERY):
             return []
     with AdvisoryLocks(owner=process_name()) as locks:
-        if not locks.try_acquire(LockSpace.TIDY_UP, [0]):
+        if not locks.try_acquire(LockSpace.HOUSEKEEPING, [0]):
             return []
         remarks: list[Remark] = []
-        for chore in _chores(settings):
+        for task in _tasks(settings):
             with isolated("Housekeeping", remarks):
-                chore()
+                task()
     with transaction() as connection:
-        queries("housekeeping").note_tidied(connection, id=run_id)
+        queries("housekeeping").note_done(connection, id=run_id)
     return remarks
 
 
-def _chores(settings: Settings) -> list[Callable[[], object]]:
+def _tasks(settings: Settings) -> list[Callable[[], object]]:
     retention = timedelta(days=settings.monitor_retention_days)
     runs = settings.monitor_retention_runs
     return [
@@ -55,14 +56,14 @@ def _chores(settings: Settings) -> list[Callable[[], object]]:
         lambda: _run_in_pieces("prune_reconciliations", older_than=retention),
         fill_in_times,
         lambda: prune_copies(older_than=retention, keep_at_most=runs),
-        lambda: prune_finished_runs(
+        lambda: prune_own_schedule(
             older_than=retention, keep_at_most=runs, budget_seconds=_SCHEDULER_SECONDS
         ),
     ]
 
 
 def _run(query: str, **parameters: object) -> int | None:
-    """Run a query in a transaction; return how many rows it changed, where it counts them."""
+    """Run a query in a transaction; return how many rows it changed, if it counts them."""
     with transaction() as connection:
         changed: int | None = getattr(queries("housekeeping"), query)(connection, **parameters)
     return changed

@@ -14,10 +14,9 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from helpers import batch as batches
-from helpers.constants import BatchStatus
+from helpers.constants import BatchStatus, StartedBy
 from helpers.database import queries, transaction
 from helpers.database.schema import require_migrated
 from helpers.display import Remark
@@ -25,7 +24,7 @@ from helpers.identity import host_name, package_version
 from helpers.irp_integration import IRPClient
 from helpers.monitor.attention import unpolled_batches, what_waits_for_people
 from helpers.monitor.chaining_section import execute_due_steps
-from helpers.monitor.housekeeping import tidy_up
+from helpers.monitor.housekeeping import do_housekeeping
 from helpers.monitor.polling_section import poll
 from helpers.monitor.problems import isolated
 from helpers.monitor.reports import (
@@ -37,9 +36,9 @@ from helpers.monitor.reports import (
 )
 from helpers.monitor.summary import SummaryReport
 from helpers.notifications.outbox import Sending, send_due
+from helpers.pass_health import pass_health
 from helpers.recording import server_clock
-from helpers.schedule.frozen import MONITOR_NOTEBOOK, STAGING_DIR, is_current
-from helpers.schedule.passes import pass_health
+from helpers.schedule.scheduled_copy import own_copy_is_current, own_run_id
 from helpers.settings import Settings, get_settings
 from helpers.text import counted
 
@@ -106,13 +105,13 @@ class Monitor:
         return self._chained
 
     def summarise(self) -> SummaryReport:
-        """Section 5: send due cards, tidy up now and then, put the end of the pass on record."""
+        """Section 5: send due cards, do the housekeeping, put the end of the pass on record."""
         sending = Sending()
         errors: list[Remark] = []
         with isolated("Notifications", errors):
             sending = send_due()
         with isolated("Housekeeping", errors):
-            errors += tidy_up(self._run_id, settings=self._settings)
+            errors += do_housekeeping(self._run_id, settings=self._settings)
         report = self._summary(sending, errors)
         with isolated("The record of this pass", report.errors):
             _log_end(self._run_id, report)
@@ -195,21 +194,15 @@ def _log_start() -> int:
             pid=os.getpid(),
             package_version=package_version(),
             started_by=_started_by(),
-            copy_is_current=is_current(Path.cwd() / MONITOR_NOTEBOOK.name)
-            if _is_scheduled()
-            else None,
+            copy_is_current=own_copy_is_current(),
         )
     return run_id
 
 
-def _started_by() -> str:
+def _started_by() -> StartedBy:
     if "ipykernel" not in sys.modules:
-        return "command"
-    return "scheduled notebook" if _is_scheduled() else "notebook"
-
-
-def _is_scheduled() -> bool:
-    return STAGING_DIR in Path.cwd().parts
+        return StartedBy.COMMAND
+    return StartedBy.SCHEDULED_NOTEBOOK if own_run_id() else StartedBy.NOTEBOOK
 
 
 def _log_end(run_id: int, report: SummaryReport) -> None:

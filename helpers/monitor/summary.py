@@ -20,7 +20,7 @@ from helpers.display import (
     duration,
     moment,
 )
-from helpers.schedule.passes import PassHealth
+from helpers.pass_health import PassHealth
 from helpers.text import counted, listed
 
 T = TypeVar("T")

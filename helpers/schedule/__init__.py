@@ -1,6 +1,6 @@
-"""The monitor's schedule in JupyterLab: ``python -m helpers.schedule``, and its housekeeping.
+"""The monitor's schedule in JupyterLab: ``python -m helpers.schedule``, and what a pass prunes.
 
 Speaks to a running Jupyter server through the REST API of ``jupyter_scheduler``, whose traps it
-knows, and never writes to the scheduler's database. Nothing is imported here, so that a pass can
-load ``helpers.schedule.housekeeping`` cheaply.
+knows, and touches neither the scheduler's database nor any process. Pausing, resuming and running
+at once are left to JupyterLab's own page. Nothing is imported here: a pass loads little of it.
 """

@@ -2,125 +2,74 @@
 
 Base ``/scheduler``; see its ``handlers.py``. Two of its habits shape this module: a definition
 that it answers with 500 is stored all the same, and ``output_formats`` must always be given.
+Every failure becomes a ``ScheduleError`` that says what to do next; no token is in any.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any
-from urllib.parse import quote, urlencode
+import os
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import requests
 
 from helpers.errors import ScheduleError
-from helpers.schedule.rest import Rest
-from helpers.schedule.servers import Server
+from helpers.schedule.records import Definition, Run, RunStatus, read_id
+from helpers.schedule.servers import TOKEN_VARIABLE, Server
 from helpers.text import clean, shorten
 
+_CONNECT_SECONDS = 3.05
+_READ_SECONDS = 20.0
+_ALL = 100_000
 _DEFINITIONS = "scheduler/job_definitions"
-_PAGE = 1_000  # the scheduler's own page size
-_ID = re.compile(r"[\w-]{1,64}")  # it becomes part of paths, here and at the server
+_JOBS = "scheduler/jobs"
 
-
-class RunStatus(StrEnum):
-    """Where the scheduler sees one run; its own labels."""
-
-    CREATED = "CREATED"  # of other execution backends
-    QUEUED = "QUEUED"  # of other execution backends
-    IN_PROGRESS = "IN_PROGRESS"  # its process has begun, and may have been killed since
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"  # a cell failed, or its kernel could not be started
-    STOPPING = "STOPPING"  # asked to stop, and for ever if its process was gone
-    STOPPED = "STOPPED"  # stopped; or new, and its process is about to begin
-
-    @classmethod
-    def over(cls) -> frozenset[RunStatus]:
-        """Return those that say that nothing of the run is at work any more."""
-        return frozenset({cls.COMPLETED, cls.FAILED})
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A schedule, which JupyterLab calls a Notebook Job Definition."""
-
-    id: str
-    name: str
-    input_filename: str
-    schedule: str | None  # None: it runs only when asked to
-    timezone: str | None
-    active: bool
-    create_ts: datetime
-    update_ts: datetime
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of a schedule, which JupyterLab calls a Notebook Job."""
-
-    id: str
-    status: RunStatus
-    create_ts: datetime
-    start_ts: datetime | None
-    end_ts: datetime | None  # set only where it was completed
-    message: str
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took; None unless it was completed."""
-        if self.start_ts is None or self.end_ts is None:
-            return None
-        return (self.end_ts - self.start_ts).total_seconds()
+T = TypeVar("T")
 
 
 class SchedulerClient:
-    """The scheduler of one server. Every call raises ScheduleError where it fails."""
+    """The scheduler of one server; ``read_seconds`` may be changed between calls.
+
+    Every call raises ScheduleError if the server cannot be reached, refuses, fails, or sends
+    something else than expected.
+    """
 
     def __init__(self, server: Server) -> None:
-        self.rest = Rest(server)
+        self.read_seconds = _READ_SECONDS
+        self._server = server
+        self._session = requests.Session()
+        # Neither a proxy, which would see the token, nor .netrc, which would replace it.
+        self._session.trust_env = False
+        self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
+        if server.token:
+            self._session.headers["Authorization"] = f"token {server.token}"
+        else:  # a server that asks for no token wants its cookie repeated in a header
+            twice = secrets.token_hex(16)
+            self._session.headers.update({"X-XSRFToken": twice, "Cookie": f"_xsrf={twice}"})
 
     def close(self) -> None:
-        """Give the connections back."""
-        self.rest.close()
+        """Close the connections."""
+        self._session.close()
 
     def started_ts(self) -> datetime:
-        """Return when the server was started; fails where it refuses us or is no Jupyter server."""
-        return self.rest.get("api/status", read=lambda it: datetime.fromisoformat(it["started"]))
+        """Return when the server was started; fails if it is not a Jupyter server."""
+        return self._get("api/status", lambda it: datetime.fromisoformat(it["started"]))
 
-    def expect_scheduler(self) -> None:
-        """See that the server has the scheduler and takes our token."""
-        self.rest.get(_DEFINITIONS, read=lambda it: it["total_count"], max_items=1)
-
-    def kernels(self) -> set[str]:
-        """Return the names of the kernels that the server can start."""
-        return self.rest.get("api/kernelspecs", read=lambda it: set(it["kernelspecs"]))
-
-    def shows_file(self, path: str) -> bool:
-        """Tell whether the server has a file at this path below its root."""
-        return self.rest.exists(f"api/contents/{quote(path)}", content=0)
-
-    def environments(self) -> list[str]:
-        """Return the names of the environments that runs may name."""
-        return self.rest.get(
-            "scheduler/runtime_environments", read=lambda it: [str(one["name"]) for one in it]
-        )
+    def environment(self) -> str:
+        """Return the name of an environment to run notebooks in."""
+        return self._get("scheduler/runtime_environments", lambda it: str(it[0]["name"]))
 
     def definitions(self) -> list[Definition]:
         """Return every schedule of every notebook, the oldest first."""
-        found: list[Definition] = []
-        while True:
-            page, total = self.rest.get(
-                _DEFINITIONS,
-                read=lambda it: (
-                    [_definition(one) for one in it["job_definitions"]],
-                    it["total_count"],
-                ),
-                sort_by="asc(create_time)",
-                next_token=len(found),
-            )
-            found += page
-            if not page or len(found) >= total:
-                return sorted(found, key=lambda one: (one.create_ts, one.id))
+        found = self._get(
+            _DEFINITIONS,
+            lambda it: [Definition.read(one) for one in it["job_definitions"]],
+            max_items=_ALL,
+        )
+        return sorted(found, key=lambda one: (one.create_ts, one.id))
 
     def create(
         self, *, input_uri: str, name: str, environment: str, schedule: str, timezone: str
@@ -134,98 +83,125 @@ class SchedulerClient:
             "timezone": timezone,
             "output_formats": [],
         }
-        return self.rest.change(
-            "POST", _DEFINITIONS, body, read=lambda it: _id(it["job_definition_id"])
-        )
+        answer = self._change("POST", _DEFINITIONS, json=body)
+        return self._read(answer, lambda it: read_id(it["job_definition_id"]))
 
-    def set_active(self, definition_id: str, *, active: bool) -> None:
-        """Switch a schedule on or off."""
-        self.rest.order("PATCH", f"{_DEFINITIONS}/{definition_id}", {"active": active})
+    def deactivate(self, definition_id: str) -> None:
+        """Have a schedule start no more runs."""
+        self._change("PATCH", f"{_DEFINITIONS}/{definition_id}", json={"active": False})
 
     def refresh_copy(self, definition_id: str, *, input_uri: str) -> None:
         """Have the notebook copied anew; alone, because with its schedule it would do nothing."""
-        self.rest.order("PATCH", f"{_DEFINITIONS}/{definition_id}", {"input_uri": input_uri})
+        self._change("PATCH", f"{_DEFINITIONS}/{definition_id}", json={"input_uri": input_uri})
 
     def delete(self, definition_id: str) -> None:
-        """Delete a schedule with its runs; one that is at work is killed."""
-        self.rest.order("DELETE", f"{_DEFINITIONS}/{definition_id}")
-
-    def run_now(self, definition_id: str) -> str:
-        """Start a run outside the schedule and return its id."""
-        path = f"{_DEFINITIONS}/{definition_id}/jobs"
-        return self.rest.change("POST", path, {}, read=lambda it: _id(it["job_id"]))
+        """Delete a schedule with its runs; one that is running is killed."""
+        self._change("DELETE", f"{_DEFINITIONS}/{definition_id}")
 
     def run(self, run_id: str) -> Run:
         """Return one run."""
-        return self.rest.get(f"scheduler/jobs/{run_id}", read=_run)
+        return self._get(f"{_JOBS}/{run_id}", Run.read)
 
     def runs(
         self, definition_id: str, *, most: int, oldest_first: bool = False
     ) -> tuple[list[Run], int]:
         """Return runs of a schedule, the newest unless asked otherwise, and how many there are."""
-        return self.rest.get(
-            "scheduler/jobs",
-            read=lambda it: ([_run(one) for one in it["jobs"]], int(it["total_count"])),
+        return self._get(
+            _JOBS,
+            lambda it: ([Run.read(one) for one in it["jobs"]], int(it["total_count"])),
             job_definition_id=definition_id,
             sort_by=f"{'asc' if oldest_first else 'desc'}(create_time)",
             max_items=most,
         )
 
-    def runs_in(self, definition_id: str, status: RunStatus) -> list[Run]:
-        """Return the newest runs of a schedule in this status."""
-        return self.rest.get(
-            "scheduler/jobs",
-            read=lambda it: [_run(one) for one in it["jobs"]],
+    def runs_in_progress(self, definition_id: str) -> list[Run]:
+        """Return the runs of a schedule that the scheduler believes to be running."""
+        return self._get(
+            _JOBS,
+            lambda it: [Run.read(one) for one in it["jobs"]],
             job_definition_id=definition_id,
-            status=status.value,
-            max_items=_PAGE,
+            status=RunStatus.IN_PROGRESS.value,
+            max_items=_ALL,
         )
 
     def delete_runs(self, run_ids: list[str]) -> None:
         """Delete rows and staging directories of runs; it stops at the first that is gone."""
-        query = urlencode([("job_id", run_id) for run_id in run_ids])
-        self.rest.order("DELETE", f"scheduler/batch/jobs?{query}")
+        self._change("DELETE", "scheduler/batch/jobs", params={"job_id": run_ids})
+
+    def _get(self, path: str, read: Callable[[Any], T], **query: object) -> T:
+        return self._read(self._expect_success(self._send("GET", path, params=query)), read)
+
+    def _change(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        return self._expect_success(self._send(method, path, **arguments))
+
+    def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
+        url, seconds = self._server.url, self.read_seconds
+        timeout = (min(_CONNECT_SECONDS, seconds), seconds)
+        try:
+            return self._session.request(
+                method, url + path, timeout=timeout, allow_redirects=False, **arguments
+            )
+        except requests.exceptions.SSLError as exc:
+            advice = "put the file of its authority into REQUESTS_CA_BUNDLE."
+            raise ScheduleError(f"The certificate of {url} cannot be verified: {advice}") from exc
+        except requests.Timeout as exc:
+            advice = "it may be overloaded; try again, or restart it."
+            raise ScheduleError(f"The Jupyter server at {url} does not answer: {advice}") from exc
+        except requests.RequestException as exc:
+            raise ScheduleError(
+                f"No Jupyter server answers at {url}: restart JupyterLab, or name another with "
+                "--url (`jupyter server list` shows those that run here)."
+            ) from exc
+
+    def _expect_success(self, answer: requests.Response) -> requests.Response:
+        url = self._server.url
+        match answer.status_code:
+            case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+                raise ScheduleError(f"The Jupyter server at {url} {self._why_refused()}")
+            case HTTPStatus.NOT_FOUND if answer.url.startswith(f"{url}scheduler/"):
+                raise ScheduleError(
+                    f"The Jupyter server at {url} has no scheduler: run `pip install "
+                    "jupyter-scheduler` in the server's environment and restart it."
+                )
+            case HTTPStatus.NOT_FOUND:
+                raise self._not_jupyter()
+            case code if answer.is_redirect:
+                raise self._not_jupyter()
+            case code if not answer.ok:
+                raise ScheduleError(
+                    f"The scheduler at {url} failed ({code}: {_reason(answer)}): the server's log "
+                    "says why."
+                )
+        return answer
+
+    def _why_refused(self) -> str:
+        if self._server.token:
+            return (
+                f"refuses the token of its own description or of {TOKEN_VARIABLE}: restart it with "
+                f"a token in {TOKEN_VARIABLE}."
+            )
+        return (
+            "has a password and no token, and commands cannot give a password: restart it with "
+            f"any token in {TOKEN_VARIABLE}, which it accepts as well as the password, or schedule "
+            "the notebook on its own page (Create Notebook Job)."
+        )
+
+    def _read(self, answer: requests.Response, read: Callable[[Any], T]) -> T:
+        try:
+            return read(answer.json())
+        except (ValueError, LookupError, TypeError, AttributeError) as exc:
+            raise self._not_jupyter() from exc
+
+    def _not_jupyter(self) -> ScheduleError:
+        return ScheduleError(
+            f"What answers at {self._server.url} is not a Jupyter server that this package knows: "
+            "update the package, or the server."
+        )
 
 
-def _definition(item: dict[str, Any]) -> Definition:
-    return Definition(
-        id=_id(item["job_definition_id"]),
-        name=clean(str(item.get("name") or "")),
-        input_filename=str(item["input_filename"]),
-        schedule=item.get("schedule"),
-        timezone=item.get("timezone"),
-        active=bool(item["active"]),
-        create_ts=_moment(item["create_time"]),
-        update_ts=_moment(item["update_time"]),
-    )
-
-
-def _run(item: dict[str, Any]) -> Run:
-    return Run(
-        id=_id(item["job_id"]),
-        status=_status(item["status"]),
-        create_ts=_moment(item["create_time"]),
-        start_ts=_moment(item["start_time"]) if item.get("start_time") else None,
-        end_ts=_moment(item["end_time"]) if item.get("end_time") else None,
-        message=clean(str(item.get("status_message") or "")),
-    )
-
-
-def _id(value: object) -> str:
-    if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise ScheduleError("The scheduler calls something by what is no id: is it up to date?")
-    return value
-
-
-def _status(label: object) -> RunStatus:
+def _reason(answer: requests.Response) -> str:
     try:
-        return RunStatus(str(label))
-    except ValueError:
-        raise ScheduleError(
-            f"The scheduler reports a status {shorten(clean(str(label)), 40)!r} that this package "
-            "does not know: update the package."
-        ) from None
-
-
-def _moment(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+        reason = answer.json()["message"]
+    except (ValueError, KeyError, TypeError):
+        reason = answer.reason
+    return shorten(clean(str(reason)), 200).rstrip(".")

@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from statistics import median
 
-from helpers.display import duration
+from helpers.display import duration, moment
 from helpers.errors import DatabaseError, SettingsError
-from helpers.schedule.client import Definition, Run, RunStatus
-from helpers.schedule.commands import described, failure
-from helpers.schedule.cron import due_before, is_usable
-from helpers.schedule.desk import Desk
-from helpers.schedule.frozen import is_current
-from helpers.schedule.leftovers import RunState
-from helpers.schedule.passes import PassHealth, pass_health
-from helpers.schedule.servers import sharing_database
+from helpers.pass_health import MISSED_INTERVALS, PassHealth, pass_health
+from helpers.redaction import redact
+from helpers.schedule.commands import ITS_PAGE, describe
+from helpers.schedule.records import Definition, Run, RunStatus
+from helpers.schedule.scheduled_copy import is_current
+from helpers.schedule.session import SchedulerSession
 from helpers.settings import get_settings
-from helpers.text import counted, listed, shorten
+from helpers.text import counted, shorten
 
-_RUNS_LOOKED_AT = 60
-_MISSED = 3  # so many due times without a run mean that the scheduler has stopped
 _START_SLACK = timedelta(seconds=30)
 
 
@@ -34,176 +29,142 @@ class Status:
 
 
 @dataclass(frozen=True)
-class _Schedule:
-    """One schedule with its latest runs, the newest first."""
+class ScheduleStatus:
+    """One schedule with its runs, the newest first."""
 
     definition: Definition
+    server_started_ts: datetime
     runs: list[Run]
-    total: int
-    states: dict[str, RunState]
-    is_silent: bool
-    is_current: bool | None
+    is_current: bool | None  # None: its copy cannot be read here
 
     @property
-    def is_on(self) -> bool:
-        return self.definition.active and not self.is_silent
+    def finished(self) -> list[Run]:
+        """The runs that are over."""
+        return [run for run in self.runs if run.is_finished()]
 
-    def count(self, *states: RunState) -> int:
-        return sum(state in states for state in self.states.values())
+    def is_silent(self, *, interval: timedelta, now: datetime) -> bool:
+        """Tell whether it starts no runs: none for several intervals, nor is it new itself."""
+        begun_ts = [self.definition.update_ts, *(run.create_ts for run in self.runs)]
+        since_ts = max([self.server_started_ts, *begun_ts])
+        return since_ts < now - MISSED_INTERVALS * interval - _START_SLACK
+
+    def failure(self, health: PassHealth | None) -> Run | None:
+        """Return the last finished run if it failed, and no pass was completed since it began."""
+        if not self.finished or self.finished[0].status is not RunStatus.FAILED:
+            return None
+        completed_ts = health.last_completed_ts if health else None
+        failed = self.finished[0]
+        return None if completed_ts and completed_ts > failed.create_ts else failed
+
+    def lines(self, *, now: datetime) -> Iterator[str]:
+        """Yield what there is to know, a line each."""
+        paused = "" if self.definition.active else " (paused)"
+        yield f"Schedule{paused}: {describe(self.definition)}."
+        last = f"{duration(now - self.runs[0].create_ts)} ago" if self.runs else "none yet"
+        state = f": {self._state(self.runs[0])}" if self.runs else ""
+        yield f"Last run: {last}{state}."
+        failed = [run for run in self.finished if run.status is RunStatus.FAILED]
+        if failed:
+            number = counted(len(self.finished), "finished run")
+            yield f"Of the last {number}, {len(failed)} failed. {_describe_failure(failed[0])}"
+        match self.is_current:
+            case True:
+                yield "Notebook: the scheduled copy is that of this package."
+            case False:
+                yield "▲ Notebook: the scheduled copy is an older one; refresh it: `update`."
+            case None:
+                yield "Notebook: the scheduled copy cannot be read here, nor compared."
+        orphaned = counted(sum(self._is_orphaned(run) for run in self.runs), "orphaned run")
+        if any(self._is_orphaned(run) for run in self.runs):
+            yield f"▲ {orphaned}: begun before the server was started, and never finished."
+
+    def _state(self, run: Run) -> str:
+        if run.is_finished():
+            return run.status.lower()
+        return "orphaned" if self._is_orphaned(run) else "running"
+
+    def _is_orphaned(self, run: Run) -> bool:
+        return not run.is_finished() and run.create_ts < self.server_started_ts
 
 
-def status(desk: Desk, *, now: datetime) -> Status:
+def status(session: SchedulerSession, *, now: datetime) -> Status:
     """Look at the schedules of the notebook, their runs, and the passes on record."""
-    schedules = [_look(desk, one, now=now) for one in desk.schedules()]
-    health, said_of_passes = _passes()
-    is_on, headline = _headline(schedules, desk, health)
-    lines = [headline]
-    for schedule in schedules:
-        lines += [f"  {line}" for line in _lines_of(schedule, now=now)]
-    lines += _warnings(desk, schedules)
-    lines += said_of_passes
-    return Status(is_on, lines)
-
-
-def _look(desk: Desk, definition: Definition, *, now: datetime) -> _Schedule:
-    runs, total = desk.client.runs(definition.id, most=_RUNS_LOOKED_AT)
-    unfinished = desk.unfinished(definition, now=now)
-    return _Schedule(
-        definition,
-        runs,
-        total,
-        desk.states(runs, now=now) | unfinished,
-        _is_silent(definition, runs, now=now, server_started_ts=desk.client.started_ts()),
-        is_current(desk.copy_of(definition)),
-    )
-
-
-def _is_silent(
-    definition: Definition, runs: list[Run], *, now: datetime, server_started_ts: datetime
-) -> bool:
-    """Tell whether runs were due, again and again, and none was made."""
-    if not definition.active or definition.schedule is None:
-        return False
-    if not is_usable(definition.schedule, definition.timezone):
-        return True
-    due_ts = due_before(
-        definition.schedule, definition.timezone, moment=now - _START_SLACK, times=_MISSED
-    )
-    begun_ts = max([definition.update_ts, server_started_ts, *(run.create_ts for run in runs[:1])])
-    return due_ts is not None and begun_ts < due_ts
-
-
-def _headline(
-    schedules: list[_Schedule], desk: Desk, health: PassHealth | None
-) -> tuple[bool, str]:
-    """Tell whether monitoring is on, and say so: what gets through counts, not what is planned."""
-    place = desk.server.url
-    if not schedules and health is not None and not health.is_silent:
-        return True, (
-            f"Monitoring is on, but not by {place}, which has no schedule of the notebook: passes "
+    schedules = [_look(session, one) for one in session.schedules()]
+    active = [schedule for schedule in schedules if schedule.definition.active]
+    interval = timedelta(seconds=get_settings().monitor_interval_seconds)
+    health, health_lines = _pass_health(interval)
+    problem = why_off(schedules, health, interval=interval, now=now)
+    place = f"at {session.server.url}"
+    headline = f"Monitoring is on, {place}."
+    if problem is not None:
+        headline = f"Monitoring is off, {place}: {problem}"
+    elif not active:
+        headline = (
+            f"Monitoring is on, but not {place}, where no schedule of the notebook is on: passes "
             "are completed by cron, by hand or by another server."
         )
-    if not any(schedule.is_on for schedule in schedules):
-        return False, _why_off(schedules, place)
-    if health is not None and health.age is not None and health.is_silent:
-        return False, (
-            f"Monitoring is off: the schedule at {place} is on, but no pass was completed for "
-            f"{duration(health.age)}. See why the runs below fail."
+    lines = [headline, *(f"  {line}" for one in schedules for line in one.lines(now=now))]
+    if len(active) > 1:
+        lines.append(
+            f"▲ {len(active)} schedules run the same notebook, each all of it: remove the surplus "
+            "with `delete --id ID`."
         )
-    return True, f"Monitoring is on, at {place}."
+    return Status(problem is None, lines + health_lines)
 
 
-def _why_off(schedules: list[_Schedule], place: str) -> str:
-    if not schedules:
-        return f"Monitoring is off: {place} has no schedule of the notebook; make one: `create`."
-    if any(schedule.definition.active for schedule in schedules):
-        return (
-            f"Monitoring is off: the schedule at {place} is switched on, but its runs are not "
-            "started. Restart the Jupyter server, and see its log if that does not help."
+def why_off(
+    schedules: list[ScheduleStatus],
+    health: PassHealth | None,
+    *,
+    interval: timedelta,
+    now: datetime,
+) -> str | None:
+    """Return why monitoring is off, and what to do; None if it is on.
+
+    What gets through counts, not what is planned: completed passes, and without a metastore
+    (``health`` is None) the runs.
+    """
+    active = [schedule for schedule in schedules if schedule.definition.active]
+    failures = [schedule.failure(health) for schedule in active]
+    problem = None
+    if not active and (health is None or health.is_silent):
+        problem = "it has no schedule of the notebook; make one: `create`."
+        if schedules:
+            problem = f"its schedule is paused; switch it on {ITS_PAGE}."
+    elif active and all(one.is_silent(interval=interval, now=now) for one in active):
+        problem = (
+            "its schedule is switched on, but no run is started. Restart the Jupyter server; if "
+            "that does not help, its log says why, or which schedule it cannot read."
         )
-    return f"Monitoring is off: the schedule at {place} is paused; switch it on: `resume`."
-
-
-def _lines_of(schedule: _Schedule, *, now: datetime) -> Iterator[str]:
-    state = "" if schedule.definition.active else " (paused)"
-    yield f"Schedule{state}: {described(schedule.definition)}."
-    yield f"Last run: {_last_run(schedule, now=now)}."
-    took = sorted(run.seconds for run in schedule.runs if run.seconds is not None)
-    if took:
-        yield (
-            f"Runs take {duration(median(took))}, at the most {duration(took[-1])} "
-            f"(of the last {counted(len(took), 'completed run')})."
+    elif active and failures[0] and all(failures):
+        problem = f"the last run failed. {_describe_failure(failures[0])}"
+    elif active and health is not None and health.age is not None and health.is_silent:
+        problem = (
+            f"its schedule is switched on, but no pass was completed for {duration(health.age)}. "
+            "Open the notebook and run it by hand to see why."
         )
-    failed = [run for run in schedule.runs if run.status is RunStatus.FAILED]
-    if failed:
-        looked_at = counted(len(schedule.runs), "run")
-        yield f"Of the last {looked_at}, {len(failed)} failed. {failure(failed[0])}."
-    at_work = schedule.count(RunState.AT_WORK)
-    if at_work > 1:
-        yield f"{at_work} runs are at work at the same time."
-    yield _copy(schedule)
-    left_behind = schedule.count(RunState.LEFT_BEHIND, RunState.LEFT_BEHIND_UNSAFE)
-    if left_behind:
-        were = "run was" if left_behind == 1 else "runs were"
-        yield (
-            f"▲ {left_behind} {were} left behind by a killed server or process, and will not go "
-            "on; `prune` removes them in time."
-        )
+    return problem
 
 
-def _last_run(schedule: _Schedule, *, now: datetime) -> str:
-    if not schedule.runs:
-        return "none yet"
-    run = schedule.runs[0]
-    ago = f"{duration(now - run.create_ts)} ago"
-    state = schedule.states[run.id]
-    if state is RunState.AT_WORK:
-        return f"started {ago}, at work"
-    if state is not RunState.OVER:
-        return f"started {ago}, and was killed"
-    took = f" after {duration(run.seconds)}" if run.seconds is not None else ""
-    return f"started {ago}, {run.status.lower()}{took}"
+def _look(session: SchedulerSession, definition: Definition) -> ScheduleStatus:
+    is_same = is_current(session.scheduled_copy(definition))
+    return ScheduleStatus(definition, session.started_ts, session.runs(definition), is_same)
 
 
-def _copy(schedule: _Schedule) -> str:
-    match schedule.is_current:
-        case True:
-            return "Notebook: the copy that runs is that of this package."
-        case False:
-            return (
-                "▲ Notebook: the copy that runs is not that of this package; refresh it: `update`."
-            )
-        case None:
-            return "Notebook: the copy that runs lies on another machine and cannot be compared."
+def _describe_failure(run: Run) -> str:
+    """Return why a run failed, and what to do."""
+    lines = redact(run.message).strip().splitlines()
+    reason = f": {shorten(lines[-1], 300).rstrip('.')}" if lines else ""
+    return (
+        f"The run of {moment(run.create_ts)} failed{reason} (open the notebook and run it by hand "
+        "to see more)."
+    )
 
 
-def _warnings(desk: Desk, schedules: list[_Schedule]) -> Iterator[str]:
-    active = sum(schedule.definition.active for schedule in schedules)
-    if active > 1:
-        yield (
-            f"▲ {active} schedules run the same notebook, each all of it: remove the surplus with "
-            "`delete --id …`."
-        )
-    sharing = sharing_database(desk.server)
-    if sharing:
-        urls = listed([server.url for server in sharing], most=5)
-        yield (
-            f"▲ {urls} works on the same data directory and starts every run once more: stop all "
-            "servers but one."
-        )
-    for definition in desk.client.definitions():
-        if definition.schedule and not is_usable(definition.schedule, definition.timezone):
-            yield (
-                f"▲ The schedule {shorten(definition.name, 60)!r} ({definition.id}) never comes "
-                "due, and stops all schedules at the next start of the server: delete it in "
-                "JupyterLab, under Notebook Job Definitions."
-            )
-
-
-def _passes() -> tuple[PassHealth | None, list[str]]:
-    """Return what the metastore knows, and the lines of it; nothing where none is configured."""
+def _pass_health(interval: timedelta) -> tuple[PassHealth | None, list[str]]:
+    """Return what the metastore knows, and the lines of it; nothing if none is configured."""
     try:
-        health = pass_health(interval=timedelta(seconds=get_settings().monitor_interval_seconds))
+        health = pass_health(interval=interval)
     except SettingsError:
         return None, []
     except DatabaseError as exc:

@@ -24,8 +24,8 @@ from helpers.display import (
     moment,
     tally,
 )
+from helpers.pass_health import PassHealth
 from helpers.records import BatchSubmission, Step
-from helpers.schedule.passes import PassHealth
 from helpers.text import counted
 
 

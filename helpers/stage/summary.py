@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 from helpers.database import queries, transaction
+from helpers.pass_health import pass_health
 from helpers.records import Step
-from helpers.schedule.passes import pass_health
 from helpers.settings import get_settings
 from helpers.stage.reports import FailedJob, StageBatch, StageSummary
 

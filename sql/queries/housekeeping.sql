@@ -1,9 +1,13 @@
--- name: is_due(every)$
--- Whether no pass has tidied up for so long.
-SELECT NOT EXISTS (SELECT FROM irp_monitor_run WHERE tidied_ts > now() - :every::interval);
+-- name: is_due(id, every)$
+-- Whether no pass on the same host, started in the same way, has done its housekeeping for so long.
+SELECT NOT EXISTS (
+    SELECT FROM irp_monitor_run AS run
+    JOIN irp_monitor_run AS own ON own.id = :id::int
+    WHERE run.tidied_ts > now() - :every::interval
+      AND run.host = own.host AND run.started_by = own.started_by);
 
--- name: note_tidied(id)!
--- This pass has tidied up.
+-- name: note_done(id)!
+-- This pass has done its housekeeping.
 UPDATE irp_monitor_run SET tidied_ts = now() WHERE id = :id::int;
 
 -- name: add_days(days_ahead)$

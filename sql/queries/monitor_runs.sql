@@ -38,7 +38,7 @@ WHERE finished_ts IS NOT NULL
 ORDER BY id DESC
 LIMIT 1;
 
--- name: health(of_late)^
+-- name: health(of_late, scheduled)^
 -- Whether monitoring is on: the last pass that was completed, those of the last hour, the last error.
 SELECT now() AS now_ts,
        (SELECT finished_ts FROM irp_monitor_run
@@ -49,10 +49,10 @@ SELECT now() AS now_ts,
         WHERE started_ts > now() - interval '1 hour') AS completed_last_hour,
        (SELECT count(*) FROM irp_monitor_run
         WHERE started_ts > now() - :of_late::interval
-          AND started_by = 'scheduled notebook') AS scheduled_of_late,
+          AND started_by = :scheduled::text) AS scheduled_of_late,
        (SELECT copy_is_current FROM irp_monitor_run
         WHERE started_ts > now() - :of_late::interval
-          AND started_by = 'scheduled notebook'
+          AND started_by = :scheduled::text
         ORDER BY started_ts DESC LIMIT 1) AS copy_is_current,
        error.started_ts AS last_error_ts,
        error.errors -> 0 ->> 'about' AS last_error_about,

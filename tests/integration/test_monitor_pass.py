@@ -16,8 +16,9 @@ from helpers.errors import DatabaseUnavailableError, SchemaOutdatedError, Settin
 from helpers.irp_integration import IRPClient
 from helpers.monitor import Monitor, run_pass
 from helpers.monitor.reports import Remark
-from helpers.schedule.frozen import MONITOR_NOTEBOOK, STAGING_DIR
-from helpers.schedule.passes import pass_health
+from helpers.pass_health import pass_health
+from helpers.schedule.scheduled_copy import STAGING_DIR
+from helpers.workflow_paths import MONITOR_NOTEBOOK
 from sandbox.misbehaviour import Fault
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from tests.support.notebooks import step_notebook, write_notebook

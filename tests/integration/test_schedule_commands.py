@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
+from helpers.constants import StartedBy
 from helpers.schedule import commands
 from helpers.schedule.__main__ import main
 from helpers.schedule.client import SchedulerClient
-from helpers.schedule.desk import Desk, open_desk
-from helpers.schedule.housekeeping import prune_finished_runs
+from helpers.schedule.pruning import Pruned, prune, prune_own_schedule
+from helpers.schedule.session import open_session
 from helpers.settings import PROJECT_DIR, get_settings
 from tests.support.jupyter import JupyterServer, jupyter_folders, jupyter_server
 from tests.support.notebooks import write_notebook
-from tests.support.scheduler import add_runs, forget_runs, run_ids, set_create_time
+from tests.support.scheduler import add_runs, forget_runs, run_ids
+from tests.support.waiting import wait_until
 
 NOTEBOOK = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
 NEVER = "0 0 29 2 *"  # so rarely that no run of its own disturbs a test
@@ -87,6 +89,26 @@ def define(server: JupyterServer, path: Path, *, schedule: str = NEVER) -> str:
     return answer.json()["job_definition_id"]
 
 
+def pause(server: JupyterServer) -> None:
+    """Switch the schedule off, as a person does in JupyterLab."""
+    (definition,) = definitions(server)
+    path = f"scheduler/job_definitions/{definition['job_definition_id']}"
+    assert server.ask("PATCH", path, json={"active": False}).ok
+
+
+def run_schedule(server: JupyterServer) -> dict:
+    """Run the schedule now, as a person does in JupyterLab, and return the finished run."""
+    (definition,) = definitions(server)
+    path = f"scheduler/job_definitions/{definition['job_definition_id']}/jobs"
+    run_id = server.ask("POST", path, json={}).json()["job_id"]
+    wait_until(lambda: the_run(server, run_id)["status"] in {"COMPLETED", "FAILED"})
+    return the_run(server, run_id)
+
+
+def the_run(server: JupyterServer, run_id: str) -> dict:
+    return server.ask("GET", f"scheduler/jobs/{run_id}").json()
+
+
 def create(*options: str) -> int:
     return main(["create", "--schedule", NEVER, *options])
 
@@ -126,11 +148,11 @@ def test_create_sees_what_was_scheduled_in_jupyterlab(server, capsys):
     assert definitions(server) == before
 
 
-def test_create_says_that_a_paused_schedule_is_to_be_resumed(server, capsys):
+def test_create_says_how_to_switch_a_paused_schedule_on(server, capsys):
     create()
-    assert main(["pause"]) == 0
+    pause(server)
     before = definitions(server)
-    assert "`resume`" in fails(capsys, "create", "--schedule", NEVER)
+    assert "switch it on in JupyterLab" in fails(capsys, "create", "--schedule", NEVER)
     assert definitions(server) == before
 
 
@@ -150,8 +172,8 @@ def test_of_two_creations_at_the_same_moment_only_the_older_stays(server):
     said = []
 
     def one() -> None:
-        with open_desk(None) as desk, closing(_AtTheSameMoment(desk.server)) as client:
-            other = Desk(desk.server, client)
+        with open_session(None) as session, closing(_AtTheSameMoment(session.server)) as client:
+            other = replace(session, client=client)
             said.append(commands.create(other, schedule=NEVER, timezone="UTC"))
 
     threads = [threading.Thread(target=one) for _ in range(2)]
@@ -185,10 +207,10 @@ def test_what_could_stop_all_schedules_is_never_sent(server, capsys, schedule, t
     assert definitions(server) == []
 
 
-def test_a_creation_that_the_scheduler_stores_though_it_failed_is_taken_back(server, capsys):
+def test_a_creation_that_the_scheduler_stores_though_it_failed_is_removed(server, capsys):
     staging = server.staging
     shutil.rmtree(staging, ignore_errors=True)
-    staging.write_text("in the way of the frozen copy")
+    staging.write_text("in the way of the scheduled copy")
     try:
         assert "500" in fails(capsys, "create", "--schedule", NEVER)
         assert definitions(server) == []
@@ -213,17 +235,6 @@ def test_a_notebook_that_is_not_there_is_not_scheduled(server, capsys):
     assert definitions(server) == []
 
 
-def test_a_notebook_whose_kernel_the_server_lacks_is_not_scheduled(server, capsys):
-    path = server.root / "workflows" / NOTEBOOK
-    notebook = json.loads(path.read_text())
-    notebook["metadata"]["kernelspec"]["name"] = "julia-1.10"
-    path.write_text(json.dumps(notebook))
-    said = fails(capsys, "create")
-    assert "'julia-1.10'" in said
-    assert "python3" in said
-    assert definitions(server) == []
-
-
 def test_a_linked_workflows_folder_below_the_root_is_found(server, tmp_path, monkeypatch):
     lay_notebook(tmp_path / "volume")
     link = server.root / "linked"
@@ -235,29 +246,9 @@ def test_a_linked_workflows_folder_below_the_root_is_found(server, tmp_path, mon
         link.unlink()
 
 
-def test_a_wrong_token_is_refused_and_not_repeated(server, capsys, monkeypatch):
-    monkeypatch.setenv("JUPYTER_TOKEN", "wrong-secret-token")
-    said = fails(capsys, "create", "--url", server.url)
-    assert "refuses the token" in said
-    assert "wrong-secret-token" not in said
-    assert definitions(server) == []
-
-
 def test_the_address_as_copied_from_the_browser_will_do(server):
     assert create("--url", f"{server.url.replace('127.0.0.1', 'localhost')}lab/tree/workflows") == 0
     assert len(definitions(server)) == 1
-
-
-def test_a_server_known_by_its_url_alone_finds_the_notebook_below_its_root(
-    server, monkeypatch, tmp_path
-):
-    use(tmp_path / "another-home", server.root / "workflows", monkeypatch)
-    monkeypatch.setenv("JUPYTER_TOKEN", server.token)
-    assert create("--url", server.url) == 0
-    assert len(definitions(server)) == 1
-    assert create("--url", server.url) == 0
-    assert main(["delete", "--url", server.url]) == 0
-    assert definitions(server) == []
 
 
 def test_status_is_off_without_a_schedule_on_with_it_and_off_when_paused(server, capsys):
@@ -270,11 +261,22 @@ def test_status_is_off_without_a_schedule_on_with_it_and_off_when_paused(server,
     assert "Monitoring is on" in shown
     assert "Last run: none yet" in shown
     assert "metastore" not in shown  # none is configured
-    main(["pause"])
+    pause(server)
     assert main(["status"]) == 1
-    assert "is paused" in capsys.readouterr().out
-    assert main(["resume"]) == 0
-    assert main(["status"]) == 0
+    shown = capsys.readouterr().out
+    assert "is paused" in shown
+    assert "in JupyterLab" in shown
+
+
+def test_status_is_off_and_says_why_if_the_only_finished_run_failed(server, capsys):
+    create()
+    assert run_schedule(server)["status"] == "FAILED"  # no database is configured for the server
+    capsys.readouterr()
+    assert main(["status"]) == 1
+    headline = capsys.readouterr().out.splitlines()[0]
+    assert headline.startswith("Monitoring is off")
+    assert "the last run failed" in headline
+    assert "SettingsError: No database is configured" in headline
 
 
 def test_status_goes_by_the_passes_that_get_through(server, sql, capsys):
@@ -289,21 +291,21 @@ def test_status_goes_by_the_passes_that_get_through(server, sql, capsys):
     capsys.readouterr()
     assert main(["status"]) == 1
     shown = capsys.readouterr().out
-    assert "is on, but no pass was completed for 3 h" in shown
+    assert "is switched on, but no pass was completed for 3 h" in shown
     assert "helpers.schedule status" not in shown  # which is what they look at
 
     main(["delete"])
     sql.execute(a_pass, [recent, recent])
     capsys.readouterr()
     assert main(["status"]) == 0
-    assert "Monitoring is on, but not by" in capsys.readouterr().out
+    assert "Monitoring is on, but not at" in capsys.readouterr().out
 
 
 def test_status_says_what_to_do_about_too_many_passes_without_naming_itself(server, sql, capsys):
     sql.execute(
         "INSERT INTO irp_monitor_run (started_ts, finished_ts, host, pid, package_version, "
-        "started_by) SELECT now(), now(), 'host', 1, '1', 'scheduled notebook' "
-        "FROM generate_series(1, 20)"
+        "started_by) SELECT now(), now(), 'host', 1, '1', %s FROM generate_series(1, 20)",
+        [StartedBy.SCHEDULED_NOTEBOOK],
     )
 
     assert main(["status"]) == 0
@@ -313,20 +315,17 @@ def test_status_says_what_to_do_about_too_many_passes_without_naming_itself(serv
     assert "helpers.schedule status" not in shown
 
 
-def test_status_shows_the_last_run_and_how_long_runs_take(server, capsys):
+def test_status_counts_the_runs_that_failed(server, capsys):
     create()
     (definition,) = definitions(server)
-    now = datetime.now(UTC)
-    add_runs(
-        server, definition["job_definition_id"], number=3, created_ts=now - timedelta(minutes=2)
-    )
-    add_runs(server, definition["job_definition_id"], status="FAILED", created_ts=now)
+    mine, now = definition["job_definition_id"], datetime.now(UTC)
+    add_runs(server, mine, status="FAILED", created_ts=now - timedelta(minutes=2))
+    add_runs(server, mine, number=3, created_ts=now)
     capsys.readouterr()
     assert main(["status"]) == 0
     shown = capsys.readouterr().out
-    assert "failed" in shown
-    assert "Runs take 12 s, at the most 12 s (of the last 3 completed runs)" in shown
-    assert "Of the last 4 runs, 1 failed." in shown
+    assert "completed" in shown
+    assert "Of the last 4 finished runs, 1 failed." in shown
 
 
 def test_update_brings_an_older_copy_up_to_date(server, capsys):
@@ -337,7 +336,7 @@ def test_update_brings_an_older_copy_up_to_date(server, capsys):
     path.write_text(json.dumps(notebook))
     capsys.readouterr()
     main(["status"])
-    assert "not that of this package" in capsys.readouterr().out
+    assert "is an older one" in capsys.readouterr().out
     assert "`update`" in fails(capsys, "create", "--schedule", NEVER)
     assert main(["update"]) == 0
     capsys.readouterr()
@@ -354,7 +353,6 @@ def test_two_schedules_of_the_notebook_are_pointed_out_and_one_can_be_removed(se
     assert main(["status"]) == 0
     assert "2 schedules run the same notebook" in capsys.readouterr().out
     assert first in fails(capsys, "create", "--schedule", NEVER)
-    assert second in fails(capsys, "resume")
     assert main(["delete", "--id", second]) == 0
     assert [one["job_definition_id"] for one in definitions(server)] == [first]
 
@@ -379,47 +377,31 @@ def test_delete_removes_the_schedule_its_runs_and_its_copy_and_nothing_else(serv
     assert {path.name for path in server.staging.iterdir()} == {namesake, *kept}
 
 
-def test_delete_waits_for_a_run_at_work_and_leaves_it_where_it_goes_on(server, capsys):
+@pytest.mark.parametrize(
+    ("status", "started", "days_ago"),
+    [
+        ("IN_PROGRESS", True, 0),  # running
+        ("STOPPED", False, 0),  # about to begin
+        ("IN_PROGRESS", True, 1),  # orphaned: a kernel may bear its number, and would be killed
+    ],
+)
+def test_delete_cuts_no_run_off(server, capsys, kernel, status, started, days_ago):
     create()
     (mine,) = (one["job_definition_id"] for one in definitions(server))
+    created_ts = datetime.now(UTC) - timedelta(days=days_ago)
     (run,) = add_runs(
-        server, mine, status="IN_PROGRESS", created_ts=datetime.now(UTC), pid=os.getpid()
+        server, mine, status=status, started=started, created_ts=created_ts, pid=kernel
     )
-    now = psutil.Process().create_time()
-    set_create_time(server, run, now)
-    assert "still at work" in fails(capsys, "delete", "--wait", "0")
+    assert "would be cut off" in fails(capsys, "delete", "--wait", "0")
     (definition,) = definitions(server)
     assert definition["active"] is False
-    assert run_ids(server) == {run}
-
-
-def test_delete_does_not_cut_off_a_run_that_is_about_to_begin(server, capsys):
-    create()
-    (mine,) = (one["job_definition_id"] for one in definitions(server))
-    (run,) = add_runs(server, mine, status="STOPPED", started=False, created_ts=datetime.now(UTC))
-    assert "still at work" in fails(capsys, "delete", "--wait", "0")
-    assert run_ids(server) == {run}
-
-
-def test_delete_kills_no_process_that_bears_the_number_of_a_run_left_behind(server, capsys, kernel):
-    create()
-    (mine,) = (one["job_definition_id"] for one in definitions(server))
-    old = NOW - timedelta(days=1)
-    (run,) = add_runs(server, mine, status="IN_PROGRESS", created_ts=old, pid=kernel)
-    assert "Restart the server" in fails(capsys, "delete", "--wait", "0")
     assert run_ids(server) == {run}
     assert psutil.Process(kernel).status() != psutil.STATUS_ZOMBIE
 
 
-@pytest.mark.parametrize("command", ["pause", "resume", "update", "run-now", "delete"])
+@pytest.mark.parametrize("command", ["update", "delete"])
 def test_what_needs_a_schedule_says_that_there_is_none(server, capsys, command):
     assert "`create`" in fails(capsys, command)
-
-
-def test_run_now_tells_why_a_run_failed(server, capsys):
-    create()
-    said = fails(capsys, "run-now")  # no database is configured for the server
-    assert "SettingsError: No database is configured" in said
 
 
 @pytest.fixture
@@ -438,25 +420,20 @@ def test_pruning_removes_old_and_surplus_runs_and_nothing_that_may_be_in_use(ser
     (mine,) = (one["job_definition_id"] for one in definitions(server))
     namesake = define(server, write_notebook(server.root / "other" / NOTEBOOK.name, "1"))
     old, now = NOW - timedelta(days=40), datetime.now(UTC)
-    gone = _pid_of_nobody()
     foreign = add_runs(server, namesake, number=3, created_ts=old)
     by_hand = add_runs(server, None, created_ts=old)
     add_runs(server, mine, number=30, created_ts=old)
     add_runs(server, mine, number=2, created_ts=old, status="FAILED")
-    add_runs(server, mine, created_ts=old, status="IN_PROGRESS", pid=gone)  # of a killed server
     add_runs(server, mine, created_ts=old, status="STOPPED", started=False)  # never begun
-    pid_taken = add_runs(server, mine, created_ts=old, status="IN_PROGRESS", pid=kernel)
+    orphaned = add_runs(server, mine, created_ts=old, status="IN_PROGRESS", pid=kernel)
     beginning = add_runs(server, mine, created_ts=now, status="STOPPED", started=False)
-    at_work = add_runs(server, mine, created_ts=now, status="IN_PROGRESS", pid=kernel)
+    running = add_runs(server, mine, created_ts=now, status="IN_PROGRESS", pid=kernel)
     new = add_runs(server, mine, number=5, created_ts=now)
 
-    pruned = prune_finished_runs(older_than=timedelta(days=30), keep_at_most=100, budget_seconds=60)
+    assert main(["prune", "--keep", "100", "--days", "30"]) == 0
 
-    assert pruned.problem is None
-    assert pruned.runs == 34
-    left = {*foreign, *by_hand, *pid_taken, *beginning, *at_work, *new}
+    left = {*foreign, *by_hand, *orphaned, *beginning, *running, *new}
     assert run_ids(server) == left
-    assert psutil.pid_exists(kernel)
 
     assert main(["prune", "--keep", "0", "--days", "0"]) == 0
     assert run_ids(server) == left - set(new)
@@ -468,80 +445,72 @@ def test_pruning_by_number_keeps_the_newest(server):
     (mine,) = (one["job_definition_id"] for one in definitions(server))
     add_runs(server, mine, number=120, created_ts=NOW - timedelta(hours=2))
     newest = add_runs(server, mine, number=20, created_ts=NOW)
-    pruned = prune_finished_runs(older_than=timedelta(days=1), keep_at_most=20, budget_seconds=60)
-    assert pruned.problem is None
-    assert pruned.runs == 120
+    assert main(["prune", "--keep", "20", "--days", "1"]) == 0
     assert run_ids(server) == set(newest)
 
 
-def test_a_long_backlog_is_pruned_within_the_time_given(server):
+def test_a_long_backlog_is_pruned_a_part_at_a_time(server):
     create()
     (mine,) = (one["job_definition_id"] for one in definitions(server))
     add_runs(server, mine, number=2_000, created_ts=NOW)
-    started = time.monotonic()
-    pruned = prune_finished_runs(older_than=timedelta(days=1), keep_at_most=1, budget_seconds=2.0)
-    assert time.monotonic() - started < 10  # all of it would take most of a minute
-    assert 0 < pruned.runs < 1_999
+    with open_session(None) as session:
+        pruned = prune(
+            session.client,
+            [mine],
+            older_than=timedelta(days=1),
+            keep_at_most=1,
+            deadline=time.monotonic() + 2.0,
+        )
+    assert 0 < pruned.runs < 1_999  # all of it would take most of a minute
+    assert pruned.problem is not None
     # An answer that came too late to be waited for is no less of a deletion.
     assert 0 <= 2_000 - pruned.runs - len(run_ids(server)) <= 10
 
 
-def test_status_recognises_a_run_whose_process_is_gone(server, capsys):
+def test_status_shows_orphaned_runs(server, capsys):
     create()
     (mine,) = (one["job_definition_id"] for one in definitions(server))
-    add_runs(server, mine, created_ts=NOW, status="IN_PROGRESS", pid=_pid_of_nobody())
+    yesterday = NOW - timedelta(days=1)
+    add_runs(server, mine, created_ts=yesterday, status="IN_PROGRESS")
     capsys.readouterr()
     main(["status"])
     shown = capsys.readouterr().out
-    assert "1 run was left behind" in shown
-    assert "and was killed" in shown
+    assert ": orphaned." in shown
+    assert "▲ 1 orphaned run:" in shown
 
 
-def test_status_points_out_a_schedule_that_would_stop_all_others(server, capsys):
-    create()
-    bad = server.ask(
-        "POST",
-        "scheduler/job_definitions",
-        json={
-            "input_uri": write_notebook(server.root / "Another.ipynb", "1").name,
-            "name": "Another",
-            "runtime_environment_name": "python",
-            "schedule": "every minute",
-            "output_formats": [],
-        },
-    )
-    assert bad.status_code == 500  # and stored all the same
-    capsys.readouterr()
-    main(["status"])
-    assert "'Another'" in capsys.readouterr().out
+PRUNING_NOTEBOOK = (
+    "import helpers.monitor",
+    "from datetime import timedelta",
+    "from helpers.schedule.pruning import prune_own_schedule",
+    "limits = {'older_than': timedelta(days=1), 'keep_at_most': 100}",
+    "pruned = prune_own_schedule(**limits, budget_seconds=60)",
+    "assert (pruned.runs, pruned.problem) == (3, None), pruned",
+)
 
 
-def _pid_of_nobody() -> int:
-    pid = 4_000_000
-    while psutil.pid_exists(pid):
-        pid -= 1
-    return pid
+def test_a_scheduled_pass_prunes_its_own_schedule_and_no_other(server):
+    path = write_notebook(server.root / "workflows" / NOTEBOOK, *PRUNING_NOTEBOOK)
+    long_ago = NOW - timedelta(days=2)
+    another = define(server, path)
+    kept = add_runs(server, another, number=2, created_ts=long_ago)
+    by_hand = add_runs(server, None, created_ts=long_ago)
+    server.ask("PATCH", f"scheduler/job_definitions/{another}", json={"active": False})
+    mine = define(server, path)
+    add_runs(server, mine, number=3, created_ts=long_ago)
+    run_id = server.ask("POST", f"scheduler/job_definitions/{mine}/jobs", json={}).json()["job_id"]
+
+    wait_until(lambda: the_run(server, run_id)["status"] in {"COMPLETED", "FAILED"})
+
+    assert the_run(server, run_id)["status"] == "COMPLETED", the_run(server, run_id)
+    assert run_ids(server) == {run_id, *kept, *by_hand}
 
 
-def test_a_pass_inside_a_scheduled_run_prunes_at_the_server_that_started_it(server, capsys):
-    write_notebook(
-        server.root / "workflows" / NOTEBOOK,
-        "import helpers.monitor",
-        "from datetime import timedelta",
-        "from helpers.schedule.housekeeping import prune_finished_runs",
-        "pruned = prune_finished_runs(\n"
-        "    older_than=timedelta(days=1), keep_at_most=100, budget_seconds=60)",
-        "assert (pruned.runs, pruned.problem) == (3, None), pruned",
-    )
+def test_a_pass_that_no_scheduler_started_touches_none(server):
     create()
     (mine,) = (one["job_definition_id"] for one in definitions(server))
-    add_runs(server, mine, number=3, created_ts=NOW - timedelta(days=2))
-    decoy = server.home / "runtime" / "jpserver-1.json"  # another server with a scheduler
-    decoy.write_text(json.dumps({"pid": os.getpid(), "port": 9, "hostname": "127.0.0.1"}))
-    try:
-        with server.database.open("rb"):
-            assert main(["run-now", "--url", server.url]) == 0, capsys.readouterr().err
-    finally:
-        decoy.unlink()
-    assert "completed in" in capsys.readouterr().out
-    assert len(run_ids(server)) == 1
+    runs = add_runs(server, mine, number=3, created_ts=NOW - timedelta(days=2))
+
+    assert prune_own_schedule(older_than=timedelta(0), keep_at_most=0) == Pruned()
+
+    assert run_ids(server) == set(runs)

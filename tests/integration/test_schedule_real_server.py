@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from helpers.constants import StartedBy
 from helpers.schedule.__main__ import main
 from helpers.settings import PROJECT_DIR, get_settings
 from tests.support.jupyter import JupyterServer, jupyter_folders, jupyter_server
@@ -51,7 +52,7 @@ def test_a_schedule_of_every_minute_runs_the_notebook_again_and_again(
     assert main(["status"]) == 0
     shown = capsys.readouterr().out
     assert "Monitoring is on" in shown
-    assert "the copy that runs is that of this package" in shown
+    assert "the scheduled copy is that of this package" in shown
     assert "Last completed pass: 20" in shown
     assert server.token not in shown
 
@@ -64,7 +65,8 @@ def _scheduled_passes(sql: psycopg.Connection) -> list:
     """Return when the completed passes of scheduled runs began."""
     rows = sql.execute(
         "SELECT started_ts FROM irp_monitor_run "
-        "WHERE started_by = 'scheduled notebook' AND finished_ts IS NOT NULL ORDER BY started_ts"
+        "WHERE started_by = %s AND finished_ts IS NOT NULL ORDER BY started_ts",
+        [StartedBy.SCHEDULED_NOTEBOOK],
     )
     return [row[0] for row in rows]
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,14 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from jupyter_server.auth import passwd
 
 from helpers.schedule.__main__ import main
-from helpers.schedule.housekeeping import Pruned, prune_finished_runs
+from helpers.schedule.pruning import Pruned, prune_own_schedule
+from helpers.schedule.scheduled_copy import STAGING_DIR
 from helpers.settings import PROJECT_DIR, get_settings
 from tests.support.jupyter import JupyterServer, jupyter_folders, jupyter_server
-from tests.support.notebooks import write_notebook
 from tests.support.ports import free_port
-from tests.support.scheduler import run_ids
 
 NOTEBOOK = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
 NEVER = "0 0 29 2 *"
@@ -68,7 +67,7 @@ def describe(home: Path, *, pid: int, port: int, name: str = "jpserver-1.json") 
     (home / "runtime" / name).write_text(json.dumps(facts))
 
 
-@pytest.mark.parametrize("command", ["create", "status", "pause", "resume", "update", "run-now"])
+@pytest.mark.parametrize("command", ["create", "status", "update", "delete", "prune"])
 def test_without_a_server_every_command_says_what_to_do(root, capsys, command):
     assert "start JupyterLab" in fails(capsys, command)
 
@@ -93,24 +92,24 @@ def test_another_users_runtime_file_is_not_believed(root, home, capsys):
 
 
 @pytest.mark.parametrize(
-    ("url", "word"),
+    "url",
     [
-        ("localhost", "http://host:port"),  # no scheme
-        ("ftp://localhost/", "http://host:port"),
-        ("http://localhost:99999/", "http://host:port"),  # no port
-        ("http://localhost:1/?token=planted-secret", "JUPYTER_TOKEN"),  # as Jupyter prints it
-        ("http://me:planted-secret@localhost:1/", "JUPYTER_TOKEN"),
+        "localhost",  # no scheme
+        "http://localhost:99999/",  # no port
+        "http://localhost:1/?token=planted-secret",  # as Jupyter prints it
+        "http://me:planted-secret@localhost:1/",
     ],
 )
-def test_an_address_that_will_not_do_is_refused_without_repeating_it(root, capsys, url, word):
+def test_an_address_where_no_server_runs_is_refused_without_repeating_it(root, home, capsys, url):
+    describe(home, pid=os.getpid(), port=free_port())
     said = fails(capsys, "status", "--url", url)
-    assert word in said
+    assert "has that address" in said
     assert "planted-secret" not in said
 
 
 @contextmanager
-def web_server(status: int, body: bytes, headers: dict[str, str]) -> Iterator[str]:
-    """Something at an address that answers everything alike."""
+def web_server(status: int, body: bytes, headers: dict[str, str]) -> Iterator[int]:
+    """Something at a port that answers everything alike."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -127,7 +126,7 @@ def web_server(status: int, body: bytes, headers: dict[str, str]) -> Iterator[st
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield server.server_port
     finally:
         server.shutdown()
         server.server_close()
@@ -144,9 +143,33 @@ def web_server(status: int, body: bytes, headers: dict[str, str]) -> Iterator[st
         (302, b"", {"Location": "http://127.0.0.1:9/login"}),  # never followed with the token
     ],
 )
-def test_what_is_no_jupyter_server_is_said_to_be_none(root, capsys, status, body, headers):
-    with web_server(status, body, headers) as url:
-        assert "is no Jupyter server" in fails(capsys, "status", "--url", url)
+def test_what_is_not_a_jupyter_server_is_told_apart(root, home, capsys, status, body, headers):
+    with web_server(status, body, headers) as port:
+        describe(home, pid=os.getpid(), port=port)
+        assert "is not a Jupyter server" in fails(capsys, "status")
+
+
+def test_a_wrong_token_is_refused_and_not_repeated(root, home, capsys):
+    with web_server(403, b"", {}) as port:
+        describe(home, pid=os.getpid(), port=port)
+        said = fails(capsys, "status")
+    assert "refuses the token" in said
+    assert "tttttttt" not in said
+
+
+def test_a_server_with_a_password_is_told_of_a_token_that_it_accepts(
+    root, home, capsys, monkeypatch
+):
+    password = f"--PasswordIdentityProvider.hashed_password={passwd('planted', 'sha256')}"
+    with jupyter_server(root, home, token="", options=(password,), password_only=True):
+        said = fails(capsys, "create")
+        assert "restart it with any token in JUPYTER_TOKEN" in said
+        monkeypatch.setenv("JUPYTER_TOKEN", "something else")
+        assert "restart it" in fails(capsys, "create")
+    monkeypatch.delenv("JUPYTER_TOKEN")
+    with jupyter_server(root, home, token="any token", options=(password,)) as server:
+        assert main(["create", "--schedule", NEVER]) == 0
+        assert len(definitions(server)) == 1
 
 
 def test_a_server_without_the_scheduler_is_told_apart(root, home, capsys):
@@ -190,49 +213,26 @@ def test_of_two_servers_with_their_own_data_one_must_be_named(root, home, capsys
         assert main(["create", "--schedule", NEVER, "--url", other.url]) == 0
         assert definitions(one) == []
         assert len(definitions(other)) == 1
-        assert prune_finished_runs(**RETENTION) == Pruned()  # which one is not for it to guess
 
 
-def test_a_run_that_was_killed_with_its_server_is_recognised_and_removed(root, home, capsys):
-    write_notebook(
-        root / "workflows" / NOTEBOOK, "import helpers.monitor", "import time", "time.sleep(600)"
-    )
-    with jupyter_server(root, home) as server:
-        assert main(["create", "--schedule", NEVER]) == 0
-        assert main(["run-now", "--wait", "0"]) == 0
-        deadline = time.monotonic() + 60
-        while statuses(server) != ["IN_PROGRESS"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        assert main(["prune", "--keep", "0", "--days", "0"]) == 0
-        assert len(run_ids(server)) == 1  # it lives
-        server.kill()
-    with jupyter_server(root, home) as server:
-        assert statuses(server) == ["IN_PROGRESS"]
-        capsys.readouterr()
-        assert main(["status"]) == 0
-        assert "1 run was left behind by a killed server" in capsys.readouterr().out
-        assert main(["prune", "--keep", "0", "--days", "0"]) == 0
-        assert run_ids(server) == set()
-
-
-def statuses(server: JupyterServer) -> list[str]:
-    return [job["status"] for job in server.ask("GET", "scheduler/jobs").json()["jobs"]]
-
-
-def test_pruning_without_a_server_has_nothing_to_do(root, home):
-    assert prune_finished_runs(**RETENTION) == Pruned()
+def test_pruning_without_a_server_has_nothing_to_do(root, home, scheduled):
+    assert prune_own_schedule(**RETENTION) == Pruned()
     shutil.rmtree(home)
-    assert prune_finished_runs(**RETENTION) == Pruned()
+    assert prune_own_schedule(**RETENTION) == Pruned()
 
 
-def test_pruning_at_a_server_that_hangs_ends_in_time(root, home):
+@pytest.fixture
+def scheduled(home, monkeypatch) -> None:
+    """As if the scheduler had started this process."""
+    folder = home / "data" / STAGING_DIR / "a-run"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+
+
+def test_pruning_at_a_server_that_hangs_ends_in_time(root, home, scheduled):
     with socket.create_server(("127.0.0.1", 0)) as listener:  # it takes calls and never answers
-        port = listener.getsockname()[1]
-        parent = os.getppid()
+        port, parent = listener.getsockname()[1], os.getppid()
         describe(home, pid=parent, port=port, name=f"jpserver-{parent}.json")
-        started = time.monotonic()
-        pruned = prune_finished_runs(**RETENTION, budget_seconds=0.5)
-        assert time.monotonic() - started < 10  # its usual patience is twice that
+        pruned = prune_own_schedule(**RETENTION, budget_seconds=0.5)
     assert pruned.runs == 0
     assert "does not answer" in str(pruned.problem)

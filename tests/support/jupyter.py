@@ -86,6 +86,7 @@ def jupyter_server(
     environment: Mapping[str, str] | None = None,
     token: str | None = None,
     base_url: str = "",
+    password_only: bool = False,
 ) -> Iterator[JupyterServer]:
     """Run ``jupyter <app>`` on the folder ``root``; ``app`` is ``server`` or ``lab``.
 
@@ -97,7 +98,7 @@ def jupyter_server(
     port = free_port()
     for folder in ("data", "runtime", "config"):
         (home / folder).mkdir(parents=True, exist_ok=True)
-    if not token:
+    if not token and not password_only:
         options = (*options, "--IdentityProvider.token=''")
     process = _start(
         _command(app, root, port, (f"--ServerApp.base_url=/{base_url}", *options)),
@@ -150,7 +151,7 @@ def _await_answer(server: JupyterServer) -> None:
         if server.process.poll() is not None:
             raise AssertionError(f"The Jupyter server ended at once:\n{server.log}")
         with suppress(requests.ConnectionError):
-            if server.ask("GET", "api/status").ok:
+            if server.ask("GET", "api/status").status_code in {200, 403}:  # it may have a password
                 return
         time.sleep(0.1)
     raise AssertionError(f"The Jupyter server did not come up:\n{server.log}")

@@ -41,7 +41,7 @@ from helpers.monitor.reports import (
     said_once,
 )
 from helpers.monitor.summary import SummaryReport
-from helpers.schedule.passes import PassHealth
+from helpers.pass_health import PassHealth
 from helpers.stage.reports import FailedJob, StageBatch, StageSummary, StepReport, SubmissionReport
 
 NOON = datetime(2025, 3, 1, 12, 0, 0, tzinfo=UTC)

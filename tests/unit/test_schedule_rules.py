@@ -1,4 +1,4 @@
-"""Which runs are pruned, and when a schedule counts as silent."""
+"""Which runs are pruned, and whether monitoring is on."""
 
 from __future__ import annotations
 
@@ -6,92 +6,105 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from helpers.schedule.client import Definition, Run, RunStatus
-from helpers.schedule.housekeeping import prunable
-from helpers.schedule.leftovers import RunState, run_states
-from helpers.schedule.servers import Server
-from helpers.schedule.status import _is_silent
+from helpers.pass_health import PassHealth
+from helpers.schedule.pruning import to_delete
+from helpers.schedule.records import Definition, Run, RunStatus
+from helpers.schedule.status import ScheduleStatus, why_off
 
-NOW = datetime(2026, 3, 1, 12, 0, 40, tzinfo=UTC)
-REMOTE = Server("http://elsewhere:8888/", "")
+NOW = datetime.now(UTC)
+MINUTE = timedelta(minutes=1)
 
 
-def a_run(name: str = "r", *, status: RunStatus = RunStatus.COMPLETED, minutes_ago: int = 0) -> Run:
-    create_ts = NOW - timedelta(minutes=minutes_ago)
-    start_ts = None if status is RunStatus.STOPPED else create_ts
-    return Run(name, status, create_ts, start_ts, None, "")
+def ago(minutes: float) -> datetime:
+    return NOW - minutes * MINUTE
+
+
+def a_run(
+    name: str = "r", *, status: RunStatus = RunStatus.COMPLETED, minutes_ago: float = 0
+) -> Run:
+    return Run(
+        name, "d", status, ago(minutes_ago), status is not RunStatus.STOPPED, "KeyError: 'x'"
+    )
 
 
 def test_the_newest_stay_and_the_old_go():
     runs = [a_run("old", minutes_ago=90), a_run("surplus", minutes_ago=3), a_run("new")]
-    states = dict.fromkeys(["old", "surplus", "new"], RunState.OVER)
-    before_ts = NOW - timedelta(hours=1)
-    assert prunable(runs, states, total=3, keep_at_most=5, before_ts=before_ts) == ["old"]
-    assert prunable(runs, states, total=7, keep_at_most=5, before_ts=before_ts) == [
-        "old",
-        "surplus",
-    ]
+    before_ts = ago(60)
+    assert to_delete(runs, surplus=-2, before_ts=before_ts) == ["old"]
+    assert to_delete(runs, surplus=2, before_ts=before_ts) == ["old", "surplus"]
 
 
 @pytest.mark.parametrize(
-    ("state", "goes"),
+    ("status", "minutes_ago", "goes"),
     [
-        (RunState.OVER, True),
-        (RunState.LEFT_BEHIND, True),
-        (RunState.AT_WORK, False),
-        (RunState.LEFT_BEHIND_UNSAFE, False),
+        (RunStatus.COMPLETED, 1, True),
+        (RunStatus.FAILED, 1, True),
+        (RunStatus.IN_PROGRESS, 1, False),
+        (RunStatus.IN_PROGRESS, 9_000, False),  # a process may bear its number
+        (RunStatus.STOPPED, 1, False),  # about to begin
+        (RunStatus.STOPPED, 90, True),  # never begun
+        (RunStatus.STOPPING, 1, False),
+        (RunStatus.STOPPING, 90, True),
+        (RunStatus.QUEUED, 90, False),  # in a backend of another kind
     ],
 )
-def test_what_may_be_in_use_is_never_pruned(state, goes):
-    found = prunable(
-        [a_run("r", minutes_ago=900)],
-        {"r": state},
-        total=900,
-        keep_at_most=1,
-        before_ts=NOW,
-    )
-    assert (found == ["r"]) is goes
-
-
-@pytest.mark.parametrize(
-    ("status", "minutes_ago", "state"),
-    [
-        (RunStatus.COMPLETED, 90, RunState.OVER),
-        (RunStatus.FAILED, 90, RunState.OVER),
-        (RunStatus.IN_PROGRESS, 5, RunState.AT_WORK),  # made since the server began
-        (RunStatus.IN_PROGRESS, 90, RunState.LEFT_BEHIND_UNSAFE),  # made before it
-        (RunStatus.STOPPED, 1, RunState.AT_WORK),  # about to begin
-        (RunStatus.STOPPED, 90, RunState.LEFT_BEHIND),  # never begun
-        (RunStatus.STOPPING, 1, RunState.AT_WORK),
-        (RunStatus.STOPPING, 90, RunState.LEFT_BEHIND),
-    ],
-)
-def test_a_run_whose_process_cannot_be_seen_is_judged_by_its_age(status, minutes_ago, state):
+def test_what_may_be_running_is_never_pruned(status, minutes_ago, goes):
     run = a_run(status=status, minutes_ago=minutes_ago)
-    started_ts = NOW - timedelta(hours=1)
-    assert run_states([run], server=REMOTE, now=NOW, started_ts=started_ts) == {"r": state}
+    assert (to_delete([run], surplus=1, before_ts=NOW) == ["r"]) is goes
+
+
+def test_a_run_that_was_stopped_by_a_person_is_over():
+    run = Run("r", "d", RunStatus.STOPPED, ago(1), has_begun=True, message="")
+    assert run.is_finished(now=NOW)
+
+
+def health(*, completed_minutes_ago: float | None) -> PassHealth:
+    completed_ts = None if completed_minutes_ago is None else ago(completed_minutes_ago)
+    return PassHealth(NOW, completed_ts, 1, 1, 1, None, None, None, None, MINUTE)
+
+
+UNKNOWN = "no metastore is configured"
+NEVER = health(completed_minutes_ago=None)
+RECENT = health(completed_minutes_ago=0.5)
+LONG_AGO = health(completed_minutes_ago=90)
+DONE = a_run(minutes_ago=1)
+FAILED = a_run(status=RunStatus.FAILED, minutes_ago=1)
+RUNNING = a_run(status=RunStatus.IN_PROGRESS)
+OLD = a_run(minutes_ago=10)
 
 
 @pytest.mark.parametrize(
-    ("active", "schedule", "updated", "server_started", "last_run", "silent"),
+    ("active", "changed", "server_started", "runs", "passes", "why"),
     [
-        (True, "* * * * *", 90, 90, 1, False),  # all is well
-        (True, "* * * * *", 90, 90, 10, True),  # nothing for ten minutes
-        (True, "* * * * *", 90, 90, None, True),
-        (True, "* * * * *", 1, 90, 10, False),  # it has just been switched on
-        (True, "* * * * *", 90, 1, 10, False),  # the server has just come up
-        (False, "* * * * *", 90, 90, 10, False),  # paused, which is another matter
-        (True, "0 * * * *", 90, 90, 50, False),  # not due so often
-        (True, "0 0 29 2 *", 90, 90, None, False),
-        (True, "every minute", 1, 1, None, True),
-        (True, None, 90, 90, None, False),
+        (True, 90, 90, [DONE], UNKNOWN, None),
+        (True, 90, 90, [DONE], RECENT, None),
+        (True, 90, 90, [RUNNING, DONE], RECENT, None),
+        (True, 90, 90, [FAILED], UNKNOWN, "the last run failed"),
+        (True, 90, 90, [RUNNING, FAILED], UNKNOWN, "the last run failed"),
+        (True, 90, 90, [FAILED], NEVER, "the last run failed"),
+        (True, 90, 90, [FAILED], LONG_AGO, "the last run failed"),
+        (True, 90, 90, [FAILED], RECENT, None),  # the next one, or cron, got through since
+        (True, 90, 90, [DONE], LONG_AGO, "no pass was completed for 1 h 30 min"),
+        (True, 90, 90, [DONE, FAILED], UNKNOWN, None),  # it has recovered
+        (True, 90, 90, [OLD], UNKNOWN, "no run is started"),
+        (True, 90, 90, [], UNKNOWN, "no run is started"),
+        (True, 1, 90, [OLD], UNKNOWN, None),  # it has just been switched on
+        (True, 90, 1, [OLD], UNKNOWN, None),  # the server has just come up
+        (True, 1, 90, [], NEVER, None),  # it has just been made
+        (False, 90, 90, [DONE], UNKNOWN, "is paused"),
+        (False, 90, 90, [DONE], LONG_AGO, "is paused"),
+        (False, 90, 90, [DONE], RECENT, None),  # cron
     ],
 )
-def test_a_schedule_is_silent_when_due_runs_are_not_made(
-    active, schedule, updated, server_started, last_run, silent
-):
-    pytest.importorskip("croniter", reason="schedules need the extra `lab`")
-    ago = [NOW - timedelta(minutes=minutes) for minutes in (updated, server_started)]
-    definition = Definition("d", "n", "f", schedule, "UTC", active, ago[0], ago[0])
-    runs = [] if last_run is None else [a_run(minutes_ago=last_run)]
-    assert _is_silent(definition, runs, now=NOW, server_started_ts=ago[1]) is silent
+def test_monitoring_is_on_if_passes_get_through(active, changed, server_started, runs, passes, why):
+    definition = Definition("d", "f", "* * * * *", "UTC", active, ago(changed), ago(changed))
+    schedule = ScheduleStatus(definition, ago(server_started), runs, is_current=True)
+    known = None if passes is UNKNOWN else passes
+    found = why_off([schedule], known, interval=MINUTE, now=NOW)
+    assert (found is None) if why is None else (found is not None and why in found)
+
+
+def test_a_schedule_of_every_hour_is_not_silent_after_fifty_minutes():
+    definition = Definition("d", "f", "0 * * * *", "UTC", True, ago(900), ago(900))
+    schedule = ScheduleStatus(definition, ago(900), [a_run(minutes_ago=50)], is_current=True)
+    assert why_off([schedule], None, interval=timedelta(hours=1), now=NOW) is None

@@ -1,6 +1,6 @@
 """What the metastore knows of the passes: the other half of "is monitoring on?".
 
-The scheduler knows that a run ended, the metastore that a pass got through; a pass of cron or of
+The scheduler knows that a run ended, the metastore that a pass was completed; a pass of cron or of
 a person is only known here.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from helpers.constants import StartedBy
 from helpers.database import queries, transaction
 from helpers.display import duration, moment
 from helpers.text import shorten
 
-_MISSED_INTERVALS = 3  # so long without a completed pass means that monitoring is not on
+MISSED_INTERVALS = 3  # so long without a completed pass means that monitoring is not on
 _LOOKED_BACK = 10  # intervals in which scheduled passes are counted
 _TOO_MANY = 1.5  # times as many as one schedule would make
 
@@ -49,7 +50,7 @@ class PassHealth:
         unfinished = self.started_last_hour - completed
         lines = [
             f"Last completed pass: {last}.",
-            f"Passes in the last hour: {completed} completed, {unfinished} at work or cut off.",
+            f"Passes in the last hour: {completed} completed, {unfinished} running or cut off.",
         ]
         if self.last_error_ts:
             text = shorten(f"{self.last_error_about}: {self.last_error_text}", 400)
@@ -59,7 +60,7 @@ class PassHealth:
     @property
     def is_silent(self) -> bool:
         """Whether no pass was completed for so long that monitoring is not on."""
-        return self.age is None or self.age > _MISSED_INTERVALS * self.interval
+        return self.age is None or self.age > MISSED_INTERVALS * self.interval
 
     def warnings(self) -> list[str]:
         """Return what is wrong with monitoring itself, a line each, and what to do."""
@@ -109,5 +110,7 @@ def pass_health(*, interval: timedelta) -> PassHealth:
         DatabaseError: it cannot be reached or read.
     """
     with transaction() as connection:
-        row = queries("monitor_runs").health(connection, of_late=_LOOKED_BACK * interval)
+        row = queries("monitor_runs").health(
+            connection, of_late=_LOOKED_BACK * interval, scheduled=StartedBy.SCHEDULED_NOTEBOOK
+        )
     return PassHealth(**row, interval=interval)

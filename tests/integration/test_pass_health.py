@@ -7,8 +7,9 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from helpers.constants import StartedBy
 from helpers.errors import SettingsError
-from helpers.schedule.passes import PassHealth, pass_health
+from helpers.pass_health import PassHealth, pass_health
 
 MINUTE = timedelta(minutes=1)
 
@@ -23,7 +24,7 @@ def a_pass(
     minutes_ago: float,
     finished: bool = True,
     errors: str = "[]",
-    started_by: str = "command",
+    started_by: StartedBy = StartedBy.COMMAND,
 ) -> None:
     sql.execute(
         "INSERT INTO irp_monitor_run "
@@ -57,7 +58,7 @@ def test_passes_are_counted_and_one_that_was_cut_off_is_not_completed(sql):
 
     assert found.age is not None
     assert 600 <= found.age.total_seconds() < 660
-    assert found.lines()[1] == "Passes in the last hour: 2 completed, 1 at work or cut off."
+    assert found.lines()[1] == "Passes in the last hour: 2 completed, 1 running or cut off."
     assert found.lines()[2].endswith("Moody's: down")
 
 
@@ -90,7 +91,7 @@ def test_monitoring_counts_as_off_after_three_intervals_without_a_completed_pass
 def test_two_schedules_of_the_monitor_are_noticed(sql, each_minute, warns):
     for minute in range(10):
         for _ in range(each_minute):
-            a_pass(sql, minutes_ago=minute + 0.5, started_by="scheduled notebook")
+            a_pass(sql, minutes_ago=minute + 0.5, started_by=StartedBy.SCHEDULED_NOTEBOOK)
 
     warnings = health().warnings()
 
@@ -99,7 +100,7 @@ def test_two_schedules_of_the_monitor_are_noticed(sql, each_minute, warns):
 
 def test_an_older_copy_is_told_until_the_schedule_runs_a_fresh_one(sql):
     def scheduled(minutes_ago: float, *, is_current: bool | None) -> None:
-        a_pass(sql, minutes_ago=minutes_ago, started_by="scheduled notebook")
+        a_pass(sql, minutes_ago=minutes_ago, started_by=StartedBy.SCHEDULED_NOTEBOOK)
         sql.execute(
             "UPDATE irp_monitor_run SET copy_is_current = %s "
             "WHERE id = (SELECT max(id) FROM irp_monitor_run)",
@@ -107,7 +108,7 @@ def test_an_older_copy_is_told_until_the_schedule_runs_a_fresh_one(sql):
         )
 
     scheduled(2, is_current=False)
-    a_pass(sql, minutes_ago=0.2, started_by="notebook")  # by hand, from the package's own
+    a_pass(sql, minutes_ago=0.2, started_by=StartedBy.NOTEBOOK)  # by hand, from the package's own
     [warning] = health().warnings()
     assert "`python -m helpers.schedule update`" in warning
 
@@ -117,8 +118,8 @@ def test_an_older_copy_is_told_until_the_schedule_runs_a_fresh_one(sql):
 
 def test_passes_by_hand_are_no_second_schedule(sql):
     for minute in range(10):
-        a_pass(sql, minutes_ago=minute + 0.5, started_by="scheduled notebook")
-        a_pass(sql, minutes_ago=minute + 0.5, started_by="notebook")
+        a_pass(sql, minutes_ago=minute + 0.5, started_by=StartedBy.SCHEDULED_NOTEBOOK)
+        a_pass(sql, minutes_ago=minute + 0.5, started_by=StartedBy.NOTEBOOK)
 
     assert health().warnings() == []
 

@@ -1,4 +1,4 @@
-"""Frozen copies are compared by what they run."""
+"""Scheduled copies are compared by what they run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.schedule.frozen import MONITOR_NOTEBOOK, is_current, is_monitor, kernel_of
+from helpers.schedule.scheduled_copy import STAGING_DIR, is_current, is_monitor, own_run_id
+from helpers.workflow_paths import MONITOR_NOTEBOOK
 from tests.support.notebooks import write_notebook
 
 
@@ -53,6 +54,15 @@ def test_a_namesake_is_no_monitor(notebook, tmp_path):
     assert is_monitor(write_notebook(tmp_path / MONITOR_NOTEBOOK.name, "print(1)")) is False
 
 
-def test_the_kernel_is_the_one_that_the_notebook_names(notebook, tmp_path):
-    assert kernel_of(notebook) == "python3"
-    assert kernel_of(copied(notebook, tmp_path / "copy.ipynb", metadata={})) is None
+@pytest.mark.parametrize(
+    ("folder", "run_id"),
+    [
+        ((STAGING_DIR, "a-run"), "a-run"),
+        ((STAGING_DIR, "a-run", "data"), None),  # a notebook that goes elsewhere
+        (("workflows",), None),  # by hand, or cron
+    ],
+)
+def test_a_scheduled_run_knows_itself_by_its_folder(tmp_path, monkeypatch, folder, run_id):
+    tmp_path.joinpath(*folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path.joinpath(*folder))
+    assert own_run_id() == run_id

@@ -1,4 +1,4 @@
-"""The monitor's notebook, and the frozen copies of it that schedules run.
+"""The scheduled copies of the monitor's notebook, compared with the package's own.
 
 A schedule runs the copy that was made when it was created or last updated. Copies are told apart
 by what they run: the sources of their code cells, not their bytes, because JupyterLab rewrites a
@@ -12,41 +12,37 @@ from pathlib import Path
 from typing import Any
 
 from helpers.errors import NotebookError
-from helpers.workflow_paths import inside_workflows, workflows_dir
+from helpers.workflow_paths import MONITOR_NOTEBOOK, monitor_notebook
 
-MONITOR_NOTEBOOK = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
 STAGING_DIR = "scheduler_staging_area"  # below Jupyter's data directory
 _MONITOR = "helpers.monitor"  # what every version of the notebook imports
 
 
-def monitor_notebook() -> Path:
-    """Return the notebook that is to be scheduled.
+def own_run_id() -> str | None:
+    """Return the scheduler's id of the run that this process is; None if it was not scheduled.
 
-    Raises:
-        NotebookError: the workflows folder does not hold it.
+    The scheduler runs each copy in a folder that is named by the run.
     """
     try:
-        return inside_workflows(workflows_dir() / MONITOR_NOTEBOOK)
-    except NotebookError as exc:
-        raise NotebookError(
-            f"{exc} Set IRP_WORKFLOWS_DIR to the folder that holds {MONITOR_NOTEBOOK.parts[0]}."
-        ) from None
+        folder = Path.cwd()
+    except FileNotFoundError:  # it was removed meanwhile
+        return None
+    return folder.name if folder.parent.name == STAGING_DIR else None
 
 
-def kernel_of(notebook: Path) -> str | None:
-    """Return the name of the kernel that a notebook asks for; None where it names none."""
-    name = _read(notebook).get("metadata", {}).get("kernelspec", {}).get("name")
-    return name if isinstance(name, str) else None
+def own_copy_is_current() -> bool | None:
+    """Tell whether this process's scheduled copy runs what the package's notebook runs."""
+    return is_current(Path.cwd() / MONITOR_NOTEBOOK.name) if own_run_id() else None
 
 
 def is_monitor(copy: Path) -> bool | None:
-    """Tell whether a file is a copy of the monitor's notebook; None where it cannot be read."""
+    """Tell whether a file is a copy of the monitor's notebook; None if it cannot be read."""
     cells = _code_cells(copy)
     return None if cells is None else any(_MONITOR in cell for cell in cells)
 
 
 def is_current(copy: Path) -> bool | None:
-    """Tell whether a copy runs what the package's notebook runs; None where that is unknown."""
+    """Tell whether a copy runs what the package's notebook runs; None if that is unknown."""
     try:
         wanted = _code_cells(monitor_notebook())
     except NotebookError:

@@ -1,0 +1,104 @@
+"""What the scheduler tells: its schedules and their runs, read from its JSON."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from helpers.text import clean
+
+_ID = re.compile(r"[\w-]{1,64}")  # it becomes part of paths, here and at the server
+_GRACE = timedelta(minutes=10)  # a run begins, and a stopped one ends, well within it
+
+
+class RunStatus(StrEnum):
+    """Where the scheduler sees one run; its own labels."""
+
+    CREATED = "CREATED"  # of other execution backends
+    QUEUED = "QUEUED"  # of other execution backends
+    IN_PROGRESS = "IN_PROGRESS"  # its process has begun, and may have been killed since
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"  # a cell failed, or its kernel could not be started
+    STOPPING = "STOPPING"  # asked to stop, and for ever if its process was gone
+    STOPPED = "STOPPED"  # stopped; or new, and its process is about to begin
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A schedule, which JupyterLab calls a Notebook Job Definition."""
+
+    id: str
+    input_filename: str
+    schedule: str | None  # None: it runs only when asked to
+    timezone: str
+    active: bool
+    create_ts: datetime
+    update_ts: datetime
+
+    @classmethod
+    def read(cls, item: dict[str, Any]) -> Definition:
+        """Return the schedule that the scheduler describes."""
+        return cls(
+            id=read_id(item["job_definition_id"]),
+            input_filename=str(item["input_filename"]),
+            schedule=item.get("schedule"),
+            timezone=item.get("timezone") or "UTC",
+            active=bool(item["active"]),
+            create_ts=_moment(item["create_time"]),
+            update_ts=_moment(item["update_time"]),
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a schedule, which JupyterLab calls a Notebook Job."""
+
+    id: str
+    definition_id: str | None  # None: it was started without a schedule
+    status: RunStatus
+    create_ts: datetime
+    has_begun: bool
+    message: str
+
+    @classmethod
+    def read(cls, item: dict[str, Any]) -> Run:
+        """Return the run that the scheduler describes."""
+        definition_id = item.get("job_definition_id")
+        return cls(
+            id=read_id(item["job_id"]),
+            definition_id=read_id(definition_id) if definition_id else None,
+            status=RunStatus(item["status"]),
+            create_ts=_moment(item["create_time"]),
+            has_begun=bool(item.get("start_time")),
+            message=clean(str(item.get("status_message") or "")),
+        )
+
+    def is_finished(self, *, now: datetime | None = None) -> bool:
+        """Tell whether it is over; False as well if only its process could tell.
+
+        The scheduler deletes a finished run without killing any process. ``now`` is for tests;
+        None takes the clock.
+        """
+        match self.status:
+            case RunStatus.COMPLETED | RunStatus.FAILED:
+                return True
+            case RunStatus.STOPPED if self.has_begun:
+                return True
+            case RunStatus.STOPPED | RunStatus.STOPPING:
+                return self.create_ts < (now or datetime.now(UTC)) - _GRACE
+            case RunStatus.CREATED | RunStatus.QUEUED | RunStatus.IN_PROGRESS:
+                return False
+
+
+def read_id(value: str) -> str:
+    """Return an id of the scheduler; ValueError if it is not one."""
+    if not _ID.fullmatch(value):
+        raise ValueError(value)
+    return value
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
