@@ -44,6 +44,7 @@ faults: .venv/.installed-dev
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -c 'import helpers.constants'  # its tables are complete, or it cannot be imported
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	git ls-files -z '*.ipynb' | xargs -0 $(BIN)/nbstripout --verify --keep-id

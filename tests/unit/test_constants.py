@@ -1,3 +1,6 @@
+import re
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -16,6 +19,9 @@ from helpers.constants import (
     StepStatus,
     unknown_batch_type,
 )
+from helpers.settings import PROJECT_DIR
+
+MAKEFILE = PROJECT_DIR / "Makefile"
 
 
 @pytest.mark.parametrize(
@@ -159,23 +165,56 @@ def test_an_unknown_type_is_none_of_the_twelve_which_are_named_with_the_nearest(
     assert said.startswith(f"{label!r} is not a known batch type")
 
 
+def with_row(table: str, row: str) -> str:
+    """Return the source of the constants with one more row in a table."""
+    source = Path(constants.__file__).read_text()
+    head, begin, rows = source.partition(f"class {table}(StrEnum):\n")
+    docstring, end, rest = rows.partition('"""\n\n')
+    return f"{head}{begin}{docstring}{end}    {row}\n{rest}"
+
+
 @pytest.mark.parametrize(
-    "row",
+    ("table", "row"),
     [
-        # a batch type that does not say where its jobs run
-        """class BatchType(StrEnum):
-    HALF_ADDED = "Half Added"
-""",
-        # a family that does not say where its jobs are kept
-        """class Family(StrEnum):
-    HALF_ADDED = "half added"
-""",
+        # does not say where its jobs run
+        ("BatchType", 'HALF_ADDED = "Half Added"'),
+        # does not say where its jobs are kept
+        ("Family", 'HALF_ADDED = "half added"'),
     ],
 )
-def test_a_half_added_row_fails_at_import(row):
-    source = Path(constants.__file__).read_text()
-    heading, added = row.split("\n", 1)
-    docstring_ends = source.index('"""\n', source.index('"""', source.index(heading)) + 3) + 4
-
+def test_a_row_that_says_half_cannot_be_imported(table, row):
     with pytest.raises(ValueError, match="not enough values"):
-        exec(source[:docstring_ends] + added + source[docstring_ends:], {"__name__": "half"})
+        exec(with_row(table, row), {"__name__": "half_added"})
+
+
+def test_the_type_checker_asks_how_the_jobs_of_a_new_family_are_read(tmp_path):
+    half_added = tmp_path / "constants.py"
+    half_added.write_text(with_row("Family", 'STORM = "storm", "/platform/storm/v1/jobs"'))
+    options = ["--cache-dir", str(tmp_path / "cache"), "--follow-imports", "silent"]
+
+    said = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mypy",
+            *options,
+            "--shadow-file",
+            "helpers/constants.py",
+            str(half_added),
+            "helpers/irp_integration/client.py",
+        ],
+        cwd=PROJECT_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said.returncode == 1, said.stderr
+    assert "Family.STORM" in said.stdout
+
+
+def test_make_check_imports_the_tables_and_runs_the_type_checker():
+    [recipe] = re.findall(r"^check:.*\n((?:\t.*\n)+)", MAKEFILE.read_text(), re.MULTILINE)
+
+    assert "import helpers.constants" in recipe
+    assert "/mypy" in recipe
