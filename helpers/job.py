@@ -16,13 +16,13 @@ from helpers.errors import JobError, MoodysError, SubmissionInDoubtError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.answers import status_of
 from helpers.irp_integration.client import job_reader
-from helpers.irp_integration.endpoints import is_job_id, no_job_id
+from helpers.irp_integration.endpoints import required_id
 from helpers.irp_integration.questions import Answer, Question
 from helpers.irp_integration.submissions import Outcome, Submission, judge
 from helpers.recording import MAX_REASON, record, server_clock
 from helpers.records import JobConfiguration, JobDetails, is_id
-from helpers.redaction import redact
-from helpers.text import clean, shorten, storable_json
+from helpers.redaction import redact, shown
+from helpers.text import storable_json
 
 __all__ = [
     "JobError",
@@ -35,6 +35,10 @@ __all__ = [
 ]
 
 _METHODS = frozenset({"POST", "PATCH", "PUT"})
+_UNKNOWN = (
+    "It is not known whether the job was accepted. Submit it again: with the same request id, "
+    "Moody's runs it once."
+)
 
 
 def read_job(job_id: int) -> JobDetails:
@@ -109,17 +113,12 @@ def track_job_status(job_id: int, batch_type: str, irp_client: IRPClient) -> str
 def _ask(question: Question, irp_client: IRPClient) -> Answer:
     asked_ts = server_clock()()
     try:
-        body = job_reader(irp_client, question.family)(_number(question.workflow_id))
+        moodys_id = required_id(question.workflow_id)
+        body = job_reader(irp_client, question.family)(int(moodys_id))
         status = status_of(body, workflow_id=question.workflow_id)
     except MoodysError as exc:
         return Answer(question, asked_ts, http_status=exc.http_status, error=str(exc))
     return Answer(question, asked_ts, status, body, 200)
-
-
-def _number(workflow_id: str) -> int:
-    if not is_job_id(workflow_id):
-        raise MoodysError(no_job_id(workflow_id))
-    return int(workflow_id)
 
 
 def _known(job_id: int, batch_type: object) -> BatchType:
@@ -145,7 +144,8 @@ def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
         is in ``last_error``), or the status of a job that was submitted before.
 
     Raises:
-        JobError: the job is unknown, skipped or has no prepared request, or nobody knows its type.
+        JobError: the job is unknown, skipped or has no prepared request, or its batch is of another
+            type or of one that nobody knows.
         SubmissionInDoubtError: Moody's did not say whether it accepted the job, which stays due:
             submit it again.
     """
@@ -153,23 +153,18 @@ def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
     job = read_job(job_id)
     if job["status"] != JobStatus.INITIATED or job["moodys_workflow_id"] is not None:
         return job["status"]
-    if job["skipped"]:
-        raise JobError(f"Job {job_id} is skipped and is not submitted.", job_id=job_id)
     is_polled = _known(job_id, job["batch_type"]).family is not None
-    if batch_type != job["batch_type"]:
-        raise JobError(
-            f"Job {job_id} is of type {job['batch_type']!r}, not {batch_type!r}, and is not sent.",
-            job_id=job_id,
-        )
-    method, path, body = _prepared(job)
+    method, path, body = _prepared(job, batch_type)
     request_id = _claim_request_id(job_id)
     if request_id is None:
         return read_job(job_id)["status"]
     try:
         raw = irp_client.submit(method, path, body=body, request_id=request_id)
     except MoodysError as exc:
-        return _record_unknown(job_id, str(exc), None)
-    return _record_submission(job_id, judge(raw, is_polled=is_polled), is_polled=is_polled)
+        judged = Submission(Outcome.UNKNOWN, None, str(exc), None)
+    else:
+        judged = judge(raw, is_polled=is_polled)
+    return _record_submission(job_id, judged, is_polled=is_polled)
 
 
 def _require_no_transaction(job_id: int) -> None:
@@ -190,23 +185,27 @@ def is_prepared(request: object) -> bool:
     )
 
 
-def _prepared(job: JobDetails) -> tuple[str, str, Any]:
+def _prepared(job: JobDetails, batch_type: str) -> tuple[str, str, Any]:
+    """Return method, path and body of a job's request, if it may be sent at all."""
     request = job["submission_request"]
-    if not isinstance(request, Mapping):
-        raise JobError(
-            f"Job {job['id']} has no prepared request in submission_request.", job_id=job["id"]
-        )
-    if not is_prepared(request):
-        raise JobError(
+    if job["skipped"]:
+        problem = f"Job {job['id']} is skipped and is not submitted."
+    elif batch_type != job["batch_type"]:
+        problem = f"Job {job['id']} is of type {job['batch_type']!r}, not {batch_type!r}."
+    elif not isinstance(request, Mapping):
+        problem = f"Job {job['id']} has no prepared request in submission_request."
+    elif is_prepared(request):
+        return str(request["method"]).upper(), str(request["path"]), request.get("json")
+    else:
+        problem = (
             f"The prepared request of job {job['id']} cannot be sent: it needs a method "
-            f"({', '.join(sorted(_METHODS))}) and a path that starts with a slash.",
-            job_id=job["id"],
+            f"({', '.join(sorted(_METHODS))}) and a path that starts with a slash."
         )
-    return str(request["method"]).upper(), str(request["path"]), request.get("json")
+    raise JobError(problem, job_id=job["id"])
 
 
 def _claim_request_id(job_id: int) -> str | None:
-    """Store a key, or return the one that is there; None where the job has moved on meanwhile."""
+    """Store a key, or return the one that is there; None if the job has moved on meanwhile."""
     with transaction() as connection:
         key: str | None = queries("job").claim_request_id(
             connection, job_id=job_id, request_id=str(uuid.uuid4())
@@ -214,59 +213,41 @@ def _claim_request_id(job_id: int) -> str | None:
     return key
 
 
-def _record_submission(job_id: int, said: Submission, *, is_polled: bool) -> str:
-    match said.outcome:
-        case Outcome.UNKNOWN:
-            return _record_unknown(job_id, said.problem, said.response)
-        case Outcome.REJECTED:
-            return _record_rejection(job_id, said.problem, said.response)
-        case Outcome.ACCEPTED:
-            return _record_acceptance(job_id, said, is_polled=is_polled)
-        case _:
-            assert_never(said.outcome)
+def _record_submission(job_id: int, judged: Submission, *, is_polled: bool) -> str:
+    """Put on record what became of a request; return the job's status.
 
-
-def _record_acceptance(job_id: int, said: Submission, *, is_polled: bool) -> str:
-    with transaction() as connection:
-        queries("job").record_submission(
-            connection,
-            job_id=job_id,
-            status=JobStatus.SUBMITTED if is_polled else JobStatus.FINISHED,
-            workflow_id=said.workflow_id,
-            response=said.response,
-        )
-    return read_job(job_id)["status"]
-
-
-def _record_unknown(job_id: int, problem: str, response: str | None) -> str:
-    """Leave a job due that Moody's may have accepted, and say so; return its status if it moved.
-
-    It does not become ERROR: an ended job is replaced by a new one when a person resubmits it, the
-    new one carries a new key, and Moody's would run both. A job that is still INITIATED keeps its
-    key, so that whoever submits its batch again finds the first one, or starts it, but never twice.
+    A job whose outcome is unknown stays due and keeps its key, so that whoever submits its batch
+    again finds the first one, or starts it, but never twice. As ERROR it would be replaced by a new
+    job with a new key, and Moody's would run both.
     """
-    reason = redact(
-        f"{problem} It is not known whether the job was accepted. Submit it again: with the same "
-        "request id, Moody's runs it once."
-    )
+    problem = redact(judged.problem)
     with transaction() as connection:
-        changed = queries("job").record_doubt(
-            connection, job_id=job_id, reason=reason, response=response
-        )
-    if not changed:  # another run has submitted it meanwhile
-        return read_job(job_id)["status"]
-    raise SubmissionInDoubtError(f"Job {job_id}: {reason}", job_id=job_id)
-
-
-def _record_rejection(job_id: int, reason: str, response: str | None) -> str:
-    with transaction() as connection:
-        queries("job").record_failure(
-            connection,
-            job_id=job_id,
-            status=JobStatus.ERROR,
-            reason=redact(reason),
-            response=response,
-        )
+        match judged.outcome:
+            case Outcome.ACCEPTED:
+                queries("job").record_submission(
+                    connection,
+                    job_id=job_id,
+                    status=JobStatus.SUBMITTED if is_polled else JobStatus.FINISHED,
+                    workflow_id=judged.workflow_id,
+                    response=judged.response,
+                )
+            case Outcome.REJECTED:
+                queries("job").record_failure(
+                    connection,
+                    job_id=job_id,
+                    status=JobStatus.ERROR,
+                    reason=problem,
+                    response=judged.response,
+                )
+            case Outcome.UNKNOWN:
+                problem += " " + _UNKNOWN
+                is_due = queries("job").record_doubt(
+                    connection, job_id=job_id, reason=problem, response=judged.response
+                )
+            case _:
+                assert_never(judged.outcome)
+    if judged.outcome is Outcome.UNKNOWN and is_due:  # else another run has submitted it meanwhile
+        raise SubmissionInDoubtError(f"Job {job_id}: {problem}", job_id=job_id)
     return read_job(job_id)["status"]
 
 
@@ -277,30 +258,24 @@ def complete_job(job_id: int, details: Mapping[str, Any] | None = None) -> None:
         JobError: the job is unknown, runs at Moody's, waits to be sent there though nobody knows
             its batch type, or has ended before.
     """
-    _require_own_work(job_id)
-    response = None if details is None else redact(storable_json(dict(details)))
-    with transaction() as connection:
-        changed = queries("job").record_submission(
-            connection,
-            job_id=_checked(job_id),
-            status=JobStatus.FINISHED,
-            workflow_id=None,
-            response=response,
-        )
-    _require_change(job_id, changed)
-
-
-def _require_own_work(job_id: int) -> None:
-    """Raise for a job of Moody's. A type that nobody knows may be the team's own, for own work."""
     job = read_job(job_id)
     batch_type = BatchType.known(job["batch_type"])
     if batch_type is None and (job["submission_request"] or job["moodys_workflow_id"]):
-        _known(job_id, job["batch_type"])
+        _known(job_id, job["batch_type"])  # a team's own type is for work of the notebook's own
     if batch_type is not None and batch_type.family is not None:
         raise JobError(
             f"Job {job_id} runs at Moody's ({batch_type}): it ends when Moody's says so.",
             job_id=job_id,
         )
+    with transaction() as connection:
+        changed = queries("job").record_submission(
+            connection,
+            job_id=job_id,
+            status=JobStatus.FINISHED,
+            workflow_id=None,
+            response=None if details is None else redact(storable_json(dict(details))),
+        )
+    _require_change(job_id, changed)
 
 
 def fail_job(job_id: int, reason: str) -> None:
@@ -314,7 +289,7 @@ def fail_job(job_id: int, reason: str) -> None:
             connection,
             job_id=_checked(job_id),
             status=JobStatus.FAILED,
-            reason=shorten(redact(clean(reason)), MAX_REASON),
+            reason=shown(reason, MAX_REASON),
             response=None,
         )
     _require_change(job_id, changed)
@@ -330,7 +305,5 @@ def _require_change(job_id: int, changed: int) -> None:
 
 def _checked(job_id: object) -> int:
     if not is_id(job_id):
-        raise JobError(
-            f"{job_id!r} is no job id: those are whole numbers from 1 on.", job_id=job_id
-        )
+        raise JobError(f"{job_id!r} is not a valid job id (a positive integer).", job_id=job_id)
     return job_id

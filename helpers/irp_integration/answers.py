@@ -11,6 +11,7 @@ from typing import Any
 
 from helpers.errors import MoodysCredentialsError, MoodysError
 from helpers.irp_integration.bodies import MAX_READ_BYTES, Body, json_value, storable
+from helpers.irp_integration.endpoints import normal_id
 from helpers.redaction import redact
 from helpers.text import clean, shorten
 
@@ -61,8 +62,9 @@ def search_rows(content: bytes, *, http_status: int) -> dict[str, Body]:
     found: dict[str, Body] = {}
     contradicted: set[str] = set()
     for row, kept in zip(rows, storable(rows), strict=True):
-        if isinstance(row, dict) and _is_status(row.get("status")) and row.get("jobId"):
-            job_id = str(row["jobId"])
+        if not isinstance(row, dict) or not _is_status(row.get("status")):
+            continue
+        if job_id := normal_id(row.get("jobId")):
             if kept.get("status") != found.get(job_id, row).get("status"):
                 contradicted.add(job_id)
             found[job_id] = kept
@@ -83,7 +85,7 @@ def status_of(body: Body, *, workflow_id: str) -> str:
     if not isinstance(status, str) or not _is_status(status):
         raise MoodysError("Moody's answered with a job that has no status.", http_status=200)
     said_id = body.get("jobId", body.get("id", workflow_id))
-    if str(said_id) != str(workflow_id):
+    if normal_id(said_id) != normal_id(workflow_id):
         raise MoodysError(
             f"Moody's answered about job {shorten(clean(str(said_id)), 50)}, "
             f"not about job {workflow_id}.",

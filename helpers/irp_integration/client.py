@@ -12,10 +12,9 @@ from types import TracebackType
 from typing import Any, Self, assert_never
 
 from helpers.constants import Family
-from helpers.errors import MoodysError
 from helpers.irp_integration.answers import job_body
 from helpers.irp_integration.bodies import Body
-from helpers.irp_integration.endpoints import is_job_id, no_job_id
+from helpers.irp_integration.endpoints import required_id
 from helpers.irp_integration.login import published_client, require_settings
 from helpers.irp_integration.transport import Raw, Transport
 from helpers.settings import get_settings
@@ -30,9 +29,7 @@ class _Reads:
         self._transport = transport
 
     def _read(self, family: Family, job_id: int | str) -> Body:
-        workflow_id = str(job_id)
-        if not is_job_id(workflow_id):
-            raise MoodysError(no_job_id(workflow_id))
+        workflow_id = required_id(job_id)
         raw = self._transport.get(family.job_path(workflow_id))
         return job_body(raw.content, http_status=raw.http_status, workflow_id=workflow_id)
 

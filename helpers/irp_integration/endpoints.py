@@ -6,18 +6,42 @@ client (0.12.0).
 
 from __future__ import annotations
 
+import re
+
+from helpers.errors import MoodysError
+
 SEARCH_CHUNK = 100
 """Ids per search: at most 100 rows come back, and a query over 4,870 characters gets 431."""
 
 
-def is_job_id(workflow_id: str) -> bool:
-    """Tell whether this can be the id of a Moody's job; other digits than ours cannot."""
-    return workflow_id.isascii() and workflow_id.isdecimal()
+_JOB_ID = re.compile(r"\s*0*([1-9][0-9]{0,49})\s*")  # as long as the column that keeps it
 
 
-def no_job_id(workflow_id: str) -> str:
-    """Return what people should know of an id that cannot be one."""
-    return f"{workflow_id!r} is no id of a Moody's job: those are numbers."
+def normal_id(value: object) -> str | None:
+    """Return a job's id in the one form in which ids are compared; None if it is none.
+
+    Moody's gives the same id as 777, as "777" and, in a ``Location``, as 000777.
+    """
+    is_id = isinstance(value, int | str) and not isinstance(value, bool)
+    match = _JOB_ID.fullmatch(str(value)) if is_id else None
+    return match[1] if match else None
+
+
+def required_id(value: object) -> str:
+    """Return a job's id in its normal form.
+
+    Raises:
+        MoodysError: it cannot be the id of a job.
+    """
+    moodys_id = normal_id(value)
+    if moodys_id is None:
+        raise MoodysError(invalid_id(value))
+    return moodys_id
+
+
+def invalid_id(value: object) -> str:
+    """Return what people should know of a value that cannot be the id of a job."""
+    return f"{value!r} is not a valid job id (a positive integer)."
 
 
 def ids_filter(workflow_ids: list[str]) -> str:

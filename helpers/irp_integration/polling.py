@@ -21,7 +21,7 @@ from datetime import datetime
 from helpers.constants import Family
 from helpers.errors import MoodysCredentialsError, MoodysError
 from helpers.irp_integration.answers import is_down, job_body, search_rows, status_of
-from helpers.irp_integration.endpoints import SEARCH_CHUNK, ids_filter, is_job_id, no_job_id
+from helpers.irp_integration.endpoints import SEARCH_CHUNK, ids_filter, invalid_id
 from helpers.irp_integration.health import Health
 from helpers.irp_integration.questions import Answer, Question, Task, tasks_of
 from helpers.irp_integration.transport import Raw, Transport
@@ -156,9 +156,9 @@ class Poller:
         question = task.questions[0]
         asked_ts = self.clock()
         try:
-            if not is_job_id(question.workflow_id):
-                return [Answer(question, asked_ts, error=no_job_id(question.workflow_id))], []
-            path = task.family.job_path(question.workflow_id)
+            if question.moodys_id is None:
+                return [Answer(question, asked_ts, error=invalid_id(question.workflow_id))], []
+            path = task.family.job_path(question.moodys_id)
             raw = self._get(path)
             body = job_body(
                 raw.content, http_status=raw.http_status, workflow_id=question.workflow_id
@@ -182,7 +182,7 @@ class Poller:
         if not self.health.may_search(task.family):
             return [], task.by_id()
         asked_ts = self.clock()
-        ids = [question.workflow_id for question in task.questions]
+        ids = [question.moodys_id or "" for question in task.questions]
         params = {"filter": ids_filter(ids), "limit": str(SEARCH_CHUNK)}
         try:
             raw = self._get(task.family.jobs_path, params=params)

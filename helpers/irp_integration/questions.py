@@ -9,7 +9,7 @@ from datetime import datetime
 from helpers.constants import Family, JobStatus
 from helpers.errors import MoodysError
 from helpers.irp_integration.bodies import Body
-from helpers.irp_integration.endpoints import SEARCH_CHUNK, is_job_id
+from helpers.irp_integration.endpoints import SEARCH_CHUNK, normal_id
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class Question:
     workflow_id: str
     family: Family
     known_status: str
+
+    @property
+    def moodys_id(self) -> str | None:
+        """The id in the form in which it is asked and compared; None if it cannot be one."""
+        return normal_id(self.workflow_id)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Task:
         """Return what a search answers, and what is to be read: what has changed or is missing."""
         answers, to_read = [], []
         for question in self.questions:
-            row = rows.get(question.workflow_id)
+            row = rows.get(question.moodys_id or "")
             if row is not None and row["status"] == question.known_status:
                 answers.append(
                     Answer(question, asked_ts, row["status"], row, 200, from_search=True)
@@ -88,7 +93,7 @@ def tasks_of(questions: Sequence[Question]) -> list[Task]:
 
 
 def _is_searched(question: Question) -> bool:
-    return question.family.search_is_proven and is_job_id(question.workflow_id)
+    return question.family.search_is_proven and question.moodys_id is not None
 
 
 def is_known(status: str) -> bool:

@@ -19,6 +19,7 @@ from requests import codes
 
 from helpers.errors import MoodysError
 from helpers.irp_integration.answers import storable_body
+from helpers.irp_integration.endpoints import normal_id
 from helpers.irp_integration.transport import Raw
 from helpers.redaction import redact
 from helpers.text import clean, shorten, storable_json
@@ -28,7 +29,6 @@ _NOT_FINAL = frozenset({401, 407, 408, 409, 425, 429})
 is still processed (409), too many requests."""
 
 _MAY_BE_EMPTY = frozenset({201, 202, 204})
-_JOB_ID = re.compile(r"[0-9]{1,50}")  # as long as the column that keeps it
 _MAX_SHOWN = 500
 
 
@@ -98,10 +98,10 @@ def own_error(raw: Raw) -> dict[str, Any] | None:
 
 
 def job_id_in_location(raw: Raw) -> str | None:
-    """Return the last path segment of ``Location``, if it is the id of a job."""
+    """Return the id in the last path segment of ``Location``, if it is one."""
     path = re.split(r"[?#]", _location(raw), maxsplit=1)[0]
     segment = path.rstrip("/").rpartition("/")[2]
-    return segment if _JOB_ID.fullmatch(segment) else None
+    return normal_id(segment)
 
 
 def _location(raw: Raw) -> str:

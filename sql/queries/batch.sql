@@ -109,7 +109,7 @@ WHERE job.batch_id = :batch_id::int
   AND (job.moodys_workflow_id IS NULL AND NOT :submitted_only::boolean
        OR job.moodys_workflow_id IS NOT NULL AND :unpolled::boolean
        OR (said.error_message IS NOT NULL
-           AND (job.moodys_workflow_id !~ '^[0-9]+$'
+           AND (job.moodys_workflow_id !~ '^\s*0*[1-9][0-9]*\s*$'
                 OR NOT coalesce(said.http_status = ANY (:nothing_said::int[]), true)))
        OR NOT said.job_status = ANY (:known::text[])
        OR coalesce(job.updated_ts, job.submitted_ts, job.created_ts, 'epoch')

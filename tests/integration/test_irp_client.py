@@ -38,9 +38,11 @@ def test_each_family_is_read_where_moodys_keeps_it(irp_client, moodys, family, k
     assert moodys.statistics()["requests"] == {part: {"by-id": 1}}
 
 
-@pytest.mark.parametrize("workflow_id", ["N/A", "", "1/../2", "1?x=2", "-1", "٣", -1, None, 1.5])
+@pytest.mark.parametrize(
+    "workflow_id", ["N/A", "", "1/../2", "1?x=2", "-1", "٣", "0", -1, 0, None, 1.5, True]
+)
 def test_an_id_that_is_no_number_is_refused_before_it_is_asked(irp_client, moodys, workflow_id):
-    with pytest.raises(MoodysError, match="no id of a Moody's job"):
+    with pytest.raises(MoodysError, match="is not a valid job id"):
         irp_client.analysis.get_analysis_job(workflow_id)
 
     assert moodys.statistics()["requests_total"] == 0

@@ -142,7 +142,7 @@ def test_one_bad_job_does_not_keep_the_others(ask, moodys):
     problems = {a.question.job_id: (a.http_status, a.error) for a in answers if a.error}
     assert set(problems) == {5, 99}
     assert problems[5][0] == 404
-    assert "no id of a Moody's job" in problems[99][1]
+    assert "is not a valid job id" in problems[99][1]
     assert len(answers) == 11
     assert poller.health.outages == []
 

@@ -270,7 +270,7 @@ def test_a_question_that_cannot_be_asked_is_an_error_and_nothing_is_written(
 def test_an_id_that_moodys_cannot_have_given_is_a_failed_poll(client, moodys, sql, workflow_id):
     [job_id] = analysis_batch([job("RUNNING", workflow_id)]).job_ids
 
-    with pytest.raises(JobError, match="no id of a Moody's job"):
+    with pytest.raises(JobError, match="is not a valid job id"):
         track_job_status(job_id, "Analysis", client)
 
     assert moodys.statistics()["requests_total"] == 0

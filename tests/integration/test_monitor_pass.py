@@ -295,7 +295,7 @@ def test_jobs_that_cannot_be_polled_are_named_and_the_others_polled(cycle, moody
     assert done.polled.errors == []
     [remark] = done.polled.remarks
     assert remark.about == f"Job {no_number.job_ids[0]}"
-    assert remark.text == "'12a/../34' is no id of a Moody's job: those are numbers."
+    assert remark.text == "'12a/../34' is not a valid job id (a positive integer)."
     assert list(jobs_of(sql).values()) == ["INITIATED", "QUEUED", "QUEUED", "FINISHED"]
     assert rows(
         sql,
@@ -308,6 +308,22 @@ def test_jobs_that_cannot_be_polled_are_named_and_the_others_polled(cycle, moody
     assert f"Batch {no_number.batch_id} " in about
     [waits] = [item for item in done.summary.to_do if f"Batch {no_type.batch_id} " in item.about]
     assert "'Windstorm <Magic>' is not a known batch type" in waits.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "family"), [(BatchType.ANALYSIS, "model"), (BatchType.GEOHAZ, "geohaz")]
+)
+def test_an_id_that_another_tool_wrote_with_zeros_is_the_same_id(cycle, moodys, sql, kind, family):
+    jobs = [running(moodys, family) for _ in range(2)]
+    written = [f"000{job.workflow_id}" for job in jobs]
+    active_batch(cycle, kind, [PreparedJob(JobStatus.SUBMITTED, i) for i in written])
+    assert one_pass().polled.errors == []
+    moodys.set_status(jobs[0].workflow_id, "FINISHED")
+
+    done = one_pass()
+
+    assert done.polled.remarks == done.polled.errors == []
+    assert sorted(jobs_of(sql).values()) == ["FINISHED", "RUNNING"]
 
 
 def test_a_host_that_is_down_is_said_once_and_the_other_families_are_polled(

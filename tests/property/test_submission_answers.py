@@ -65,6 +65,7 @@ def is_result(raw: Raw) -> bool:
 @given(answers, st.booleans())
 @example(Raw(200, b"<html>", {}), False)
 @example(Raw(302, b"", {"Location": "/jobs/7"}), True)
+@example(Raw(201, b"", {"Location": "/jobs/000"}), True)
 def test_only_moodys_own_acceptance_accepts(raw, is_polled):
     """A 2xx without an error: with the id of a job that is polled, else with a result."""
     own = names_a_job(raw) if is_polled else is_result(raw)

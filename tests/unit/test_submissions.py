@@ -18,6 +18,7 @@ def answer(http_status: int, *, location: str | None = None, content: bytes = b"
         ("platform/model/v1/jobs/23148952/", "23148952"),
         ("/jobs/23148952?expand=tasks#top", "23148952"),
         ("23148952", "23148952"),
+        ("https://api-euw1.rms.com/platform/model/v1/jobs/000777", "777"),
     ],
 )
 def test_the_job_is_the_last_segment_of_location(location, workflow_id):
@@ -36,6 +37,10 @@ def test_the_job_is_the_last_segment_of_location(location, workflow_id):
         # no number
         "/jobs/abc",
         "/jobs/٣",
+        "/jobs/-7",
+        # the ids begin with 1
+        "/jobs/0",
+        "/jobs/000",
         # longer than the column
         "/jobs/" + "1" * 51,
         # no address at all
