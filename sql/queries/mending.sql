@@ -19,7 +19,7 @@ SELECT id FROM irp_job WHERE id = ANY (:job_ids::int[]) ORDER BY id FOR UPDATE;
 SELECT job.id
 FROM irp_job AS job
 JOIN irp_batch AS batch ON batch.id = job.batch_id
-WHERE job.moodys_workflow_id = :moodys_id::text AND batch.batch_type = :batch_type::text
+WHERE ltrim(btrim(job.moodys_workflow_id), '0') = :moodys_id::text AND batch.batch_type = :batch_type::text
 ORDER BY job.id
 LIMIT 1;
 

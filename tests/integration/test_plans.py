@@ -448,15 +448,23 @@ def test_a_submission_that_moodys_does_not_have_is_an_error_and_can_be_resubmitt
     assert len(moodys.submissions) == 1
 
 
-def test_an_id_that_another_job_has_is_not_taken(unknown):
+@pytest.mark.parametrize(("theirs", "given"), [("555", "555"), ("00555", 555), ("555", "0555")])
+def test_an_id_that_another_job_has_is_not_taken(unknown, theirs, given):
     psql(
-        "INSERT INTO irp_job (batch_id, status, moodys_workflow_id) VALUES (%s, 'RUNNING', '555')",
+        "INSERT INTO irp_job (batch_id, status, moodys_workflow_id) VALUES (%s, 'RUNNING', %s)",
         unknown.batch_id,
+        theirs,
     )
     before = snapshot()
     with pytest.raises(PlanOvertakenError, match="has the id 555"):
-        plan_resolve(unknown.job_ids[0], moodys_id="555").apply(reason=WHY)
+        plan_resolve(unknown.job_ids[0], moodys_id=given).apply(reason=WHY)
     assert snapshot() == before
+
+
+def test_a_job_of_an_unknown_type_is_not_called_finished_by_naming_its_id(unknown):
+    psql("UPDATE irp_batch SET batch_type = 'analysis'")
+    with pytest.raises(BatchError, match="'analysis' is not a known batch type"):
+        plan_resolve(unknown.job_ids[0], moodys_id="555")
 
 
 @pytest.mark.parametrize("how", [{}, {"moodys_id": "5", "not_accepted": True}, {"moodys_id": "x"}])
@@ -578,7 +586,7 @@ def test_jobs_that_do_not_run_are_not_cancelled(client, moodys):
     shown = repr(plan_cancel(batch.batch_id, batch.job_ids))
     assert "it is FAILED: it has ended" in shown
     assert "not been submitted; skip it" in shown
-    assert "'not a number' is not a valid id" in shown
+    assert "'not a number' is not a valid job id" in shown
     assert moodys.changes == []
 
 

@@ -18,7 +18,7 @@ from helpers.constants import ActionKind, ActionStatus, BatchType, Family, JobSt
 from helpers.display import progress
 from helpers.errors import BatchError, MoodysError
 from helpers.irp_integration import IRPClient
-from helpers.irp_integration.endpoints import is_job_id
+from helpers.irp_integration.endpoints import invalid_id, normal_id
 from helpers.irp_integration.submissions import Outcome, judge
 from helpers.records import Batch
 from helpers.text import counted
@@ -57,7 +57,7 @@ class RequestPlan(Plan):
     def _follow_up(self, irp_client: IRPClient | None) -> None:
         """Send what has no outcome yet; a repeat carries the same key."""
         due = [row for row in actions.actions_of(self.plan_id) if row["completed_ts"] is None]
-        ids = {job.job_id: job.moodys_id for job in self.jobs}
+        ids = {job.job_id: normal_id(job.moodys_id) for job in self.jobs}
         family = _family_of(self.batch)
         if irp_client is None or family is None:
             return
@@ -177,8 +177,8 @@ def _why_not_ask(batch: Batch, job: SeenJob) -> str:
         return f"it is {job.status}: it has ended."
     if job.status == JobStatus.INITIATED:
         return "it has not been submitted; skip it to do without it."
-    if job.moodys_id is None or not is_job_id(job.moodys_id):
-        return f"its id {job.moodys_id!r} is not a valid id of a Moody's job."
+    if normal_id(job.moodys_id) is None:
+        return invalid_id(job.moodys_id)
     return ""
 
 

@@ -9,10 +9,10 @@ from helpers.actions import Action
 from helpers.batch.plans.plan import Plan
 from helpers.batch.plans.seeing import SeenJob, chosen_jobs, open_batch
 from helpers.batch.submitting import submitting_alone
-from helpers.constants import ActionKind, BatchType, JobStatus
+from helpers.constants import ActionKind, BatchType, JobStatus, unknown_batch_type
 from helpers.database import queries, transaction
 from helpers.errors import BatchError, PlanOvertakenError
-from helpers.irp_integration.endpoints import is_job_id, no_job_id
+from helpers.irp_integration.endpoints import invalid_id, normal_id
 from helpers.job import read_job
 from helpers.records import Batch
 from helpers.redaction import redact
@@ -97,15 +97,18 @@ def plan_resolve(
 
     Raises:
         JobError: there is no such job.
-        BatchError: not exactly one of the two was given, or the id is not valid.
+        BatchError: not exactly one of the two was given, the id is not valid, or nobody knows the
+            batch's type.
     """
     batch_id = read_job(job_id)["batch_id"]
     batch = open_batch(batch_id)
     if (moodys_id is None) == (not not_accepted):
         raise BatchError("Give either moodys_id=… or not_accepted=True.", batch_id=batch_id)
-    is_polled = BatchType.known(batch["batch_type"]) in BatchType.polled()
-    if moodys_id is not None and is_polled and not is_job_id(str(moodys_id)):
-        raise BatchError(no_job_id(str(moodys_id)), batch_id=batch_id)
+    batch_type = BatchType.known(batch["batch_type"])
+    if moodys_id is not None and batch_type is None:
+        raise BatchError(unknown_batch_type(batch["batch_type"]), batch_id=batch_id)
+    if moodys_id is not None and batch_type in BatchType.polled() and normal_id(moodys_id) is None:
+        raise BatchError(invalid_id(moodys_id), batch_id=batch_id)
     jobs = chosen_jobs(batch_id, [job_id], by_default=())
     refused = {
         str(job): f"it is {job.status}, and its submission has no unknown outcome."
@@ -116,5 +119,5 @@ def plan_resolve(
         batch,
         [job for job in jobs if str(job) not in refused],
         refused,
-        moodys_id=None if moodys_id is None else str(moodys_id),
+        moodys_id=None if moodys_id is None else normal_id(moodys_id) or str(moodys_id),
     )
