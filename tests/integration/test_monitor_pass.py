@@ -14,6 +14,7 @@ from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.database import AdvisoryLocks, LockSpace
 from helpers.errors import DatabaseUnavailableError, SchemaOutdatedError, SettingsError
 from helpers.irp_integration import IRPClient
+from helpers.irp_integration.bodies import MAX_READ_BYTES
 from helpers.monitor import Monitor, run_pass
 from helpers.monitor.reports import Remark
 from helpers.pass_health import pass_health
@@ -229,7 +230,7 @@ BAD_ANSWERS = [
     (Fault.RESET, {}, None, "broke the connection off"),
     (Fault.TRUNCATED, {}, None, "broke the connection off"),
     (Fault.MALFORMED_JSON, {}, 200, "not JSON"),
-    (Fault.HUGE, {}, 200, "more than 4 MB"),
+    (Fault.HUGE, {"size_bytes": 2 * MAX_READ_BYTES}, 200, "more than 32 MB"),
     (Fault.NOT_AN_OBJECT, {}, 200, "JSON that is no job"),
     (Fault.NO_STATUS, {}, 200, "status"),
     (Fault.WRONG_JOB_ID, {}, 200, "not about job"),
