@@ -12,7 +12,13 @@ from helpers.database.connection import (
     transaction,
     translated_errors,
 )
-from helpers.database.locks import IDLE_SECONDS, AdvisoryLocks, LockSpace, lock_holders
+from helpers.database.locks import (
+    IDLE_SECONDS,
+    AdvisoryLocks,
+    LockSpace,
+    lock_holders,
+    require_sessions,
+)
 from helpers.database.named import queries
 
 __all__ = [
@@ -25,6 +31,7 @@ __all__ = [
     "in_transaction",
     "lock_holders",
     "queries",
+    "require_sessions",
     "transaction",
     "translated_errors",
 ]

@@ -4,8 +4,8 @@ A lock is bound to a connection of its own, so that the server frees it when the
 dies, however it dies. The server ends a connection that has been silent for a minute as well,
 and only the thread that does the work pings it: a process that is frozen, or hangs, loses its
 locks. They keep passes out of each other's way and do not make anything correct: that is the
-work of row locks and unique keys. A pooler in transaction mode (pgbouncer) breaks them;
-connect directly.
+work of row locks and unique keys. A pooler in transaction mode (pgbouncer) would leak them,
+and is refused.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Self
 
 import psycopg
 
-from helpers.database.connection import connect, transaction, translated_errors
+from helpers.database.connection import Connection, connect, transaction, translated_errors
 from helpers.database.named import queries
-from helpers.errors import DatabaseUnavailableError
+from helpers.errors import DatabaseUnavailableError, SettingsError
 
 IDLE_SECONDS = 60.0
 """After so long without a ping the server ends the connection, and the locks with it."""
@@ -45,6 +45,16 @@ def lock_holders(space: LockSpace, keys: Collection[int]) -> dict[int, str]:
         return {row["key"]: row["owner"] for row in rows}
 
 
+def require_sessions() -> None:
+    """Make sure that each connection is a session of the server's, which locks are bound to.
+
+    Raises:
+        SettingsError: a pooler hands each transaction to another session.
+    """
+    with AdvisoryLocks(owner="session check"):
+        pass
+
+
 class AdvisoryLocks:
     """The locks of one owner, on one connection; a context manager that frees them all."""
 
@@ -54,12 +64,20 @@ class AdvisoryLocks:
         Args:
             owner: who holds the locks, as others are told: shown in ``pg_stat_activity``.
             ends_when_idle: the locks are lost ``IDLE_SECONDS`` after the last ping.
+
+        Raises:
+            SettingsError: a pooler hands each transaction to another session of the server.
         """
         timeout = f"{IDLE_SECONDS * 1000:.0f}ms" if ends_when_idle else "0"
         self._connection = connect(application_name=owner, idle_session_timeout=timeout)
         self._pinged = time.monotonic()
         self._are_lost = False
         self._owner_thread = threading.get_ident()
+        try:
+            _require_session(self._connection)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -109,3 +127,18 @@ class AdvisoryLocks:
                 self._are_lost = True
         self._are_lost = self._are_lost or time.monotonic() - self._pinged > IDLE_SECONDS
         return not self._are_lost
+
+
+def _require_session(connection: Connection) -> None:
+    """Raise if the connection changes its session of the server, or shares it with another one."""
+    with translated_errors():
+        session = queries("locks").session(connection)
+        with transaction() as other:  # a pooler cannot give its session to anybody now
+            sessions = {session, queries("locks").session(connection)}
+            is_pooled = len(sessions) > 1 or queries("locks").session(other) in sessions
+    if is_pooled:
+        raise SettingsError(
+            "The database is reached through a pooler that shares its sessions (pgbouncer with "
+            "pool_mode = transaction), under which locks are lost: let DATABASE_URL lead to "
+            "PostgreSQL itself, or to a pool in session mode."
+        )

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from helpers import batch as batches
 from helpers.constants import BatchStatus, StartedBy
-from helpers.database import queries, transaction
+from helpers.database import queries, require_sessions, transaction
 from helpers.database.schema import require_migrated
 from helpers.display import Remark
 from helpers.identity import host_name, package_version
@@ -54,12 +54,13 @@ class Monitor:
         """Put the start of the pass on record.
 
         Raises:
-            SettingsError: a setting is missing or wrong.
+            SettingsError: a setting is missing or wrong, or a pooler stands before the database.
             DatabaseUnavailableError: the database cannot be reached.
             SchemaOutdatedError: the database lacks migrations; nothing was written.
         """
         self._settings = settings or get_settings()
         self._client = client
+        require_sessions()
         require_migrated()
         self._clock = server_clock()
         self._started_ts = self._clock()

@@ -24,3 +24,7 @@ WHERE held.locktype = 'advisory'
   AND held.objid = ANY (:keys::int[]::oid[])
   AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ORDER BY held.objid;
+
+-- name: session()$
+-- The server process that serves this connection at this moment.
+SELECT pg_backend_pid();
