@@ -177,6 +177,11 @@ def relative_to_workflows(path: Path) -> str:
     return PurePosixPath("workflows", *path.relative_to(workflows_dir()).parts).as_posix()
 
 
+def exists_below_workflows(relative: str) -> bool:
+    """Tell whether there is a file at what ``relative_to_workflows`` has returned."""
+    return _exists(workflows_dir().joinpath(*PurePosixPath(relative).parts[1:]))
+
+
 def executed_copy_path(source: Path) -> Path:
     """Return where the executed copy of a notebook goes: a new file in its cycle's ``runs``."""
     parts = source.relative_to(workflows_dir()).parts

@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from helpers.notifications.content import CardContent, Event, Reason, content_of
 from helpers.notifications.links import Links
-from helpers.notifications.stories import Event, Reason, Story, story_of
 from helpers.text import clean, counted, shorten
 
 Json: TypeAlias = dict[str, Any]
@@ -48,13 +48,13 @@ def card_message(event: Event, *, links: Links) -> Json:
 
     Where it would not fit, the list of reasons is cut, and a single reason in its middle.
     """
-    story = story_of(event)
-    for shown in range(min(len(story.reasons), _MOST_REASONS), 1, -1):
-        message = _message(_card(story, links=links, shown=shown, room=_MOST_ROOM))
+    content = content_of(event)
+    for shown in range(min(len(content.reasons), _MOST_REASONS), 1, -1):
+        message = _message(_card(content, links=links, shown=shown, room=_MOST_ROOM))
         if size_of(message) <= MAX_MESSAGE_BYTES:
             return message
     return _roomiest(
-        lambda room: _message(_card(story, links=links, shown=1, room=room)),
+        lambda room: _message(_card(content, links=links, shown=1, room=room)),
         most_room=_MOST_ROOM,
         limit=MAX_MESSAGE_BYTES,
     )
@@ -63,38 +63,38 @@ def card_message(event: Event, *, links: Links) -> Json:
 def digest_message(events: Sequence[tuple[Event, Links]]) -> tuple[Json, int]:
     """Return one message of as many events as fit, from the first on, and how many those are."""
     entries: list[Json] = []
-    stories: list[Story] = []
+    contents: list[CardContent] = []
     room_left = MAX_MESSAGE_BYTES - _ENVELOPE_BYTES
     for event, links in events:
-        story = story_of(event)
-        entry = _entry_that_fits(story, links)
+        content = content_of(event)
+        entry = _entry_that_fits(content, links)
         room_left -= size_of(entry) + len(", ")
         if entries and room_left < 0:
             break
-        stories.append(story)
+        contents.append(content)
         entries.append(entry)
     dashboard = Links(dashboard=events[0][1].dashboard)
-    heading = _text(_run(_headline(stories), size="Large", weight="Bolder"))
-    card = _envelope([heading, *entries], links=dashboard, in_short=_headline(stories))
+    heading = _text(_run(_headline(contents), size="Large", weight="Bolder"))
+    card = _envelope([heading, *entries], links=dashboard, in_short=_headline(contents))
     return _message(card), len(entries)
 
 
 def plain_message(event: Event) -> Json:
     """Return the message of one event as a few short texts: all that a card cannot do without."""
-    story = story_of(event)
+    content = content_of(event)
     body = [
-        _text(_title(story, room=_LONGEST_NAME, size="Default")),
-        *(_text(_run(_cut(text, _PLAIN_ROOM))) for text in (story.place, story.summary)),
-        *(_reason(reason, room=_PLAIN_ROOM) for reason in story.reasons[:1]),
-        _text(_run(_cut(f"Next: {story.advice}", _PLAIN_ROOM))),
+        _text(_title(content, room=_LONGEST_NAME, size="Default")),
+        *(_text(_run(_cut(text, _PLAIN_ROOM))) for text in (content.place, content.summary)),
+        *(_reason(reason, room=_PLAIN_ROOM) for reason in content.reasons[:1]),
+        _text(_run(_cut(f"Next: {content.advice}", _PLAIN_ROOM))),
     ]
-    return _message(_envelope(body, links=Links(), in_short=story.in_short))
+    return _message(_envelope(body, links=Links(), in_short=content.in_short))
 
 
-def _headline(stories: Sequence[Story]) -> str:
-    outcomes = Counter(story.outcome.lower() for story in stories)
+def _headline(contents: Sequence[CardContent]) -> str:
+    outcomes = Counter(content.outcome.lower() for content in contents)
     parts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
-    return f"{counted(len(stories), 'event')}: {parts}"
+    return f"{counted(len(contents), 'event')}: {parts}"
 
 
 def _roomiest(build: Callable[[int], Json], *, most_room: int, limit: int) -> Json:
@@ -109,17 +109,17 @@ def _message(card: Json) -> Json:
     return {"type": "message", "attachments": [attachment]}
 
 
-def _card(story: Story, *, links: Links, shown: int, room: int) -> Json:
+def _card(content: CardContent, *, links: Links, shown: int, room: int) -> Json:
     body = [
-        _text(_title(story, room=room, size="Large")),
-        _text(_run(_name(story.place, room), isSubtle=True), spacing="None"),
-        {"type": "FactSet", "facts": [{"title": k, "value": v} for k, v in story.facts]},
-        _text(_run(_cut(story.summary, room))),
-        *(_reason(reason, room=room) for reason in story.reasons[:shown]),
-        *_left_out(story, shown),
-        _text(_run("Next: ", weight="Bolder"), _run(_cut(story.advice, room))),
+        _text(_title(content, room=room, size="Large")),
+        _text(_run(_name(content.place, room), isSubtle=True), spacing="None"),
+        {"type": "FactSet", "facts": [{"title": k, "value": v} for k, v in content.facts]},
+        _text(_run(_cut(content.summary, room))),
+        *(_reason(reason, room=room) for reason in content.reasons[:shown]),
+        *_left_out(content, shown),
+        _text(_run("Next: ", weight="Bolder"), _run(_cut(content.advice, room))),
     ]
-    return _envelope(body, links=links, in_short=story.in_short)
+    return _envelope(body, links=links, in_short=content.in_short)
 
 
 def _envelope(body: list[Json], *, links: Links, in_short: str) -> Json:
@@ -147,27 +147,29 @@ def _open(url: str, *, title: str) -> Json:
     return {"type": "Action.OpenUrl", "title": title, "url": url}
 
 
-def _entry_that_fits(story: Story, links: Links) -> Json:
+def _entry_that_fits(content: CardContent, links: Links) -> Json:
     return _roomiest(
-        lambda room: _entry(story, links, room=room), most_room=_ENTRY_ROOM, limit=_MAX_ENTRY_BYTES
+        lambda room: _entry(content, links, room=room),
+        most_room=_ENTRY_ROOM,
+        limit=_MAX_ENTRY_BYTES,
     )
 
 
-def _entry(story: Story, links: Links, *, room: int) -> Json:
+def _entry(content: CardContent, links: Links, *, room: int) -> Json:
     """Return one event among others: its first reason stands for all."""
-    facts = dict(story.facts)
-    place = " · ".join([_name(story.place, room), *([facts["Jobs"]] if "Jobs" in facts else [])])
-    reasons = [_reason(reason, room=room) for reason in story.reasons[:1]]
+    facts = dict(content.facts)
+    place = " · ".join([_name(content.place, room), *([facts["Jobs"]] if "Jobs" in facts else [])])
+    reasons = [_reason(reason, room=room) for reason in content.reasons[:1]]
     address = links.executed_notebook or links.notebook
     return {
         "type": "Container",
         "separator": True,
         "items": [
-            _text(_title(story, room=room, size="Default")),
+            _text(_title(content, room=room, size="Default")),
             _text(_run(place, isSubtle=True), spacing="None"),
-            *(reasons or [_text(_run(_cut(story.summary, room)))]),
-            *_left_out(story, 1),
-            _text(_run("Next: ", weight="Bolder"), _run(_cut(story.advice, room))),
+            *(reasons or [_text(_run(_cut(content.summary, room)))]),
+            *_left_out(content, 1),
+            _text(_run("Next: ", weight="Bolder"), _run(_cut(content.advice, room))),
             *([_link(address)] if address else []),
         ],
     }
@@ -178,10 +180,10 @@ def _link(url: str) -> Json:
     return _text(_run("Open notebook", color="Accent", selectAction=action), spacing="Small")
 
 
-def _title(story: Story, *, room: int, size: str) -> Json:
-    subject, cycle = _name(story.subject, room), _name(story.cycle, room)
-    color = _COLORS.get(story.outcome, "Attention")
-    text = f"{story.outcome}: {subject} — cycle {cycle}"
+def _title(content: CardContent, *, room: int, size: str) -> Json:
+    subject, cycle = _name(content.subject, room), _name(content.cycle, room)
+    color = _COLORS.get(content.outcome, "Attention")
+    text = f"{content.outcome}: {subject} — cycle {cycle}"
     return _run(text, size=size, weight="Bolder", color=color)
 
 
@@ -190,9 +192,9 @@ def _reason(reason: Reason, *, room: int) -> Json:
     return _text(_run(f"{about}: ", weight="Bolder"), _run(_cut(reason.text, room)))
 
 
-def _left_out(story: Story, shown: int) -> list[Json]:
-    reasons = story.reasons[shown:]
-    jobs = sum(reason.jobs for reason in reasons) + story.unnamed_jobs
+def _left_out(content: CardContent, shown: int) -> list[Json]:
+    reasons = content.reasons[shown:]
+    jobs = sum(reason.jobs for reason in reasons) + content.unnamed_jobs
     if not jobs:
         return []
     more = f"{counted(len(reasons), 'more reason')}, " if reasons else ""

@@ -13,12 +13,10 @@ from typing import Any, assert_never
 from helpers.constants import BatchStatus, NotificationKind
 from helpers.database import queries, transaction
 from helpers.display import labels
-from helpers.errors import NotebookError
 from helpers.reconciliation import BatchFacts, Decision
 from helpers.records import Batch, ChainRun
 from helpers.redaction import redact
 from helpers.text import clean, shorten
-from helpers.workflow_paths import find_step_notebook, relative_to_workflows
 
 _MOST_JOBS = 50
 _LONGEST_NAME = 80
@@ -35,7 +33,7 @@ def announce_batch(batch: Batch, *, decision: Decision, facts: BatchFacts, next_
         return
     payload = {
         **_location(batch),
-        "notebook_path": _notebook_path(batch),
+        "notebook_path": batch["notebook_path"],
         "batch_status": decision.status,
         "reason": decision.reason,
         "job_status_counts": facts.job_status_counts,
@@ -117,20 +115,6 @@ def _location(of: Batch | ChainRun) -> dict[str, Any]:
         "batch_type": of["batch_type"],
         "occurred_ts": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _notebook_path(batch: Batch) -> str | None:
-    """Return where the notebook of the batch's own step lies, as far as that is known."""
-    try:
-        found = find_step_notebook(
-            cycle_name=batch["cycle_name"],
-            stage_num=batch["stage_num"],
-            step_num=batch["step_num"],
-            notebook_path=batch["notebook_path"],
-        )
-    except NotebookError:
-        return batch["notebook_path"]
-    return relative_to_workflows(found)
 
 
 def _enqueue(

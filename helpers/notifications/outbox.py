@@ -11,23 +11,24 @@ that message is sent by itself in a plain form, and only those that it rejects a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypedDict
+from datetime import UTC, timedelta
 
 from helpers.database import AdvisoryLocks, LockSpace, lock_holders, queries, transaction
 from helpers.errors import MessageRejectedError, NotificationError
 from helpers.identity import process_name
-from helpers.notifications.cards import Json, card_message, digest_message, plain_message
-from helpers.notifications.links import links_for
+from helpers.notifications.cards import Json
+from helpers.notifications.messages import (
+    Message,
+    PendingNotification,
+    in_plain_form,
+    messages_of,
+)
 from helpers.notifications.teams import send as send_to_teams
 from helpers.redaction import shown
 from helpers.settings import get_settings
 from helpers.text import counted
-
-DIGEST_FROM = 4
-"""This many events due at once become digests in place of a card each."""
 
 # The limits of the old connectors, still a good guide for the new webhooks.
 _MOST_A_SECOND = 4
@@ -37,22 +38,6 @@ _LONGEST_DELAY = timedelta(minutes=15)
 _MOST_OF_A_PROBLEM = 1_000
 
 Send = Callable[[Json], None]
-
-
-class PendingNotification(TypedDict):
-    """An event in the outbox."""
-
-    id: int
-    kind: str
-    batch_id: int
-    activation_num: int
-    payload: dict[str, Any]
-    attempts: int
-    next_attempt_ts: datetime
-    last_error: str | None
-    created_ts: datetime
-    is_due: bool
-    is_rejected: bool  # it waits by itself: others are sent meanwhile
 
 
 @dataclass(frozen=True)
@@ -140,19 +125,10 @@ def _set_aside(off: _Off) -> Sending:
     return Sending(waiting=len(pending()), suppressed=suppressed, problem=off.reason)
 
 
-@dataclass(frozen=True)
-class _Message:
-    """A message with the events that it tells of."""
-
-    content: Json
-    events: Sequence[PendingNotification]
-    is_plain: bool = False
-
-
 def _send_in_order(
     waiting: Sequence[PendingNotification], send: Send, locks: AdvisoryLocks
 ) -> Sending:
-    queue = deque(_messages(_to_send(waiting)))
+    queue = deque(messages_of(_to_send(waiting)))
     held: set[int] = set()  # batches of which an earlier event waits
     cards = events = 0
     problem = None
@@ -166,7 +142,7 @@ def _send_in_order(
         try:
             _send_one(message, send)
         except MessageRejectedError:
-            queue.extendleft(reversed(_in_plain_form(message)))
+            queue.extendleft(reversed(in_plain_form(message)))
             held |= {event["batch_id"] for event in message.events if message.is_plain}
         except NotificationError as exc:
             problem = shown(str(exc), _MOST_OF_A_PROBLEM)
@@ -187,12 +163,6 @@ def _to_send(waiting: Sequence[PendingNotification]) -> list[PendingNotification
     rejected = {e["batch_id"] for e in waiting if e["is_rejected"] and not e["is_due"]}
     free = [event for event in waiting if event["batch_id"] not in rejected]
     return free if free and free[0]["is_due"] else []
-
-
-def _in_plain_form(message: _Message) -> list[_Message]:
-    if message.is_plain:
-        return []
-    return [_Message(plain_message(event), [event], is_plain=True) for event in message.events]
 
 
 def _why_waiting(left: Sequence[PendingNotification]) -> str | None:
@@ -227,31 +197,7 @@ def _messages_allowed() -> int:
     return max(left, 0)
 
 
-def _messages(waiting: Sequence[PendingNotification]) -> Iterator[_Message]:
-    """Give the messages that tell of these events: a card each, or digests."""
-    settings = get_settings()
-    told = [
-        (
-            event,
-            links_for(
-                event["payload"],
-                dashboard_url=settings.teams_default_dashboard_url,
-                jupyterlab_url=settings.teams_default_jupyterlab_url,
-            ),
-        )
-        for event in waiting
-    ]
-    if len(told) < DIGEST_FROM:
-        for event, links in told:
-            yield _Message(card_message(event, links=links), [event])
-        return
-    while told:
-        content, count = digest_message(told)
-        yield _Message(content, [event for event, _ in told[:count]])
-        told = told[count:]
-
-
-def _send_one(message: _Message, send: Send) -> None:
+def _send_one(message: Message, send: Send) -> None:
     """Send one message and mark its events.
 
     Raises:

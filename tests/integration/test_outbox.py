@@ -148,6 +148,44 @@ def test_a_batchs_card_leads_to_the_notebook_of_its_step(fail, workflows, teams,
     )
 
 
+def test_a_card_leads_to_where_the_notebook_lies_when_it_is_sent(
+    fail, workflows, teams, monkeypatch
+):
+    """The folder is not looked at in the transaction that ends a batch: it may be slow."""
+    configure(monkeypatch, TEAMS_DEFAULT_JUPYTERLAB_URL="https://lab.example")
+    fail("Reason.")
+
+    folder = workflows / "Active_Q1" / "notebooks" / "Stage_04_Analysis"
+    folder.mkdir(parents=True)
+    (folder / "Step_01_Renamed.ipynb").write_text("{}")
+    send_due()
+
+    [action] = teams.messages[0]["attachments"][0]["content"]["actions"]
+    assert action["url"].endswith("/Stage_04_Analysis/Step_01_Renamed.ipynb")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_card_leads_to_an_executed_copy_only_if_there_is_one(
+    fail, workflows, teams, sql, monkeypatch, is_there
+):
+    configure(monkeypatch, TEAMS_DEFAULT_JUPYTERLAB_URL="https://lab.example")
+    fail("Reason.")
+    copy = "workflows/Active_Q1/runs/Step_02 1.ipynb"
+    sql.execute(
+        "UPDATE irp_notification SET payload = payload"
+        " || jsonb_build_object('executed_path', %s::text)",
+        [copy],
+    )
+    if is_there:
+        path = workflows / "Active_Q1" / "runs" / "Step_02 1.ipynb"
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+    send_due()
+
+    actions = teams.messages[0]["attachments"][0]["content"]["actions"]
+    assert [action["title"] for action in actions] == ["Open executed notebook"] * is_there
+
+
 def test_an_event_goes_with_the_transaction_that_made_it(step):
     jobs = [PreparedJob(JobStatus.FAILED, "900")]
     batch = add_batch(step, BatchType.ANALYSIS, jobs, status=Status.ACTIVE)

@@ -37,7 +37,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Story:
+class CardContent:
     """What a card tells."""
 
     outcome: str  # FAILED, ERROR, CANCELLED or RECOVERED
@@ -52,30 +52,30 @@ class Story:
     in_short: str
 
 
-def story_of(event: Event) -> Story:
+def content_of(event: Event) -> CardContent:
     """Return what the card of an event tells; the bare fact where another version stored it."""
     try:
-        return _full_story(event)
+        return _full_content(event)
     except (LookupError, TypeError, ValueError, AttributeError):
-        return _bare_story(event)
+        return _bare_content(event)
 
 
-def _full_story(event: Event) -> Story:
+def _full_content(event: Event) -> CardContent:
     kind = NotificationKind(event["kind"])
     match kind:
         case NotificationKind.BATCH_FAILED:
-            return _batch_story(event, BatchStatus(event["payload"]["batch_status"]).value)
+            return _batch_content(event, BatchStatus(event["payload"]["batch_status"]).value)
         case NotificationKind.BATCH_RECOVERED:
-            return _batch_story(event, "RECOVERED")
+            return _batch_content(event, "RECOVERED")
         case NotificationKind.CHAIN_FAILED:
-            return _chain_story(event)
+            return _chain_content(event)
         case _:
             assert_never(kind)
 
 
-def _batch_story(event: Event, outcome: str) -> Story:
+def _batch_content(event: Event, outcome: str) -> CardContent:
     facts = event["payload"]
-    return Story(
+    return CardContent(
         outcome=outcome,
         subject=facts["batch_type"],
         cycle=facts["cycle_name"],
@@ -95,11 +95,11 @@ def _batch_story(event: Event, outcome: str) -> Story:
     )
 
 
-def _chain_story(event: Event) -> Story:
+def _chain_content(event: Event) -> CardContent:
     facts = event["payload"]
     step = f"step {facts['next_step_num']} of stage {facts['stage_num']}"
     copy = facts["executed_path"]
-    return Story(
+    return CardContent(
         outcome="FAILED",
         subject=f"{step} ({facts['stage_name']})",
         cycle=facts["cycle_name"],
@@ -114,9 +114,9 @@ def _chain_story(event: Event) -> Story:
     )
 
 
-def _bare_story(event: Event) -> Story:
+def _bare_content(event: Event) -> CardContent:
     what = event["kind"].replace("_", " ").capitalize()
-    return Story(
+    return CardContent(
         outcome="RECOVERED" if event["kind"] == NotificationKind.BATCH_RECOVERED else "FAILED",
         subject=f"batch {event['batch_id']}",
         cycle="not told",

@@ -1,0 +1,97 @@
+"""Turn events of the outbox into messages: a card each, digests, or short plain texts.
+
+Where a card leads is looked up when it is made, and not when its event is stored: whatever the
+workflows folder costs, no batch is locked meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from helpers.errors import NotebookError
+from helpers.notifications.cards import Json, card_message, digest_message, plain_message
+from helpers.notifications.content import Event
+from helpers.notifications.links import Links, links_for
+from helpers.settings import get_settings
+from helpers.workflow_paths import (
+    exists_below_workflows,
+    find_step_notebook,
+    relative_to_workflows,
+)
+
+DIGEST_FROM = 4
+"""This many events due at once become digests in place of a card each."""
+
+
+class PendingNotification(Event):
+    """An event in the outbox."""
+
+    id: int
+    attempts: int
+    next_attempt_ts: datetime
+    last_error: str | None
+    created_ts: datetime
+    is_due: bool
+    is_rejected: bool  # it waits by itself: others are sent meanwhile
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message with the events that it tells of."""
+
+    content: Json
+    events: Sequence[PendingNotification]
+    is_plain: bool = False
+
+
+def messages_of(waiting: Sequence[PendingNotification]) -> Iterator[Message]:
+    """Give the messages that tell of these events: a card each, or digests."""
+    told = [(event, _links(event)) for event in waiting]
+    if len(told) < DIGEST_FROM:
+        for event, links in told:
+            yield Message(card_message(event, links=links), [event])
+        return
+    while told:
+        content, count = digest_message(told)
+        yield Message(content, [event for event, _ in told[:count]])
+        told = told[count:]
+
+
+def _links(event: PendingNotification) -> Links:
+    """Return where an event's card leads, as the workflows folder is now."""
+    settings = get_settings()
+    payload = event["payload"]
+    copy = payload.get("executed_path")
+    found = {
+        "notebook_path": _notebook_path(payload),
+        "executed_path": copy if copy and exists_below_workflows(copy) else None,
+    }
+    return links_for(
+        {**payload, **found},
+        dashboard_url=settings.teams_default_dashboard_url,
+        jupyterlab_url=settings.teams_default_jupyterlab_url,
+    )
+
+
+def _notebook_path(payload: dict[str, Any]) -> str | None:
+    """Return where the notebook lies that an event is about: the batch's or the next step's."""
+    try:
+        found = find_step_notebook(
+            cycle_name=payload["cycle_name"],
+            stage_num=payload["stage_num"],
+            step_num=payload.get("next_step_num", payload["step_num"]),
+            notebook_path=payload.get("notebook_path"),
+        )
+    except (NotebookError, LookupError, TypeError, ValueError):  # or of another version
+        return payload.get("notebook_path")
+    return relative_to_workflows(found)
+
+
+def in_plain_form(message: Message) -> list[Message]:
+    """Return a plain message for each event of a message; none if it is plain already."""
+    if message.is_plain:
+        return []
+    return [Message(plain_message(event), [event], is_plain=True) for event in message.events]
