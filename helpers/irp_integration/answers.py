@@ -7,12 +7,16 @@ An answer is a job status only if every part of it says so. Anything else raises
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+from urllib.parse import urlsplit
+
+from requests import codes
 
 from helpers.errors import MoodysCredentialsError, MoodysError
 from helpers.irp_integration.bodies import MAX_READ_BYTES, Body, json_value, storable
 from helpers.irp_integration.endpoints import normal_id
-from helpers.redaction import redact
+from helpers.redaction import shown
 from helpers.text import clean, shorten
 
 _OK = 200
@@ -20,7 +24,8 @@ _MAX_MESSAGE = 300
 _MAX_STATUS = 100
 DOWN_STATUSES = frozenset({429, 500, 502, 503, 504})
 """HTTP statuses that speak of the host and not of the one job."""
-NOT_OF_THE_JOB = DOWN_STATUSES | {401}
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+NOT_OF_THE_JOB = DOWN_STATUSES | _REDIRECTS | {401, 407}
 """HTTP statuses that say nothing of the one job."""
 
 
@@ -29,14 +34,14 @@ def is_down(http_status: int | None) -> bool:
     return http_status is None or http_status in DOWN_STATUSES
 
 
-def job_body(content: bytes, *, http_status: int, workflow_id: str) -> Body:
+def job_body(content: bytes, *, http_status: int, workflow_id: str, location: str = "") -> Body:
     """Return the body of one job, read by id.
 
     Raises:
         MoodysCredentialsError: Moody's refuses who we are.
         MoodysError: the answer is no job, or another job.
     """
-    _require_ok(content, http_status=http_status, about=f"job {workflow_id}")
+    _require_ok(content, http_status=http_status, location=location, about=f"job {workflow_id}")
     value = _json_value(content, http_status=http_status)
     if not isinstance(value, dict):
         raise MoodysError("Moody's answered with JSON that is no job.", http_status=http_status)
@@ -48,14 +53,14 @@ def job_body(content: bytes, *, http_status: int, workflow_id: str) -> Body:
     return body
 
 
-def search_rows(content: bytes, *, http_status: int) -> dict[str, Body]:
+def search_rows(content: bytes, *, http_status: int, location: str = "") -> dict[str, Body]:
     """Return the rows of a search by their id, without those that are no job or disagree.
 
     Raises:
         MoodysCredentialsError: Moody's refuses who we are.
         MoodysError: the answer is no list of rows.
     """
-    _require_ok(content, http_status=http_status, about="a search")
+    _require_ok(content, http_status=http_status, location=location, about="a search")
     rows = _json_value(content, http_status=http_status)
     if not isinstance(rows, list):
         raise MoodysError("Moody's answered a search with no list.", http_status=http_status)
@@ -94,47 +99,60 @@ def status_of(body: Body, *, workflow_id: str) -> str:
     return status
 
 
-def _require_ok(content: bytes, *, http_status: int, about: str) -> None:
+PROXY_LOGIN = "Moody's answered 407: a proxy wants a login. Check HTTPS_PROXY."
+_MEANINGS = {
+    204: "Moody's has nothing to say about {about} yet (204).",
+    403: "Moody's denies access (403){said}.",
+    404: "Moody's does not know {about} (404): it belongs to another batch type, this key may not "
+    "see it, or it is gone.",
+    407: PROXY_LOGIN,
+    429: "Moody's asks for fewer requests (429).",
+    **dict.fromkeys((500, 502, 503, 504), "Moody's is down or overloaded ({http_status}){said}."),
+}
+
+
+def _require_ok(content: bytes, *, http_status: int, location: str, about: str) -> None:
     """Raise what a status other than 200 means."""
     if http_status == _OK:
         return
-    said = _said(content)
-    match http_status:
-        case 204:
-            problem = f"Moody's has nothing to say about {about} yet (204)."
-        case 401:
-            raise MoodysCredentialsError(
-                f"Moody's refuses the credentials (401){said}. Check RISK_MODELER_API_KEY, or the "
-                "tenant, user name and password, and RISK_MODELER_RESOURCE_GROUP_ID.",
-                http_status=http_status,
-            )
-        case 404:
-            problem = (
-                f"Moody's does not know {about} (404): it belongs to another batch type, "
-                "this key may not see it, or it is gone."
-            )
-        case 403:
-            problem = f"Moody's denies access (403){said}."
-        case 429:
-            problem = "Moody's asks for fewer requests (429)."
-        case 500 | 502 | 503 | 504:
-            problem = f"Moody's is down or overloaded ({http_status}){said}."
-        case _:
-            problem = f"Moody's answered {about} with {http_status}{said}."
+    said = message_in(content)
+    if http_status == codes.unauthorized:
+        raise MoodysCredentialsError(
+            f"Moody's refuses the credentials (401){said}. Check RISK_MODELER_API_KEY, or the "
+            "tenant, user name and password, and RISK_MODELER_RESOURCE_GROUP_ID.",
+            http_status=http_status,
+        )
+    meaning = _MEANINGS.get(http_status, "Moody's answered {about} with {http_status}{said}.")
+    problem = meaning.format(about=about, http_status=http_status, said=said)
+    if http_status in _REDIRECTS:
+        problem = redirect(http_status, location)
     raise MoodysError(problem, http_status=http_status)
 
 
-def _said(content: bytes) -> str:
-    """Return the message of an error body, if it has one that can be shown."""
+def message_in(content: bytes) -> str:
+    """Return the message of an error body, to follow its status; empty if none can be shown."""
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
         looks_like_html = content[:200].lstrip().lower().startswith((b"<!doctype", b"<html"))
         return ", with an HTML page" if looks_like_html else ""
     message = body.get("message") if isinstance(body, dict) else None
-    if not isinstance(message, str) or not message.strip():
-        return ""
-    return f': "{shorten(redact(clean(message)).strip(), _MAX_MESSAGE)}"'
+    text = shown(message, _MAX_MESSAGE) if isinstance(message, str) else ""
+    return f': "{text}"' if text else ""
+
+
+def redirect(http_status: int, location: str) -> str:
+    """Return what people should know of a redirect: the same words for every job."""
+    try:
+        url = urlsplit(location)
+        host = f"{url.scheme}://{url.hostname}" if url.hostname else ""
+        target = shown(host + re.sub(r"\d+", "…", url.path), _MAX_MESSAGE) or "nowhere"
+    except ValueError:
+        target = "an address that makes no sense"
+    return (
+        f"Moody's answered {http_status}, a redirect to {target}: is a proxy or a login page in "
+        "between? Check RISK_MODELER_BASE_URL and the proxy settings."
+    )
 
 
 def storable_body(content: bytes, *, http_status: int) -> Any:

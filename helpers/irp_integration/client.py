@@ -31,7 +31,10 @@ class _Reads:
     def _read(self, family: Family, job_id: int | str) -> Body:
         workflow_id = required_id(job_id)
         raw = self._transport.get(family.job_path(workflow_id))
-        return job_body(raw.content, http_status=raw.http_status, workflow_id=workflow_id)
+        location = raw.headers.get("Location", "")
+        return job_body(
+            raw.content, http_status=raw.http_status, workflow_id=workflow_id, location=location
+        )
 
 
 class _RiskDataJobs(_Reads):

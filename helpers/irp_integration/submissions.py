@@ -13,12 +13,11 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
-from urllib.parse import urlsplit
 
 from requests import codes
 
 from helpers.errors import MoodysError
-from helpers.irp_integration.answers import storable_body
+from helpers.irp_integration.answers import PROXY_LOGIN, message_in, redirect, storable_body
 from helpers.irp_integration.endpoints import normal_id
 from helpers.irp_integration.transport import Raw
 from helpers.redaction import redact
@@ -137,9 +136,10 @@ def response_record(raw: Raw) -> str:
 
 def _problem(raw: Raw, outcome: Outcome, *, is_polled: bool) -> str:  # noqa: PLR0911 - one per kind
     """Return what was answered and what to look at, in words that are the same for every job."""
+    answered = f"{raw.http_status}{message_in(raw.content)}"
     if outcome is Outcome.REJECTED:
-        return f"Moody's rejected the request ({_status_and_message(raw)})."
-    answered = f"Moody's answered {_status_and_message(raw)}"
+        return f"Moody's rejected the request ({answered})."
+    answered = f"Moody's answered {answered}"
     match raw.http_status // 100:
         case 2 if own_error(raw) is not None:
             return f"{answered}, an error under a status of success."
@@ -148,34 +148,10 @@ def _problem(raw: Raw, outcome: Outcome, *, is_polled: bool) -> str:  # noqa: PL
         case 2:
             return f"{answered}, which is no result: is a proxy or gateway in between?"
         case 3:
-            return (
-                f"{answered}, a redirect to {_target(raw)}: is a proxy or a login page in between? "
-                "Check RISK_MODELER_BASE_URL and the proxy settings."
-            )
+            return redirect(raw.http_status, _location(raw))
         case 4 if raw.http_status == codes.proxy_authentication_required:
-            return f"{answered}: a proxy wants a login. Check HTTPS_PROXY."
+            return PROXY_LOGIN
         case 4 if raw.http_status not in _NOT_FINAL:
             return f"{answered}, which is no error of its own: is a proxy or gateway in between?"
         case _:
             return f"{answered}."
-
-
-def _status_and_message(raw: Raw) -> str:
-    """Return the status and, if the body has one that can be shown, its message."""
-    body = _json(raw)
-    message = body.get("message") if isinstance(body, dict) else None
-    if isinstance(message, str) and message.strip():
-        return f'{raw.http_status}: "{shorten(redact(clean(message)).strip(), _MAX_SHOWN)}"'
-    is_html = raw.content[:200].lstrip().lower().startswith((b"<!doctype", b"<html"))
-    return f"{raw.http_status} with an HTML page" if is_html else str(raw.http_status)
-
-
-def _target(raw: Raw) -> str:
-    """Return where a redirect leads, without what differs from job to job or may be secret."""
-    try:
-        url = urlsplit(_location(raw))
-        host = url.hostname or ""
-    except ValueError:
-        return "an address that makes no sense"
-    target = (f"{url.scheme}://{host}" if host else "") + re.sub(r"\d+", "…", url.path)
-    return shorten(redact(clean(target)), _MAX_SHOWN) or "nowhere"

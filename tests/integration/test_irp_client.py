@@ -8,7 +8,7 @@ import pytest
 from helpers.constants import Family
 from helpers.errors import MoodysCredentialsError, MoodysError, SettingsError
 from helpers.irp_integration import IRPClient, client, transport
-from helpers.irp_integration.answers import MAX_BODY_BYTES
+from helpers.irp_integration.bodies import MAX_READ_BYTES
 from helpers.settings import get_settings
 from sandbox.misbehaviour import Fault
 from tests.support.waiting import wait_until
@@ -94,11 +94,11 @@ def test_an_answer_that_drips_in_is_given_up_in_time(irp_client, moodys):
 
 def test_no_more_is_read_than_a_job_can_be(irp_client, moodys):
     workflow_id = moodys.add_job("model", status="RUNNING")
-    moodys.misbehave(Fault.HUGE, size_bytes=8 * MAX_BODY_BYTES)
+    moodys.misbehave(Fault.HUGE, size_bytes=2 * MAX_READ_BYTES)
 
     raw = irp_client.transport.get(f"/platform/model/v1/jobs/{workflow_id}")
 
-    assert MAX_BODY_BYTES < len(raw.content) < MAX_BODY_BYTES + 1024**2
+    assert MAX_READ_BYTES < len(raw.content) < MAX_READ_BYTES + 1024**2
 
 
 def test_nothing_is_asked_past_the_deadline(irp_client, moodys):

@@ -226,7 +226,7 @@ def test_a_synchronous_job_is_not_finished_by_a_page_of_html(client, moodys, sql
         def submit(self, method, path, *, body, request_id):
             return transport.Raw(200, b"<html>Log in</html>", {})
 
-    with pytest.raises(JobError, match="200 with an HTML page"):
+    with pytest.raises(JobError, match="200, with an HTML page"):
         submit_job(job_id, "Portfolio Creation", LoginPage())
 
     assert read_job(job_id)["status"] == "INITIATED"

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.errors import MoodysError
-from helpers.irp_integration.answers import failure_reason, job_body, search_rows
+from helpers.irp_integration.answers import job_body, search_rows
+from helpers.irp_integration.bodies import failure_reason
 from helpers.irp_integration.submissions import Outcome, judge
 from helpers.irp_integration.transport import Raw
 from helpers.text import clean, shorten, storable_json

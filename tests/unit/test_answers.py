@@ -76,7 +76,8 @@ def test_shapes_that_moodys_is_known_to_use_are_jobs(body):
         (400, b"\xff\xfe\x00", "answered job 23148952 with 400."),
         (431, b"", "answered job 23148952 with 431."),
         # a redirect is not followed, and is no answer
-        (302, b"", "answered job 23148952 with 302."),
+        (302, b"", "Moody's answered 302, a redirect to nowhere"),
+        (407, b"<html>Proxy</html>", "answered 407: a proxy wants a login. Check HTTPS_PROXY."),
         # created is no answer to a read
         (201, encoded(JOB), "answered job 23148952 with 201."),
     ],
@@ -88,6 +89,20 @@ def test_an_answer_that_is_no_job_is_told_in_words(http_status, content, message
     assert message in str(caught.value)
     assert caught.value.http_status == http_status
     assert not isinstance(caught.value, MoodysCredentialsError)
+
+
+@pytest.mark.parametrize("http_status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_told_in_the_same_words_for_every_job_with_where_it_leads(http_status):
+    said = set()
+    for workflow_id in ("23148952", "23148953"):
+        location = f"https://u:pass@sso.test/login/{workflow_id}?to={workflow_id}"
+        with pytest.raises(MoodysError) as caught:
+            job_body(b"", http_status=http_status, workflow_id=workflow_id, location=location)
+        said.add(str(caught.value))
+
+    [message] = said
+    assert f"answered {http_status}, a redirect to https://sso.test/login/…: is a proxy" in message
+    assert "RISK_MODELER_BASE_URL" in message
 
 
 @pytest.mark.parametrize("content", [b'{"message": "Unauthorized"}', b"", b"<html>"])

@@ -139,7 +139,7 @@ def test_a_success_that_holds_no_result_is_no_success(http_status, content, outc
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (answer(400, content=b"<html>secret</html>"), "400 with an HTML page"),
+        (answer(400, content=b"<html>secret</html>"), "400, with an HTML page"),
         (
             answer(403, content=b'{"message": "Forbidden"}'),
             '403: "Forbidden", which is no error of',
