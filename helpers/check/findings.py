@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from html import escape
 
+from helpers.display import Block, Headline, Remark, Remarks, Report, Severity
 from helpers.errors import BatchMonitoringError
 from helpers.redaction import redact
 from helpers.text import counted
@@ -21,13 +21,15 @@ class Finding:
     stops_passes: bool = True  # if it is not well: a pass cannot do its work
 
     @property
-    def sign(self) -> str:
-        """The sign that is shown: well, of no use, or worth a look."""
-        return "✔" if self.is_ok else "✖" if self.stops_passes else "!"
+    def severity(self) -> Severity:
+        """Well, in the way of a pass, or worth a look."""
+        if self.is_ok:
+            return Severity.OK
+        return Severity.ERROR if self.stops_passes else Severity.WARNING
 
 
-@dataclass(frozen=True)
-class CheckReport:
+@dataclass(frozen=True, repr=False)
+class CheckReport(Report):
     """All findings, in the order in which they build on each other."""
 
     findings: tuple[Finding, ...]
@@ -50,21 +52,11 @@ class CheckReport:
         remarks = sum(not finding.is_ok for finding in self.findings)
         return "Everything is set up." if not remarks else f"Set up; {counted(remarks, 'remark')}."
 
-    def __str__(self) -> str:
-        width = max((len(finding.about) for finding in self.findings), default=0)
-        lines = [f"{f.sign} {f.about:<{width}}  {f.text}" for f in self.findings]
-        return "\n".join([*lines, self.headline])
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{f.sign}</td><td>{escape(f.about)}</td>"
-            f"<td style='text-align:left'>{escape(f.text)}</td></tr>"
-            for f in self.findings
-        )
-        return f"<p><b>{escape(self.headline)}</b></p><table>{rows}</table>"
+    def blocks(self) -> Iterator[Block]:
+        """Show the result, and a line for each thing."""
+        worst = Severity.OK if self.is_ok else Severity.ERROR
+        yield Headline(worst, self.headline)
+        yield Remarks([Remark(f.about, f.text, f.severity) for f in self.findings])
 
 
 def findings_of(about: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:

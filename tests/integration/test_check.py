@@ -20,7 +20,7 @@ def ready(metastore, moodys, teams, workflows):
 
 
 def lines(report: CheckReport, sign: str) -> list[str]:
-    return [f"{f.about}: {f.text}" for f in report.findings if f.sign == sign]
+    return [f"{f.about}: {f.text}" for f in report.findings if f.severity.sign == sign]
 
 
 def test_a_team_that_has_set_up_everything_is_told_so(ready):
@@ -62,7 +62,7 @@ def test_everything_that_is_missing_is_said_at_once(empty_database, workflows, m
     assert any("helpers.database migrate" in problem for problem in problems)
     assert any("RISK_MODELER_BASE_URL" in problem for problem in problems)
     assert any("IRP_WORKFLOWS_DIR" in problem for problem in problems)
-    assert any("TEAMS_WEBHOOK_URL is not set" in remark for remark in lines(report, "!"))
+    assert any("TEAMS_WEBHOOK_URL is not set" in remark for remark in lines(report, "▲"))
     assert "3 problems would keep a pass from its work." in str(report)
 
 
@@ -100,7 +100,7 @@ def test_a_name_that_nobody_reads_is_said_with_the_nearest_one(ready, monkeypatc
     monkeypatch.setenv(name, "1")
     report = check_system()
     assert report.is_ok
-    [remark] = lines(report, "!")
+    [remark] = lines(report, "▲")
     assert name in remark
     assert hint in remark
 
@@ -147,7 +147,7 @@ def test_a_rejected_login_is_one_finding(ready, moodys, monkeypatch):
 
 def test_a_card_that_teams_does_not_accept_is_said(ready, teams):
     teams.misbehave(Fault.HTTP_STATUS, http_status=400)
-    [remark] = lines(check_system(send_card=True), "!")
+    [remark] = lines(check_system(send_card=True), "▲")
     assert "400" in remark
 
 
@@ -157,12 +157,12 @@ def test_the_command_prints_a_line_each_and_exits_with_1_if_a_pass_could_not_wor
     command = [sys.executable, "-m", "helpers.check"]
     well = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
     assert (well.returncode, well.stderr) == (0, "")
-    assert well.stdout.endswith("Everything is set up.\n")
+    assert "Everything is set up." in well.stdout
 
     monkeypatch.delenv("DATABASE_URL")
     ill = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
     assert ill.returncode == 1
-    assert "✖ database" in ill.stdout
+    assert "✖ database: " in ill.stdout
 
 
 def test_no_secret_is_shown(ready, monkeypatch):

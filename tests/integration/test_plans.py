@@ -102,8 +102,9 @@ def test_a_plan_shows_what_it_would_do_and_what_not_and_writes_nothing(metastore
     shown = repr(plan)
 
     assert f"resubmit 2 jobs of batch {batch.batch_id} (Analysis, FAILED)" in shown
-    assert "✔ CAL EQ - Commercial (job 1, Moody's 77): FAILED, The EDM is locked" in shown
-    assert "✔ CAL EQ - Residential (job 3): ERROR" in shown
+    assert "CAL EQ - Commercial (job 1, Moody's 77)" in shown
+    assert "✖ FAILED  The EDM is locked" in shown
+    assert "CAL EQ - Residential (job 3)" in shown
     assert "Industrial" not in shown
     assert "2 requests to Moody's" in shown
     assert "becomes ACTIVE again (activation 2)" in shown

@@ -24,12 +24,23 @@ from helpers.actions import Action
 from helpers.batch.plans.seeing import SeenJob, changes_since
 from helpers.constants import ActionKind
 from helpers.database import in_transaction, queries, transaction
+from helpers.display import (
+    Block,
+    Headline,
+    Note,
+    Remark,
+    Remarks,
+    Report,
+    Row,
+    Severity,
+    Table,
+    badge,
+)
 from helpers.errors import BatchError, DatabaseError, PlanOvertakenError
 from helpers.irp_integration import IRPClient
 from helpers.records import Batch
 from helpers.text import counted
 
-_MOST_SHOWN = 40
 _UNIQUE_VIOLATION = "23505"  # PostgreSQL's appendix A
 
 Json: TypeAlias = dict[str, Any]
@@ -47,7 +58,7 @@ class PlanOutcome(TypedDict):
     errors: list[str]  # one line per job that failed
 
 
-class Plan(ABC):
+class Plan(Report, ABC):
     """What would be done to a batch, and to which of its jobs."""
 
     kind: ClassVar[ActionKind]
@@ -110,7 +121,7 @@ class Plan(ABC):
     def _consequences(self) -> list[str]:
         """Return what follows, a line each."""
 
-    def _follow_up(self, irp_client: IRPClient | None) -> None:  # noqa: B027 - most do nothing
+    def _follow_up(self, irp_client: IRPClient | None) -> None:
         """Do what comes after the transaction; a repeat goes on with it."""
 
     @contextmanager
@@ -162,29 +173,24 @@ class Plan(ABC):
                 f"{'; '.join(changes)}. Make the plan again."
             )
 
-    def __repr__(self) -> str:
-        return str(self)
-
-    def __str__(self) -> str:
-        batch = self.batch
-        what = (
-            f"Plan: {self.verb} {counted(len(self.jobs), 'job')} of batch {batch['batch_id']} "
-            f"({batch['batch_type']}, {batch['status']}) of cycle {batch['cycle_name']}, "
-            f"step {batch['stage_num']}.{batch['step_num']} {batch['step_name']}"
+    def blocks(self) -> Iterator[Block]:
+        """Show what would be done, what not, and what follows."""
+        batch, jobs = self.batch, counted(len(self.jobs), "job")
+        location = f"step {batch['stage_num']}.{batch['step_num']} {batch['step_name']}"
+        yield Headline(
+            Severity.INFO if self.jobs else Severity.WARNING,
+            f"Plan: {self.verb} {jobs} of batch {batch['batch_id']} ({batch['batch_type']}, "
+            f"{batch['status']}) of cycle {batch['cycle_name']}, {location}",
         )
-        lines = [
-            what,
-            *(f"  ✔ {job}: {job.standing}" for job in self.jobs[:_MOST_SHOWN]),
-        ]
-        if len(self.jobs) > _MOST_SHOWN:
-            lines.append(f"  … and {len(self.jobs) - _MOST_SHOWN} more")
-        if self.refused:
-            lines += ["Not done:", *(f"  ✖ {job}: {why}" for job, why in self.refused.items())]
+        rows = [Row([job.known_as, badge(job.status), job.cause or "—"]) for job in self.jobs]
+        yield Table(["Job", "Status", "Reason"], rows, noun="job")
+        refused = [Remark(job, why, Severity.WARNING) for job, why in self.refused.items()]
+        yield Remarks(refused, title="Not done", noun="job")
         if self.jobs:
-            lines += ["What follows:", *(f"  {line}" for line in self._consequences())]
+            follows = [Remark(str(i), line) for i, line in enumerate(self._consequences(), 1)]
+            yield Remarks(follows, title="What follows")
             client = "irp_client, " if self.requests else ""
-            lines.append(f'Nothing is done yet. Do it with: plan.apply({client}reason="…")')
-        return "\n".join(lines)
+            yield Note(f'Nothing is done yet. Do it with: plan.apply({client}reason="…")')
 
 
 @contextmanager

@@ -162,10 +162,10 @@ def _running(
     batch = open_batch(batch_id)
     waiting = set(JobStatus) - JobStatus.terminal() - {JobStatus.INITIATED}
     jobs = chosen_jobs(batch_id, job_ids, by_default=waiting)
-    refused = {str(job): _why_not_ask(batch, job) for job in jobs}
+    refused = {job.known_as: _why_not_ask(batch, job) for job in jobs}
     return (
         batch,
-        [job for job in jobs if not refused[str(job)]],
+        [job for job in jobs if not refused[job.known_as]],
         {job: why for job, why in refused.items() if why},
     )
 

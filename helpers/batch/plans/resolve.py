@@ -75,11 +75,11 @@ class ResolvePlan(Plan):
         [job] = self.jobs
         if self._moodys_id is None:
             return [
-                f"{job} becomes ERROR, and its request key is dropped.",
+                f"{job.known_as} becomes ERROR, and its request key is dropped.",
                 "If Moody's did accept it all the same, resubmitting runs it a second time.",
                 f"plan_resubmit({self.batch['batch_id']}) sends it again.",
             ]
-        return [f"{job} is watched as Moody's {self._moodys_id} from the next pass on."]
+        return [f"{job.known_as} is watched as Moody's {self._moodys_id} from the next pass on."]
 
 
 def plan_resolve(
@@ -111,13 +111,13 @@ def plan_resolve(
         raise BatchError(invalid_id(moodys_id), batch_id=batch_id)
     jobs = chosen_jobs(batch_id, [job_id], by_default=())
     refused = {
-        str(job): f"it is {job.status}, and its submission has no unknown outcome."
+        job.known_as: f"it is {job.status}, and its submission has no unknown outcome."
         for job in jobs
         if job.status != JobStatus.INITIATED or not job.has_key or job.skipped
     }
     return ResolvePlan(
         batch,
-        [job for job in jobs if str(job) not in refused],
+        [job for job in jobs if job.known_as not in refused],
         refused,
         moodys_id=None if moodys_id is None else normal_id(moodys_id) or str(moodys_id),
     )

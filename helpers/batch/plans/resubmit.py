@@ -140,10 +140,10 @@ def plan_resubmit(
     strangers = [job_id for job_id in {*changes, *requests} if job_id not in named]
     if strangers:
         raise BatchError(f"No resubmitted job has the id {strangers[0]}.", batch_id=batch_id)
-    refused = {str(job): _why_not_resubmit(batch, job, changes, requests) for job in jobs}
+    refused = {job.known_as: _why_not_resubmit(batch, job, changes, requests) for job in jobs}
     return ResubmitPlan(
         batch,
-        [job for job in jobs if not refused[str(job)]],
+        [job for job in jobs if not refused[job.known_as]],
         {job: why for job, why in refused.items() if why},
         changes=changes,
         new_requests=requests,

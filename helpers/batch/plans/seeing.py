@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from helpers.batch.reading import read_batch
-from helpers.constants import BatchStatus, CycleStatus, JobStatus
+from helpers.constants import BatchStatus, CycleStatus
 from helpers.database import queries, transaction
 from helpers.errors import BatchError
 from helpers.job_names import job_name
@@ -37,18 +37,17 @@ class SeenJob:
         """What people call it."""
         return job_name(self.configuration, self.request)
 
-    def __str__(self) -> str:
+    @property
+    def known_as(self) -> str:
+        """Its name first, and its ids."""
         known_as = [f"job {self.job_id}", f"Moody's {self.moodys_id}" if self.moodys_id else ""]
         ids = ", ".join(filter(None, known_as))
         return f"{self.name} ({ids})" if self.name else ids
 
     @property
-    def standing(self) -> str:
-        """Its status and, if it failed, why."""
-        reason = " ".join(clean(self.reason or "").split())
-        if not reason or self.status == JobStatus.FINISHED:
-            return self.status
-        return f"{self.status}, {shorten(reason, _MAX_REASON_SHOWN)}"
+    def cause(self) -> str:
+        """Why it failed, in one line; empty if nobody said."""
+        return shorten(" ".join(clean(self.reason or "").split()), _MAX_REASON_SHOWN)
 
 
 def seen_jobs(batch_id: int) -> list[SeenJob]:
@@ -119,11 +118,11 @@ def _batch_changes(was: Batch, is_now: Batch) -> Iterator[str]:
 
 def _job_change(was: SeenJob, is_now: SeenJob | None) -> str:
     if is_now is None:
-        return f"{was} is gone"
+        return f"{was.known_as} is gone"
     if was == is_now:
         return ""
     skipped = ", skipped" if is_now.skipped and not was.skipped else ""
-    return f"{was} is {is_now.status}{skipped} and was {was.status}"
+    return f"{was.known_as} is {is_now.status}{skipped} and was {was.status}"
 
 
 def consequences(batch: Batch) -> list[str]:

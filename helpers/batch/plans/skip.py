@@ -73,10 +73,10 @@ def plan_skip(
     """
     batch = open_batch(batch_id)
     jobs = chosen_jobs(batch_id, job_ids, by_default=FAILED)
-    refused = {str(job): _why_not_skip(job) for job in jobs}
+    refused = {job.known_as: _why_not_skip(job) for job in jobs}
     return SkipPlan(
         batch,
-        [job for job in jobs if not refused[str(job)]],
+        [job for job in jobs if not refused[job.known_as]],
         {job: why for job, why in refused.items() if why},
         with_configurations=with_configurations,
     )
