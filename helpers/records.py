@@ -30,6 +30,7 @@ class ActiveBatch(TypedDict):
 class Batch(TypedDict):
     """A batch with its place in the workflow."""
 
+    id: int  # as existing notebooks call it
     batch_id: int
     batch_type: str
     status: str

@@ -1,5 +1,12 @@
 """Batches: read them, reconcile them with their jobs, submit them."""
 
+from helpers.batch.compatible import (
+    activate_batch,
+    resubmit_job,
+    resubmit_jobs,
+    skip_job,
+    skip_job_configuration,
+)
 from helpers.batch.plans import (
     plan_cancel,
     plan_priority,
@@ -20,6 +27,7 @@ from helpers.errors import BatchError
 __all__ = [
     "BatchError",
     "Reconciliation",
+    "activate_batch",
     "batch_to_submit",
     "get_active_batches",
     "get_batch_job_configurations",
@@ -33,6 +41,10 @@ __all__ = [
     "read_batch",
     "recon_batch",
     "reconcile",
+    "resubmit_job",
+    "resubmit_jobs",
+    "skip_job",
+    "skip_job_configuration",
     "submission_of",
     "submit_batch",
 ]

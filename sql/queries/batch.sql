@@ -12,7 +12,8 @@ ORDER BY batch.id;
 
 -- name: read_batch(batch_id)^
 -- One batch with its place in the workflow.
-SELECT batch.id AS batch_id, batch.batch_type, coalesce(batch.status, 'INITIATED')::text AS status,
+SELECT batch.id, batch.id AS batch_id, batch.batch_type,
+       coalesce(batch.status, 'INITIATED')::text AS status,
        batch.activation_num, batch.configuration_id, batch.submitted_ts, batch.completed_ts,
        batch.created_ts, batch.updated_ts,
        cycle.id AS cycle_id, cycle.cycle_name, coalesce(cycle.status, 'ACTIVE')::text AS cycle_status,

@@ -65,6 +65,9 @@ SET skipped = true, skipped_reason_txt = left(:reason::text, 1000),
     override_job_configuration_id = coalesce(:override_id::int, override_job_configuration_id),
     updated_ts = now()
 WHERE id = ANY (:configuration_ids::int[])
+  AND (NOT coalesce(skipped, false)
+       OR override_job_configuration_id IS DISTINCT FROM
+          coalesce(:override_id::int, override_job_configuration_id))
   AND NOT EXISTS (
       SELECT FROM irp_job AS job
       WHERE job.job_configuration_id = configuration.id AND NOT coalesce(job.skipped, false)
@@ -94,3 +97,7 @@ LEFT JOIN LATERAL (
     SELECT started_ts FROM irp_step_run WHERE step_id = next_step.id ORDER BY id DESC LIMIT 1
 ) AS run ON true
 WHERE batch.id = :batch_id::int;
+
+-- name: batch_of_configuration(configuration_id)$
+-- The batch that a job configuration belongs to; NULL if there is none.
+SELECT batch_id FROM irp_job_configuration WHERE id = :configuration_id::int;
