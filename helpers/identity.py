@@ -1,6 +1,7 @@
 """Who this process is, as other passes and people are told.
 
-A person is ``user@host`` on every screen, and a process of theirs ``user@host pid 123``.
+A person is ``user@host`` on every screen, or whom JupyterHub or ``MONITOR_USER`` names if many
+share an account; a process of theirs is ``user@host pid 123``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import uuid
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
+from helpers.text import clean
+
+_LONGEST_NAME = 200
 _START = " #"  # before what tells two starts of a process apart
 
 
@@ -21,7 +25,15 @@ def host_name() -> str:
 
 
 def person() -> str:
-    """Return ``user@host``, for what a person or an account started."""
+    """Return ``user@host``, for what a person or an account started.
+
+    ``JUPYTERHUB_USER``, else ``MONITOR_USER``, names people who share an account.
+    """
+    named = os.environ.get("JUPYTERHUB_USER") or os.environ.get("MONITOR_USER")
+    return clean(named)[:_LONGEST_NAME] if named else _account()
+
+
+def _account() -> str:
     return f"{_user()}@{host_name()}"
 
 
@@ -39,7 +51,7 @@ def process_name() -> str:
 
 @cache
 def _process_start(pid: int) -> str:
-    return f"{person()} pid {pid}{_START}{uuid.uuid4().hex}"
+    return f"{_account()} pid {pid}{_START}{uuid.uuid4().hex}"
 
 
 def owner_id() -> str:

@@ -7,6 +7,8 @@ from helpers.batch.compatible import (
     skip_job,
     skip_job_configuration,
 )
+from helpers.batch.history import history
+from helpers.batch.named import NamedBatch, choose_batch
 from helpers.batch.plans import (
     plan_cancel,
     plan_priority,
@@ -26,12 +28,15 @@ from helpers.errors import BatchError
 
 __all__ = [
     "BatchError",
+    "NamedBatch",
     "Reconciliation",
     "activate_batch",
     "batch_to_submit",
+    "choose_batch",
     "get_active_batches",
     "get_batch_job_configurations",
     "get_batch_jobs",
+    "history",
     "left_to_submit",
     "plan_cancel",
     "plan_priority",

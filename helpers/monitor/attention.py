@@ -75,7 +75,7 @@ def _unpolled_batch(row: dict[str, Any], holder: str | None) -> str:
 def _failed_batch(row: dict[str, Any]) -> Remark:
     about = f"Batch {row['batch_id']} ({row['batch_type']}, {_place(row, row['step_num'])})"
     said = [f"{row['status']} since {moment(row['completed_ts'])}.", row["reason"]]
-    said += [_first_reason(row), "Resubmit the jobs or skip them: see this notebook's README."]
+    said += [_first_reason(row), f"Mend it in Manage Batches: choose_batch({row['batch_id']})."]
     return Remark(about, " ".join(filter(None, said)), Severity.ERROR)
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from helpers.batch import (
+    NamedBatch,
     batch_to_submit,
     get_batch_jobs,
     left_to_submit,
     submission_of,
     submit_batch,
 )
+from helpers.batch.plans import Plan
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import queries, transaction
 from helpers.display import progress
@@ -23,6 +25,7 @@ from helpers.job import complete_job, fail_job, get_job_config
 from helpers.records import BatchSubmission, Step
 from helpers.redaction import redact
 from helpers.stage.location import current_place
+from helpers.stage.mending import batch_with
 from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
 from helpers.stage.summary import stage_batches, summarise_stage
 from helpers.steps.execution import STEP_ID_VARIABLE
@@ -142,6 +145,30 @@ class StepNotebook:
                 bar.update()
         finally:
             bar.close()
+
+    def failed(self) -> NamedBatch:
+        """Return the batch of this step that has failed jobs, which shows them first.
+
+        Raises:
+            BatchError: there is none, or more than one.
+        """
+        return batch_with(self.step, ())
+
+    def resubmit(self, *names: str | int) -> Plan:
+        """Plan to resubmit the jobs with these names; without names all that failed.
+
+        Raises:
+            BatchError: the names belong to no batch of this step, or to several.
+        """
+        return batch_with(self.step, names).plan_resubmit(*names)
+
+    def skip(self, *names: str | int) -> Plan:
+        """Plan to do without the jobs with these names; without names all that failed."""
+        return batch_with(self.step, names).plan_skip(*names)
+
+    def cancel(self, *names: str | int) -> Plan:
+        """Plan to ask Moody's to stop the jobs with these names."""
+        return batch_with(self.step, names).plan_cancel(*names)
 
     def finished_configurations(self, batch_type: BatchType) -> list[dict[str, Any]]:
         """Return what the finished jobs of this type were made from, in this cycle."""

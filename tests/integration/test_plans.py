@@ -109,7 +109,7 @@ def test_a_plan_shows_what_it_would_do_and_what_not_and_writes_nothing(metastore
     assert "2 requests to Moody's" in shown
     assert "becomes ACTIVE again (activation 2)" in shown
     assert "When the batch ends as COMPLETED or FAILED, step 4.2 starts" in shown
-    assert 'plan.apply(irp_client, reason="…")' in shown
+    assert 'plan.apply(reason="…")' in shown
     assert snapshot() == before
     assert plan.outcome()["done"] == 0
 
@@ -313,11 +313,15 @@ def test_what_is_asked_for_has_to_make_sense(client):
         plan_resubmit(99)
     with pytest.raises(BatchMonitoringError, match="Say why"):
         plan_resubmit(batch.batch_id).apply(client, reason="")
-    with pytest.raises(BatchError, match=r"apply\(IRPClient"):
-        plan_resubmit(batch.batch_id).apply(reason=WHY)
     psql("UPDATE irp_cycle SET status = 'ARCHIVED'")
     with pytest.raises(BatchError, match="ARCHIVED"):
         plan_resubmit(batch.batch_id)
+
+
+def test_a_plan_opens_a_client_of_its_own_if_it_gets_none(client, moodys):
+    batch = batch_of(analysis("A"))
+    assert plan_resubmit(batch.batch_id).apply(reason=WHY)["failed"] == 0
+    assert len(moodys.submissions) == 1
 
 
 def test_secrets_stay_out_of_the_record(client, monkeypatch):

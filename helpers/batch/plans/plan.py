@@ -41,6 +41,7 @@ from helpers.irp_integration import IRPClient
 from helpers.records import Batch
 from helpers.text import counted
 
+_CONNECTIONS = 8  # as many as are submitted side by side
 _UNIQUE_VIOLATION = "23505"  # PostgreSQL's appendix A
 
 Json: TypeAlias = dict[str, Any]
@@ -75,15 +76,21 @@ class Plan(Report, ABC):
         """Do what the plan shows, or refuse.
 
         Args:
-            irp_client: sends the requests; needed only by plans that send some.
+            irp_client: sends the requests; None opens one, if there are any.
             reason: why, for the history.
 
         Raises:
             PlanOvertakenError: what the plan saw has changed; nothing was done.
-            BatchError: there is nothing to do, or requests are to be sent and no client was given.
+            BatchError: there is nothing to do.
         """
         why = actions.checked_reason(reason)
-        self._require_ready(irp_client)
+        self._require_ready()
+        if irp_client is None and self.requests:
+            with IRPClient(connections=_CONNECTIONS) as own_client:
+                return self._applied(own_client, why)
+        return self._applied(irp_client, why)
+
+    def _applied(self, irp_client: IRPClient | None, why: str) -> PlanOutcome:
         with self._alone(), _overtaken_by_another_tool(self.batch), transaction() as connection:
             queries("batch").lock_batch(connection, batch_id=self.batch["batch_id"])
             if not actions.actions_of(self.plan_id):
@@ -148,15 +155,9 @@ class Plan(Report, ABC):
         with transaction() as connection:
             queries("mending").reactivate(connection, batch_id=self.batch["batch_id"])
 
-    def _require_ready(self, irp_client: IRPClient | None) -> None:
+    def _require_ready(self) -> None:
         if not self.jobs:
             raise BatchError(f"There is nothing to do. {self}", batch_id=self.batch["batch_id"])
-        if self.requests and irp_client is None:
-            raise BatchError(
-                f"{counted(self.requests, 'request')} would be sent to Moody's: "
-                'call apply(IRPClient(), reason="…").',
-                batch_id=self.batch["batch_id"],
-            )
         if in_transaction():
             raise BatchError(
                 "A plan is not applied inside a transaction. End it first.",
@@ -189,8 +190,7 @@ class Plan(Report, ABC):
         if self.jobs:
             follows = [Remark(str(i), line) for i, line in enumerate(self._consequences(), 1)]
             yield Remarks(follows, title="What follows")
-            client = "irp_client, " if self.requests else ""
-            yield Note(f'Nothing is done yet. Do it with: plan.apply({client}reason="…")')
+            yield Note('Nothing is done yet. Do it with: plan.apply(reason="…")')
 
 
 @contextmanager

@@ -1,0 +1,152 @@
+"""One batch as people work with it: its jobs by name, and what can be done about them.
+
+In a cell by itself it shows its jobs, those that need a person first. Each ``plan_…`` makes a plan
+for the jobs that were named, or for all that it is about; see ``helpers.batch.plans``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+
+from helpers.batch.plans import (
+    Plan,
+    plan_cancel,
+    plan_priority,
+    plan_resubmit,
+    plan_skip,
+)
+from helpers.batch.plans.resubmit import FAILED
+from helpers.batch.plans.seeing import SeenJob, seen_jobs
+from helpers.batch.reading import read_batch
+from helpers.constants import JobStatus
+from helpers.database import queries, transaction
+from helpers.display import Block, Headline, Note, Report, Row, Table, badge, severity_of, tally
+from helpers.errors import BatchError
+from helpers.text import listed
+
+_MOST_NAMED = 8
+
+
+class NamedBatch(Report):
+    """A batch and its jobs, as they are each time it is asked or shown."""
+
+    most_lines = 1_000
+
+    def __init__(self, batch_id: int) -> None:
+        """Remember the batch; raises ``BatchError`` if there is none."""
+        self.batch_id = read_batch(batch_id)["batch_id"]
+
+    def plan_resubmit(self, *names: str | int) -> Plan:
+        """Plan to resubmit these jobs; without names all that failed.
+
+        Args:
+            names: names of jobs as people know them, or ids.
+
+        Raises:
+            BatchError: a name belongs to no job, or to several.
+        """
+        return plan_resubmit(self.batch_id, self._ids(names))
+
+    def plan_skip(self, *names: str | int) -> Plan:
+        """Plan to do without these jobs; without names all that failed."""
+        return plan_skip(self.batch_id, self._ids(names))
+
+    def plan_cancel(self, *names: str | int) -> Plan:
+        """Plan to ask Moody's to stop these jobs; without names all that run."""
+        return plan_cancel(self.batch_id, self._ids(names))
+
+    def plan_priority(self, priority: str, *names: str | int) -> Plan:
+        """Plan to ask Moody's for another priority of these jobs; without names all that run."""
+        return plan_priority(self.batch_id, priority, self._ids(names))
+
+    def has(self, *names: str | int) -> bool:
+        """Tell whether each of these is a job of this batch that is not skipped."""
+        jobs = [job for job in self._jobs() if not job.skipped]
+        known = {job.job_id for job in jobs} | {_folded(job.name) for job in jobs}
+        return all((n if isinstance(n, int) else _folded(n)) in known for n in names)
+
+    def failed_names(self) -> list[str]:
+        """Return the names of the jobs that failed and are not skipped, ids for those without."""
+        jobs = [job for job in self._jobs() if job.status in FAILED and not job.skipped]
+        return [job.name or str(job.job_id) for job in jobs]
+
+    def blocks(self) -> Iterator[Block]:
+        """Show where the batch stands, and its jobs."""
+        batch, jobs = read_batch(self.batch_id), self._jobs()
+        counts: dict[str, int] = {}
+        for job in jobs:
+            label = "SKIPPED" if job.skipped else job.status
+            counts[label] = counts.get(label, 0) + 1
+        yield Headline(
+            severity_of(batch["status"]),
+            f"Batch {self.batch_id} ({batch['batch_type']}) of cycle {batch['cycle_name']}, step "
+            f"{batch['stage_num']}.{batch['step_num']} {batch['step_name']}: {batch['status']}, "
+            f"{tally(counts)}",
+        )
+        rows = [
+            Row([j.name or "—", badge(j.status), j.cause or "—", str(j.job_id), j.moodys_id or "—"])
+            for j in sorted((j for j in jobs if not j.skipped), key=_needs_a_person)
+        ]
+        yield Table(["Name", "Status", "Reason", "Job", "Moody's id"], rows, noun="job")
+        if any(job.status in FAILED and not job.skipped for job in jobs):
+            yield Note(
+                "batch.plan_resubmit() or batch.plan_skip() shows what would be done; names of "
+                "jobs in the brackets choose some."
+            )
+
+    def _jobs(self) -> list[SeenJob]:
+        return seen_jobs(self.batch_id)
+
+    def _ids(self, names: Sequence[str | int]) -> list[int] | None:
+        """Return the jobs that were named, skipped ones left out; None for no names."""
+        if not names:
+            return None
+        jobs = [job for job in self._jobs() if not job.skipped]
+        return [job_id for name in names for job_id in [self._id(name, jobs)]]
+
+    def _id(self, name: str | int, jobs: Sequence[SeenJob]) -> int:
+        if isinstance(name, int):
+            return name
+        found = [job.job_id for job in jobs if _folded(job.name) == _folded(name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = listed([str(job_id) for job_id in found], most=_MOST_NAMED)
+            problem = f"has several jobs called {name!r}: name one by its id ({ids})."
+        else:
+            known = {_folded(job.name): job.name for job in jobs if job.name}
+            nearest = get_close_matches(_folded(name), known, n=1)
+            hint = f" Did you mean {known[nearest[0]]!r}?" if nearest else ""
+            problem = f"has no job called {name!r}.{hint}"
+        raise BatchError(f"Batch {self.batch_id} {problem}", batch_id=self.batch_id)
+
+
+def choose_batch(batch_id: int | None = None) -> NamedBatch:
+    """Return a batch to work with; without an id the one that ended badly last.
+
+    Raises:
+        BatchError: there is no such batch, or none that ended badly.
+    """
+    if batch_id is None:
+        with transaction() as connection:
+            rows = list(queries("attention").ended_badly(connection, most=1))
+        if not rows:
+            raise BatchError("No batch has ended badly. Name one: choose_batch(8).")
+        batch_id = rows[0]["batch_id"]
+    return NamedBatch(batch_id)
+
+
+def _folded(name: str | None) -> str:
+    return " ".join((name or "").casefold().split())
+
+
+def _needs_a_person(job: SeenJob) -> tuple[int, str]:
+    """Sort what failed first, then what is not submitted, then what runs, then what is done."""
+    if job.status in FAILED:
+        order = 0
+    elif job.status == JobStatus.INITIATED:
+        order = 1
+    else:
+        order = 2 if job.status not in JobStatus.terminal() else 3
+    return order, _folded(job.name)

@@ -1,0 +1,63 @@
+"""Manage Batches, executed in a fresh kernel as an analyst runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers.constants import BatchStatus, JobStatus
+from helpers.job import read_job
+from helpers.notebooks.run import NotebookRun
+from helpers.settings import PROJECT_DIR
+from sandbox.seeding import PreparedJob, SeededBatch
+from tests.support.analysis import analysis_batch
+from tests.support.notebooks import texts_of
+
+MANAGE = PROJECT_DIR / "workflows" / "_Tools" / "Batch Management" / "Manage Batches.ipynb"
+REQUEST = {
+    "method": "POST",
+    "path": "/platform/model/v1/jobs",
+    "json": {
+        "resourceUri": "/platform/riskdata/v1/exposures/7/portfolios/3",
+        "resourceType": "portfolio",
+        "type": "DLM",
+        "settings": {"name": "CAL EQ - Commercial", "modelProfileId": 4001},
+    },
+}
+
+
+@pytest.fixture
+def batch(metastore, moodys, workflows, sql) -> SeededBatch:
+    jobs = [PreparedJob(JobStatus.FAILED, "1", REQUEST, {"job_name": "CAL EQ - Commercial"})]
+    made = analysis_batch(jobs, status=BatchStatus.ACTIVE)
+    sql.execute("UPDATE irp_batch SET status = 'FAILED', completed_ts = now()")
+    return made
+
+
+def test_as_it_stands_it_looks_and_plans_and_does_nothing(batch, moodys, tmp_path):
+    outcome = NotebookRun(MANAGE, tmp_path / "executed.ipynb", timeout_seconds=120).execute()
+
+    assert "Say why" in str(outcome.error)
+    shown = "".join(texts_of(tmp_path / "executed.ipynb"))
+    assert "1 thing waits for you" in shown
+    assert "CAL EQ - Commercial" in shown
+    assert "Plan: resubmit 1 job" in shown
+    assert moodys.submissions == []
+    assert not read_job(batch.job_ids[0])["skipped"]
+
+
+def test_with_a_reason_it_mends_the_batch_and_tells_of_it(batch, moodys, tmp_path):
+    notebook = nbformat.read(MANAGE, as_version=4)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace('reason=""', 'reason="The EDM was locked"')
+    edited = tmp_path / "edited.ipynb"
+    nbformat.write(notebook, edited)
+
+    outcome = NotebookRun(edited, tmp_path / "executed.ipynb", timeout_seconds=120).execute()
+
+    assert outcome.error is None
+    assert len(moodys.submissions) == 1
+    assert read_job(batch.job_ids[0])["skipped"]
+    assert "The EDM was locked" in "".join(texts_of(Path(tmp_path, "executed.ipynb")))
