@@ -5,7 +5,7 @@
     BatchMonitoringError
     ├── SettingsError                  ours: a setting is missing or wrong
     ├── JobError                       ours: a job cannot be read, polled or submitted
-    │   └── SubmissionInDoubtError     nobody knows whether Moody's has taken it: try again
+    │   └── OutcomeUnknownError        nobody knows whether Moody's accepted it: try again
     ├── BatchError                     ours: a batch cannot be read, reconciled or submitted
     ├── CycleError                     ours: a cycle cannot be created, read or archived
     ├── PlanOvertakenError             ours: what a plan saw has changed; nothing was done
@@ -45,8 +45,8 @@ class JobError(BatchMonitoringError):
         self.job_id = job_id
 
 
-class SubmissionInDoubtError(JobError):
-    """It is not known whether Moody's has taken a job; a repeat with the same key is safe."""
+class OutcomeUnknownError(JobError):
+    """It is not known whether Moody's accepted a job; a repeat with the same key is safe."""
 
 
 class BatchError(BatchMonitoringError):

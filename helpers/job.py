@@ -12,7 +12,7 @@ from typing import Any, assert_never, cast
 
 from helpers.constants import BatchType, JobStatus, unknown_batch_type
 from helpers.database import in_transaction, queries, transaction
-from helpers.errors import JobError, MoodysError, SubmissionInDoubtError
+from helpers.errors import JobError, MoodysError, OutcomeUnknownError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.answers import status_of
 from helpers.irp_integration.client import job_reader
@@ -146,7 +146,7 @@ def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
     Raises:
         JobError: the job is unknown, skipped or has no prepared request, or its batch is of another
             type or of one that nobody knows.
-        SubmissionInDoubtError: Moody's did not say whether it accepted the job, which stays due:
+        OutcomeUnknownError: Moody's did not say whether it accepted the job, which stays due:
             submit it again.
     """
     _require_no_transaction(job_id)
@@ -247,7 +247,7 @@ def _record_submission(job_id: int, judged: Submission, *, is_polled: bool) -> s
             case _:
                 assert_never(judged.outcome)
     if judged.outcome is Outcome.UNKNOWN and is_due:  # else another run has submitted it meanwhile
-        raise SubmissionInDoubtError(f"Job {job_id}: {problem}", job_id=job_id)
+        raise OutcomeUnknownError(f"Job {job_id}: {problem}", job_id=job_id)
     return read_job(job_id)["status"]
 
 

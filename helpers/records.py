@@ -100,7 +100,7 @@ class BatchSubmission(TypedDict):
 
     batch_id: int
     status: str
-    submitted: int  # jobs that Moody's has taken in this call
+    submitted: int  # jobs that Moody's accepted in this call
     failed: int  # jobs that could not be submitted in this call
     untouched: int  # jobs that were submitted, ended or skipped before
     errors: list[str]  # one line per job that failed

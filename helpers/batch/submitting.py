@@ -23,7 +23,7 @@ from helpers.errors import (
     BatchError,
     DatabaseUnavailableError,
     JobError,
-    SubmissionInDoubtError,
+    OutcomeUnknownError,
 )
 from helpers.identity import process_name
 from helpers.irp_integration import IRPClient
@@ -37,7 +37,7 @@ _LOOK_SECONDS = 5.0  # between two looks at the lock
 
 
 def _require_open(batch: Batch) -> None:
-    """Raise where a batch has ended, or nobody would watch it."""
+    """Raise if a batch has ended, or nobody would watch it."""
     problem = None
     if batch["status"] in BatchStatus.terminal():
         problem = f"is {batch['status']}: only a prepared batch is submitted."
@@ -53,14 +53,13 @@ def submit_batch(
     """Make a prepared batch ACTIVE and submit its jobs, several at a time.
 
     The batch is watched from the start, so that nothing is lost when this is cut off; calling it
-    again submits what is left and nothing twice. A job that Moody's refuses becomes ERROR with the
-    reason, one of which it is not known whether Moody's has taken it stays due, and the others go
-    on.
+    again submits what is left and nothing twice. A job that Moody's rejects becomes ERROR with the
+    reason, one whose outcome is unknown stays due, and the others go on.
 
     Args:
         batch_id: the batch.
         irp_client: sends the requests.
-        retry_after: seconds to wait before each further try of the jobs in doubt.
+        retry_after: seconds to wait before each further try of jobs whose outcome is unknown.
 
     Returns:
         Counts, and one line per job that failed; see ``BatchSubmission``.
@@ -73,7 +72,8 @@ def submit_batch(
         jobs = get_batch_jobs(batch_id)
         due = _to_submit(batch, jobs)
         submitter = _Submitter(batch["batch_type"], irp_client, may_submit=locks.are_held)
-        problems = _submit_patiently(due, submitter, retry_after)
+        errors = _submit_all(due, submitter, retry_after)
+        problems = [redact(str(errors[job_id])) for job_id in sorted(errors)]
         return submission_of(batch_id, jobs=len(jobs), due=len(due), problems=problems)
 
 
@@ -155,14 +155,6 @@ def _to_submit(batch: Batch, jobs: Sequence[Job]) -> list[int]:
 
 
 @dataclass(frozen=True)
-class _Problem:
-    """Why a job was not submitted."""
-
-    text: str
-    is_in_doubt: bool
-
-
-@dataclass(frozen=True)
 class _Submitter:
     """Submits jobs of one batch, several at a time."""
 
@@ -170,9 +162,9 @@ class _Submitter:
     irp_client: IRPClient
     may_submit: Callable[[], bool]
 
-    def submit(self, job_ids: Sequence[int], bar: Progress) -> dict[int, _Problem]:
-        """Submit these jobs; return those that were not submitted, and count the others."""
-        problems = {}
+    def submit(self, job_ids: Sequence[int], bar: Progress) -> dict[int, JobError]:
+        """Submit these jobs; return why some were not submitted, and count the others."""
+        errors: dict[int, JobError] = {}
         with ThreadPoolExecutor(_SUBMIT_WORKERS, thread_name_prefix="submit") as pool:
             waiting = {pool.submit(self._submit_one, job_id): job_id for job_id in job_ids}
             try:
@@ -180,48 +172,53 @@ class _Submitter:
                     self.may_submit()  # this thread's pings keep the lock
                     ended, _ = wait(waiting, _LOOK_SECONDS, FIRST_COMPLETED)
                     for future in ended:
-                        job_id, problem = waiting.pop(future), future.result()
-                        if problem is not None:
-                            problems[job_id] = problem
-                        if problem is None or not problem.is_in_doubt:
+                        job_id, error = waiting.pop(future), future.result()
+                        if error is not None:
+                            errors[job_id] = error
+                        if not isinstance(error, OutcomeUnknownError):
                             bar.update()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
-        return problems
+        return errors
 
-    def _submit_one(self, job_id: int) -> _Problem | None:
+    def _submit_one(self, job_id: int) -> JobError | None:
         if not self.may_submit():
-            text = (
-                "was not submitted: this process made no progress for a minute and lost the batch."
-            )
-            return _Problem(f"Job {job_id} {text} Submit the batch again.", is_in_doubt=True)
+            text = "this process made no progress for a minute and lost the batch."
+            return OutcomeUnknownError(f"Job {job_id}: {text} Submit the batch again.")
         try:
-            status = _submit_over_a_lost_connection(job_id, self.batch_type, self.irp_client)
+            status = self._submit_over_a_lost_connection(job_id)
         except JobError as exc:
-            return _Problem(redact(str(exc)), isinstance(exc, SubmissionInDoubtError))
+            return exc
         if status != JobStatus.ERROR:
             return None
-        return _Problem(f"Job {job_id}: {read_job(job_id)['last_error']}", is_in_doubt=False)
+        return JobError(f"Job {job_id}: {read_job(job_id)['last_error']}", job_id=job_id)
+
+    def _submit_over_a_lost_connection(self, job_id: int) -> str:
+        """Submit one job, and once more if the database was lost: its key makes that safe."""
+        try:
+            return submit_job(job_id, self.batch_type, self.irp_client)
+        except DatabaseUnavailableError:
+            return submit_job(job_id, self.batch_type, self.irp_client)
 
 
-def _submit_patiently(
+def _submit_all(
     due: Sequence[int], submitter: _Submitter, retry_after: Sequence[float]
-) -> list[str]:
-    """Submit jobs, and those in doubt again; return one line per job that was not submitted."""
+) -> dict[int, JobError]:
+    """Submit jobs, and those of unknown outcome again; return why some were not submitted."""
     bar = progress(len(due), "Submitting", "jobs")
     try:
-        problems = submitter.submit(due, bar)
+        errors = submitter.submit(due, bar)
         for pause in retry_after:
-            in_doubt = [job_id for job_id, problem in problems.items() if problem.is_in_doubt]
-            if not in_doubt:
+            unknown = [job for job, exc in errors.items() if isinstance(exc, OutcomeUnknownError)]
+            if not unknown:
                 break
-            bar.set_postfix_str(f"{counted(len(in_doubt), 'job')} again in {pause:.0f} s")
+            bar.set_postfix_str(f"{counted(len(unknown), 'job')} again in {pause:.0f} s")
             _pause(pause, submitter.may_submit)
-            again = submitter.submit(in_doubt, bar)
-            problems = {k: p for k, p in problems.items() if not p.is_in_doubt} | again
+            again = submitter.submit(unknown, bar)
+            errors = {job: exc for job, exc in errors.items() if job not in unknown} | again
     finally:
         bar.close()
-    return [problems[job_id].text for job_id in sorted(problems)]
+    return errors
 
 
 def _pause(seconds: float, may_submit: Callable[[], bool]) -> None:
@@ -229,11 +226,3 @@ def _pause(seconds: float, may_submit: Callable[[], bool]) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0 and may_submit():
         time.sleep(min(left, _LOOK_SECONDS))
-
-
-def _submit_over_a_lost_connection(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
-    """Submit one job, and once more where the database was lost: its key makes that safe."""
-    try:
-        return submit_job(job_id, batch_type, irp_client)
-    except DatabaseUnavailableError:
-        return submit_job(job_id, batch_type, irp_client)
