@@ -145,7 +145,7 @@ def test_jobs_are_filtered_and_come_in_their_order(mixed, filters, positions):
     assert all(set(found) == set(Job.__annotations__) for found in jobs)
 
 
-def test_the_filters_may_be_given_by_position_as_the_specification_has_them(mixed):
+def test_the_filters_may_be_given_by_position_as_the_reference_has_them(mixed):
     batch_id, job_ids = mixed
 
     assert [found["id"] for found in get_batch_jobs(batch_id, False, "RUNNING")] == job_ids[:1]

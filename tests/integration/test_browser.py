@@ -1,4 +1,4 @@
-"""The steps of the specification's section Scheduling, followed in a real browser."""
+"""The monitor scheduled by JupyterLab's own pages, as its README shows, in a real browser."""
 
 from __future__ import annotations
 

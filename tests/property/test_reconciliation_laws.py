@@ -50,7 +50,7 @@ def test_while_one_job_still_runs_the_batch_stays_active(jobs, configurations):
 
 
 @given(jobs_of_a_batch, configurations_of_a_batch)
-def test_settled_jobs_are_judged_in_the_order_of_the_specification(jobs, configurations):
+def test_settled_jobs_are_judged_in_the_order_of_the_reference(jobs, configurations):
     """CANCELLED where all are, else ERROR, else FAILED, else COMPLETED where all is fulfilled."""
     live = [label for label, skipped, _ in jobs if not skipped]
     if not live or not set(live) <= TERMINAL:

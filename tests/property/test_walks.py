@@ -1,7 +1,7 @@
 """Laws of batches that must hold at every step of any walk, on a real database.
 
 The decision table, the moves of statuses and the chain rules are written down here a second
-time, from the sentences of the specification and the design, as slowly and plainly as possible.
+time, from the sentences of the reference and the design, as slowly and plainly as possible.
 A walk is whatever Moody's, analysts, their own tools and several passes do, in any order.
 """
 

@@ -3,7 +3,7 @@ import pytest
 from helpers.constants import BatchStatus, BatchType
 from helpers.steps.rules import CHAIN_RULES, fired_rule, stage_rules
 
-# Stage, step, batch type, next step, and the statuses that fire it: the specification's table.
+# Stage, step, batch type, next step, and the statuses that fire it: the reference's table.
 TABLE = [
     (2, 1, "Data Extraction", 2, "COMPLETED"),
     (3, 1, "EDM Creation", 2, "COMPLETED"),

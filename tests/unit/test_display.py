@@ -354,7 +354,7 @@ def test_a_report_cut_at_exactly_its_limit_misses_nothing(make):
         assert "… and" not in str(make(99, "x")) + html_of(make(99, "x"))
 
 
-def test_the_summary_shows_all_five_metrics_of_the_specification_and_what_it_took():
+def test_the_summary_shows_all_five_metrics_and_what_it_took():
     text = str(summary(1, "Analysis"))
 
     for label in (
