@@ -11,13 +11,14 @@ from typing import Any
 
 from helpers.constants import BatchType, JobStatus
 from helpers.database import queries, transaction
-from helpers.display import Remark, Severity, duration, labels, moment
+from helpers.display import Remark, Severity, duration, moment
 from helpers.monitor.reports import ReconReport
-from helpers.text import listed, shorten
+from helpers.notifications.failures import Failures, failures_of
+from helpers.text import listed
 
 _MOST = 50
-_MOST_OF_AN_ERROR = 400
-_MOST_OF_A_NAME = 100
+_MOST_REASONS = 3
+_MOST_OF_A_REASON = 400
 _MISSED_INTERVALS = 3  # so long without a poll means that nobody watches the batch
 _MOST_UNPOLLED = 5
 
@@ -31,11 +32,13 @@ def what_waits_for_people(reconciled: ReconReport) -> tuple[list[Remark], int]:
     with transaction() as connection:
         batches = list(queries("attention").ended_badly(connection, most=_MOST))
         chains = list(queries("attention").failed_chain_runs(connection, most=_MOST))
+    failures = failures_of([row["batch_id"] for row in batches])
     stuck = [
         Remark(item.name, " ".join(item.outcome.attention) or item.outcome.reason, Severity.WARNING)
         for item in reconciled.needing_attention
     ]
-    items = [_failed_batch(row) for row in batches] + [_failed_chain(row) for row in chains] + stuck
+    failed = [_failed_batch(row, failures.get(row["batch_id"])) for row in batches]
+    items = [*failed, *map(_failed_chain, chains), *stuck]
     total = sum(rows[0]["total"] for rows in (batches, chains) if rows) + len(stuck)
     return items[:_MOST], total
 
@@ -72,26 +75,19 @@ def _unpolled_batch(row: dict[str, Any], holder: str | None) -> str:
     return f"batch {row['batch_id']} ({row['batch_type']}; {last}{held})"
 
 
-def _failed_batch(row: dict[str, Any]) -> Remark:
-    about = f"Batch {row['batch_id']} ({row['batch_type']}, {_place(row, row['step_num'])})"
-    said = [f"{row['status']} since {moment(row['completed_ts'])}.", row["reason"]]
-    said += [_first_reason(row), f"Mend it in Manage Batches: choose_batch({row['batch_id']})."]
+def _failed_batch(row: dict[str, Any], failures: Failures | None) -> Remark:
+    about = f"Batch {row['batch_id']} ({row['batch_type']}, {_location(row, row['step_num'])})"
+    said = [
+        f"{row['status']} since {moment(row['completed_ts'])}.",
+        row["reason"],
+        failures and failures.sentence(most=_MOST_REASONS, longest_reason=_MOST_OF_A_REASON),
+        f"Mend it in Manage Batches: choose_batch({row['batch_id']}).",
+    ]
     return Remark(about, " ".join(filter(None, said)), Severity.ERROR)
 
 
-def _first_reason(row: dict[str, Any]) -> str:
-    """Return why the first job failed, and what it was made from: people know it by that."""
-    if not row["first_reason"]:
-        return ""
-    made_from = shorten(labels(row["first_configuration"]), _MOST_OF_A_NAME)
-    if row["failed_jobs"] > 1:
-        made_from = f"The first ({made_from})" if made_from else "The first"
-    reason = f"“{shorten(row['first_reason'], _MOST_OF_AN_ERROR)}”"
-    return f"{made_from}: {reason}" if made_from else reason
-
-
 def _failed_chain(row: dict[str, Any]) -> Remark:
-    about = f"Next step ({_place(row, row['next_step_num'])})"
+    about = f"Next step ({_location(row, row['next_step_num'])})"
     reason = (row["error_message"] or "no reason noted").rstrip(". ")
     said = f"failed at {moment(row['completed_ts'])}: {reason}."
     return Remark(
@@ -101,5 +97,5 @@ def _failed_chain(row: dict[str, Any]) -> Remark:
     )
 
 
-def _place(row: dict[str, Any], step_num: int) -> str:
+def _location(row: dict[str, Any], step_num: int) -> str:
     return f"{row['cycle_name']}, stage {row['stage_num']} step {step_num}"

@@ -7,15 +7,13 @@ where Markdown is understood.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, assert_never
 
 from helpers.constants import BatchStatus, NotificationKind
-from helpers.text import counted, listed
-
-_NAMED_JOBS = 8
+from helpers.notifications.failures import grouped
+from helpers.text import counted
 
 
 class Event(TypedDict):
@@ -75,6 +73,7 @@ def _full_content(event: Event) -> CardContent:
 
 def _batch_content(event: Event, outcome: str) -> CardContent:
     facts = event["payload"]
+    reasons = _reasons(facts["jobs"])
     return CardContent(
         outcome=outcome,
         subject=facts["batch_type"],
@@ -87,8 +86,8 @@ def _batch_content(event: Event, outcome: str) -> CardContent:
             ("When", _moment(facts["occurred_ts"])),
         ),
         summary=facts["reason"],
-        reasons=_reasons(facts["jobs"]),
-        unnamed_jobs=facts["jobs_total"] - len(facts["jobs"]),
+        reasons=reasons,
+        unnamed_jobs=facts["jobs_total"] - sum(reason.jobs for reason in reasons),
         advice=facts["next_step"],
         in_short=f"{outcome}: batch {event['batch_id']}, stage {facts['stage_num']}, "
         f"step {facts['step_num']}.",
@@ -145,26 +144,8 @@ def _moment(iso: str) -> str:
     return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M} UTC"
 
 
-def _reasons(jobs: Sequence[dict[str, Any]]) -> tuple[Reason, ...]:
-    """Return each reason once, with the jobs that gave it, in the order of the jobs."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for job in jobs:
-        key = (job["status"], job["reason"] or "No reason was given.")
-        groups.setdefault(key, []).append(_job(job))
+def _reasons(jobs: list[dict[str, Any]]) -> tuple[Reason, ...]:
     return tuple(
-        Reason(
-            f"{'Job' if len(names) == 1 else 'Jobs'} {listed(names, most=_NAMED_JOBS)}, "
-            f"{status.lower()}",
-            reason,
-            len(names),
-        )
-        for (status, reason), names in groups.items()
+        Reason(f"{failure.who}, {failure.status.lower()}", failure.reason, failure.jobs)
+        for failure in grouped(jobs)
     )
-
-
-def _job(job: dict[str, Any]) -> str:
-    moodys_id = job["moodys_workflow_id"]
-    made_from = job.get("made_from", "")  # an event of an older version has none
-    known_as = [made_from, f"Moody's {moodys_id}" if moodys_id else ""]
-    more = "; ".join(filter(None, known_as))
-    return f"{job['job_id']} ({more})" if more else str(job["job_id"])

@@ -12,14 +12,12 @@ from typing import Any, assert_never
 
 from helpers.constants import BatchStatus, NotificationKind
 from helpers.database import queries, transaction
-from helpers.display import labels
+from helpers.notifications.failures import Failures, failures_of
 from helpers.reconciliation import BatchFacts, Decision
 from helpers.records import Batch, ChainRun
 from helpers.redaction import redact
 from helpers.text import clean, shorten
 
-_MOST_JOBS = 50
-_LONGEST_NAME = 80
 _LONGEST_TEXT = 16_000  # about what a card can hold
 
 
@@ -52,20 +50,8 @@ def _batch_event(batch_id: int, status: BatchStatus) -> NotificationKind | None:
 
 
 def _jobs_that_ended_badly(batch_id: int) -> dict[str, Any]:
-    with transaction() as connection:
-        rows = list(
-            queries("batch").jobs_that_ended_badly(connection, batch_id=batch_id, most=_MOST_JOBS)
-        )
-    return {
-        "jobs": [_told(row) for row in rows],
-        "jobs_total": rows[0]["total"] if rows else 0,
-    }
-
-
-def _told(job: dict[str, Any]) -> dict[str, Any]:
-    """Return what a card tells of a job: people know it by what it was made from."""
-    facts = {key: job[key] for key in ("job_id", "moodys_workflow_id", "status", "reason")}
-    return {**facts, "made_from": shorten(labels(job["configuration"]), _LONGEST_NAME)}
+    failures = failures_of([batch_id]).get(batch_id, Failures([], 0))
+    return {"jobs": failures.jobs, "jobs_total": failures.total}
 
 
 def _advice(status: BatchStatus) -> str:

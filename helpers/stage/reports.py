@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from helpers.constants import BatchStatus, JobStatus
 from helpers.display import (
@@ -20,10 +19,10 @@ from helpers.display import (
     Value,
     badge,
     duration,
-    labels,
     moment,
     tally,
 )
+from helpers.notifications.failures import Failures
 from helpers.pass_health import PassHealth
 from helpers.records import BatchSubmission, Step
 from helpers.text import counted
@@ -69,39 +68,13 @@ class StageBatch:
         return Row(cells, totals)
 
 
-@dataclass(frozen=True)
-class FailedJob:
-    """A job that ended badly, and why."""
-
-    job_id: int
-    batch_id: int
-    batch_type: str
-    moodys_workflow_id: str | None
-    status: str
-    reason: str | None
-    configuration: dict[str, Any] | None
-
-    @property
-    def row(self) -> Row:
-        """The job, and why it did not succeed."""
-        cells: list[Value] = [
-            str(self.job_id),
-            str(self.batch_id),
-            badge(self.status),
-            labels(self.configuration) or "—",
-            self.moodys_workflow_id or "—",
-        ]
-        return Row(cells, [Note(self.reason or "Moody's gave no reason.")])
-
-
 @dataclass(repr=False)
 class StageSummary(Report):
     """What was submitted in a stage, what finished, what failed and why, how long it took."""
 
     step: Step
     batches: list[StageBatch]
-    failures: list[FailedJob]
-    failures_total: int
+    failures: dict[int, Failures]  # by batch
     health: PassHealth
     warnings: list[str]  # about monitoring itself
 
@@ -113,6 +86,21 @@ class StageSummary(Report):
     def jobs(self) -> int:
         """How many jobs the stage has, without skipped ones."""
         return self.count(*JobStatus)
+
+    @property
+    def failures_total(self) -> int:
+        """How many jobs ended badly."""
+        return sum(failures.total for failures in self.failures.values())
+
+    def _failure_rows(self) -> Iterator[Row]:
+        types = {batch.batch_id: batch.batch_type for batch in self.batches}
+        for batch_id, failures in self.failures.items():
+            batch = f"{batch_id} {types.get(batch_id, '')}"
+            for group in failures.groups:
+                cells: list[Value] = [batch, group.jobs, badge(group.status), group.who]
+                yield Row(cells, [Note(group.reason)])
+            if left := failures.left_out:
+                yield Row([batch, left, "", "for other reasons"])
 
     @property
     def headline(self) -> str:
@@ -146,11 +134,9 @@ class StageSummary(Report):
         for warning in self.warnings:
             yield Note(warning, Severity.WARNING)
         yield Table(
-            ["Job", "Batch", "Status", "What", "Moody's id"],
-            [failure.row for failure in self.failures],
-            "job",
-            title="What did not succeed, and why" if self.failures else "",
-            total=self.failures_total,
+            ["Batch", "Jobs", "Status", "What did not succeed, and why"],
+            list(self._failure_rows()),
+            "reason",
         )
         if self.failures:
             yield Note(

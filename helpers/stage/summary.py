@@ -8,31 +8,21 @@ from datetime import timedelta
 from typing import Any
 
 from helpers.database import queries, transaction
+from helpers.notifications.failures import failures_of
 from helpers.pass_health import pass_health
 from helpers.records import Step
 from helpers.settings import get_settings
-from helpers.stage.reports import FailedJob, StageBatch, StageSummary
-
-_MOST_FAILURES = 200
+from helpers.stage.reports import StageBatch, StageSummary
 
 
 def summarise_stage(step: Step) -> StageSummary:
     """Return what was submitted in the step's stage, what finished, what failed and why."""
-    with transaction() as connection:
-        rows = list(
-            queries("stage").jobs_that_failed(
-                connection,
-                cycle_id=step["cycle_id"],
-                stage_num=step["stage_num"],
-                most=_MOST_FAILURES,
-            )
-        )
+    with transaction():
         batches = stage_batches(step)
-    total = rows[0]["total"] if rows else 0
-    failures = [FailedJob(**{k: v for k, v in row.items() if k != "total"}) for row in rows]
+        failures = failures_of([batch.batch_id for batch in batches])
     interval = timedelta(seconds=get_settings().monitor_interval_seconds)
     health = pass_health(interval=interval)
-    return StageSummary(step, batches, failures, total, health, health.warnings())
+    return StageSummary(step, batches, failures, health, health.warnings())
 
 
 def stage_batches(step: Step) -> list[StageBatch]:

@@ -7,22 +7,11 @@ SELECT batch.id AS batch_id, batch.batch_type, batch.status::text AS status, bat
         FROM irp_batch_recon_log AS log
         WHERE log.batch_id = batch.id
         ORDER BY log.id DESC
-        LIMIT 1) AS reason,
-       first.failed_jobs, first.reason AS first_reason, first.configuration AS first_configuration
+        LIMIT 1) AS reason
 FROM irp_batch AS batch
 JOIN irp_step AS step ON step.id = batch.step_id
 JOIN irp_stage AS stage ON stage.id = step.stage_id
 JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-LEFT JOIN LATERAL (
-    SELECT job.last_error AS reason, configuration.job_configuration_data AS configuration,
-           count(*) OVER () AS failed_jobs
-    FROM irp_job AS job
-    LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
-    WHERE job.batch_id = batch.id AND NOT coalesce(job.skipped, false)
-      AND job.status IN ('FAILED', 'ERROR', 'CANCELLED')
-    ORDER BY coalesce(job.last_error, '') = '', job.id
-    LIMIT 1
-) AS first ON true
 WHERE coalesce(cycle.status, 'ACTIVE') = 'ACTIVE' AND batch.status IN ('FAILED', 'ERROR', 'CANCELLED')
   AND batch.activation_num > 0
 ORDER BY batch.completed_ts DESC NULLS LAST, batch.id DESC

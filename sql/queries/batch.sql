@@ -118,18 +118,6 @@ WHERE job.batch_id = :batch_id::int
 ORDER BY job.id
 LIMIT :most::int;
 
--- name: jobs_that_ended_badly(batch_id, most)
--- The jobs that a card names, failures before cancellations.
-SELECT job.id AS job_id, job.moodys_workflow_id, job.status::text AS status,
-       job.last_error AS reason, configuration.job_configuration_data AS configuration,
-       count(*) OVER () AS total
-FROM irp_job AS job
-LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
-WHERE job.batch_id = :batch_id::int AND NOT coalesce(job.skipped, false)
-  AND job.status IN ('FAILED', 'ERROR', 'CANCELLED')
-ORDER BY job.status = 'CANCELLED', job.id
-LIMIT :most::int;
-
 -- name: settle(batch_id, status)!
 -- End an ACTIVE batch.
 UPDATE irp_batch

@@ -18,22 +18,6 @@ JOIN irp_stage AS stage ON stage.id = step.stage_id
 WHERE stage.cycle_id = :cycle_id::int AND stage.stage_num = :stage_num::int
 ORDER BY step.step_num, batch.id;
 
--- name: jobs_that_failed(cycle_id, stage_num, most)
--- The jobs of one stage that ended badly and were not skipped, with why.
-SELECT job.id AS job_id, job.batch_id, batch.batch_type, job.moodys_workflow_id,
-       job.status::text AS status, job.last_error AS reason,
-       configuration.job_configuration_data AS configuration, count(*) OVER () AS total
-FROM irp_job AS job
-JOIN irp_batch AS batch ON batch.id = job.batch_id
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
-WHERE stage.cycle_id = :cycle_id::int AND stage.stage_num = :stage_num::int
-  AND NOT coalesce(job.skipped, false)
-  AND job.status IN ('FAILED', 'ERROR', 'CANCELLED')
-ORDER BY job.batch_id, job.id
-LIMIT :most::int;
-
 -- name: results_of_notebook_work(cycle_id, stage_num)
 -- What notebooks noted of the work that they did themselves.
 SELECT job.batch_id, job.submission_response AS details

@@ -133,7 +133,10 @@ HOT = [
         },
     ),
     Hot(
-        "batch.jobs_that_ended_badly", "irp_job_batch_idx", JOBS, {"batch_id": "batch", "most": 50}
+        "failures.first_of_each_reason",
+        "irp_job_batch_idx",
+        2 * BATCHES * JOBS,  # to rank them, and the first ones again
+        {"batch_ids": "batches", "most": 8, "most_reasons": 10},
     ),
     Hot(
         "chain_runs.cancel_overtaken",

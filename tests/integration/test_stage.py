@@ -278,8 +278,8 @@ def test_a_summary_shows_what_was_submitted_finished_and_failed_and_why_and_how_
         "1 FAILED, 2 FINISHED",
     ]
     assert row_of(text, "1 Step 1")[5] == "1 min 35 s"
-    failed = batch.job_ids[1]
-    assert row_of(text, failed)[1:4] == [str(batch.batch_id), "✖ FAILED", "analysis: B [1]"]
+    assert row_of(text, f"{batch.batch_id} Analysis")[1:3] == ["1", "✖ FAILED"]
+    assert row_of(text, f"{batch.batch_id} Analysis")[3].startswith("B [1] (Moody's ")
     assert "      no <b>hazard</b> data\n" in text
     html = summary._repr_html_()
     assert "no &lt;b&gt;hazard&lt;/b&gt; data" in html

@@ -205,7 +205,7 @@ def test_the_mapping_checks_what_was_created_in_this_cycle(world):
     assert "LookupError: not created in step 2: Nowhere" in shown
     totals = world.shown("03/08")
     assert "mapped: 12" in totals
-    assert "portfolio: Odd" in totals
+    assert "✖ FAILED  Odd" in totals
     assert "not created in step 2: Nowhere" in totals
 
 
@@ -214,7 +214,7 @@ def test_the_analysis_summary_shows_what_failed_and_why_and_how_long_it_took(wor
     assert "16 of 18 jobs finished, 2 did not succeed." in shown
     for name, reason in FAILING_ANALYSES.items():
         assert re.search(
-            rf"✖ FAILED  analysis: {re.escape(name)} +[0-9]+\n +{re.escape(reason)}\n", shown
+            rf"✖ FAILED  {re.escape(name)} \(Moody's [0-9]+\)\n +{re.escape(reason)}\n", shown
         )
     assert "Longest job" in shown
 

@@ -1,0 +1,117 @@
+"""What failed in a batch, and why: told in one way on cards, in summaries and stage summaries.
+
+Jobs are told by name, with Moody's id beside it, together if they failed for the same reason;
+the first of them by name, all of them by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from helpers.database import queries, transaction
+from helpers.job_names import job_name
+from helpers.text import counted, shorten
+
+_NAMED_JOBS = 8
+_MOST_REASONS = 10
+_NO_REASON = "No reason was given."
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Jobs that ended badly for one reason."""
+
+    status: str
+    reason: str
+    jobs: int
+    named: tuple[str, ...]  # the first of them
+
+    @property
+    def who(self) -> str:
+        """The jobs, as people know them."""
+        more = self.jobs - len(self.named)
+        shown = ", ".join(self.named)
+        return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+@dataclass(frozen=True)
+class Failures:
+    """What failed in one batch."""
+
+    jobs: list[dict[str, Any]]  # the first of each reason, fit to be stored with an event
+    total: int
+
+    @property
+    def groups(self) -> tuple[Failure, ...]:
+        """Each reason with its jobs."""
+        return grouped(self.jobs)
+
+    @property
+    def left_out(self) -> int:
+        """How many jobs stand in no group."""
+        return self.total - sum(group.jobs for group in self.groups)
+
+    def sentence(self, *, most: int, longest_reason: int) -> str:
+        """Return ``A (Moody's 900): “EDM not found”; B: “…”; 2 more jobs``, as one sentence."""
+        shown = self.groups[:most]
+        told = [f"{g.who}: “{shorten(g.reason, longest_reason)}”" for g in shown]
+        if len(self.groups) == 1 and not any(job.get("name") for job in self.jobs):
+            told = [f"“{shorten(shown[0].reason, longest_reason)}”"]  # all jobs, and only numbers
+        left = self.total - sum(group.jobs for group in shown)
+        return "; ".join([*told, *([counted(left, "more job")] if left > 0 else [])]) + "."
+
+
+def failures_of(batch_ids: Collection[int]) -> dict[int, Failures]:
+    """Return what failed in each of these batches; those in which nothing did are left out."""
+    with transaction() as connection:
+        rows = list(
+            queries("failures").first_of_each_reason(
+                connection, batch_ids=list(batch_ids), most=_NAMED_JOBS, most_reasons=_MOST_REASONS
+            )
+        )
+    found: dict[int, Failures] = {}
+    for row in rows:
+        failures = found.setdefault(row["batch_id"], Failures([], row["total"]))
+        failures.jobs.append(
+            {
+                "job_id": row["job_id"],
+                "name": job_name(row["configuration"], row["request"]),
+                "moodys_workflow_id": row["moodys_workflow_id"],
+                "status": row["status"],
+                "reason": row["reason"],
+                "alike": row["alike"],
+            }
+        )
+    return found
+
+
+def grouped(jobs: Iterable[Mapping[str, Any]]) -> tuple[Failure, ...]:
+    """Return each reason once, with the jobs that gave it, in the order of the jobs."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for job in jobs:
+        groups.setdefault((job["status"], job["reason"] or _NO_REASON), []).append(job)
+    return tuple(
+        Failure(
+            status,
+            reason,
+            max(len(alike), alike[0].get("alike", 0)),
+            tuple(_known_as(alike)),
+        )
+        for (status, reason), alike in groups.items()
+    )
+
+
+def _known_as(jobs: list[Mapping[str, Any]]) -> Iterator[str]:
+    """Give the jobs by name; by number if none of them has one."""
+    has_names = any(job.get("name") for job in jobs)
+    noun = "job " if has_names else "Job " if len(jobs) == 1 else "Jobs "
+    for job in jobs[:_NAMED_JOBS]:
+        moodys_id = job["moodys_workflow_id"]
+        # An event of an older version says what the job was made from.
+        beside = [job.get("made_from", ""), f"Moody's {moodys_id}" if moodys_id else ""]
+        more = "; ".join(filter(None, beside))
+        known = job.get("name") or f"{noun}{job['job_id']}"
+        yield f"{known} ({more})" if more else str(known)
+        noun = noun if has_names else ""
