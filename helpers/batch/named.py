@@ -6,7 +6,9 @@ for the jobs that were named, or for all that it is about; see ``helpers.batch.p
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 from helpers.batch.plans import (
@@ -23,15 +25,46 @@ from helpers.constants import JobStatus
 from helpers.database import queries, transaction
 from helpers.display import Block, Headline, Note, Report, Row, Table, badge, severity_of, tally
 from helpers.errors import BatchError
+from helpers.records import Batch
 from helpers.text import listed
 
 _MOST_NAMED = 8
 
 
-class NamedBatch(Report):
-    """A batch and its jobs, as they are each time it is asked or shown."""
+@dataclass(frozen=True, repr=False)
+class BatchView(Report):
+    """A batch at one moment."""
+
+    batch: Batch
+    jobs: Sequence[SeenJob]
 
     most_lines = 1_000
+
+    def blocks(self) -> Iterator[Block]:
+        """Show where the batch stands, and its jobs: those that need a person first."""
+        batch = self.batch
+        counts = Counter("SKIPPED" if job.skipped else job.status for job in self.jobs)
+        location = f"step {batch['stage_num']}.{batch['step_num']} {batch['step_name']}"
+        yield Headline(
+            severity_of(batch["status"]),
+            f"Batch {batch['batch_id']} ({batch['batch_type']}) of cycle {batch['cycle_name']}, "
+            f"{location}: {batch['status']}, {tally(counts)}",
+        )
+        counted = sorted((job for job in self.jobs if not job.skipped), key=_needs_a_person)
+        rows = [
+            Row([j.name or "—", badge(j.status), j.cause or "—", str(j.job_id), j.moodys_id or "—"])
+            for j in counted
+        ]
+        yield Table(["Name", "Status", "Reason", "Job", "Moody's id"], rows, noun="job")
+        if any(job.status in FAILED for job in counted):
+            yield Note(
+                "batch.plan_resubmit() or batch.plan_skip() shows what would be done; names of "
+                "jobs in the brackets choose some."
+            )
+
+
+class NamedBatch:
+    """A batch and its jobs, as they are each time it is asked or shown."""
 
     def __init__(self, batch_id: int) -> None:
         """Remember the batch; raises ``BatchError`` if there is none."""
@@ -71,29 +104,15 @@ class NamedBatch(Report):
         jobs = [job for job in self._jobs() if job.status in FAILED and not job.skipped]
         return [job.name or str(job.job_id) for job in jobs]
 
-    def blocks(self) -> Iterator[Block]:
-        """Show where the batch stands, and its jobs."""
-        batch, jobs = read_batch(self.batch_id), self._jobs()
-        counts: dict[str, int] = {}
-        for job in jobs:
-            label = "SKIPPED" if job.skipped else job.status
-            counts[label] = counts.get(label, 0) + 1
-        yield Headline(
-            severity_of(batch["status"]),
-            f"Batch {self.batch_id} ({batch['batch_type']}) of cycle {batch['cycle_name']}, step "
-            f"{batch['stage_num']}.{batch['step_num']} {batch['step_name']}: {batch['status']}, "
-            f"{tally(counts)}",
-        )
-        rows = [
-            Row([j.name or "—", badge(j.status), j.cause or "—", str(j.job_id), j.moodys_id or "—"])
-            for j in sorted((j for j in jobs if not j.skipped), key=_needs_a_person)
-        ]
-        yield Table(["Name", "Status", "Reason", "Job", "Moody's id"], rows, noun="job")
-        if any(job.status in FAILED and not job.skipped for job in jobs):
-            yield Note(
-                "batch.plan_resubmit() or batch.plan_skip() shows what would be done; names of "
-                "jobs in the brackets choose some."
-            )
+    def _repr_html_(self) -> str:
+        return self.view()._repr_html_()
+
+    def __repr__(self) -> str:
+        return str(self.view())
+
+    def view(self) -> BatchView:
+        """Return what is shown of it now."""
+        return BatchView(read_batch(self.batch_id), self._jobs())
 
     def _jobs(self) -> list[SeenJob]:
         return seen_jobs(self.batch_id)

@@ -7,25 +7,31 @@ from helpers.display.blocks import (
     Block,
     Cell,
     Headline,
+    Lane,
+    Mark,
     Note,
     Remark,
     Remarks,
     Row,
+    Span,
     Table,
     Tile,
     Tiles,
+    Timeline,
     Value,
     badge,
 )
-from helpers.display.formats import duration, ids, labels, moment, tally
+from helpers.display.formats import clock, duration, ids, labels, moment, tally, zone
 from helpers.display.progress import Progress, progress
-from helpers.display.rendering import Report
+from helpers.display.rendering import Report, page
 from helpers.display.severity import Severity, severity_of
 
 __all__ = [
     "Block",
     "Cell",
     "Headline",
+    "Lane",
+    "Mark",
     "Note",
     "Progress",
     "Remark",
@@ -33,16 +39,21 @@ __all__ = [
     "Report",
     "Row",
     "Severity",
+    "Span",
     "Table",
     "Tile",
     "Tiles",
+    "Timeline",
     "Value",
     "badge",
+    "clock",
     "duration",
     "ids",
     "labels",
     "moment",
+    "page",
     "progress",
     "severity_of",
     "tally",
+    "zone",
 ]

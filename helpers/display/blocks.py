@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, TypeAlias
 
 from helpers.display.severity import Severity, severity_of
@@ -120,7 +121,47 @@ class Remarks:
     total: int | None = None
 
 
-Block: TypeAlias = Headline | Tiles | Note | Table | Remarks
+@dataclass(frozen=True)
+class Span:
+    """A bar in a lane of a time line."""
+
+    start: datetime
+    end: datetime
+    severity: Severity
+    text: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment in a lane."""
+
+    at: datetime
+    severity: Severity
+    text: str
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What happened to one thing."""
+
+    label: str
+    spans: Sequence[Span]
+    marks: Sequence[Mark]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Lanes over the same stretch of time, with the gaps in it; a drawing, and a table as text."""
+
+    kind: ClassVar[str] = "timeline"
+
+    start: datetime
+    end: datetime
+    lanes: Sequence[Lane]
+    gaps: Sequence[tuple[datetime, datetime]] = ()
+
+
+Block: TypeAlias = Headline | Tiles | Note | Table | Remarks | Timeline
 
 
 def badge(status: str) -> Cell:

@@ -29,7 +29,7 @@ def tally(counts: Mapping[str, int]) -> str:
 
 
 def duration(seconds: float | timedelta | None) -> str:
-    """Return ``0.4 s``, ``12 s``, ``3 min 5 s`` or ``2 h 10 min``; an em dash for None."""
+    """Return ``0.4 s``, ``12 s``, ``3 min 5 s``, ``24 min`` or ``2 h 10 min``; — for None."""
     if seconds is None:
         return "—"
     value = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
@@ -39,9 +39,28 @@ def duration(seconds: float | timedelta | None) -> str:
     if minutes == 0:
         return f"{rest} s"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"  # noqa: PLR2004
 
 
 def moment(when: datetime | None) -> str:
     """Return a time in UTC, to the second; an em dash for None."""
     return "—" if when is None else when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def clock(when: datetime | None, now: datetime) -> str:
+    """Return a time as a clock here shows it, with the day if it is another one; — for None."""
+    if when is None:
+        return "—"
+    here, today = when.astimezone(), now.astimezone().date()
+    return f"{here:%H:%M}" if here.date() == today else f"{here:%d %b %H:%M}"
+
+
+def zone(when: datetime) -> str:
+    """Return which zone the times of ``clock`` are in: ``CET (UTC+01:00)``."""
+    here = when.astimezone()
+    offset = f"{here:%z}"
+    name = here.tzname() or ""
+    ahead = f"UTC{offset[:3]}:{offset[3:]}"
+    return name if name == "UTC" else f"{name} ({ahead})"

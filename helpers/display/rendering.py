@@ -21,9 +21,11 @@ from helpers.display.blocks import (
     Row,
     Table,
     Tiles,
+    Timeline,
     Value,
 )
 from helpers.display.severity import Severity
+from helpers.display.timelines import TimelineDrawing, as_table
 from helpers.redaction import redact
 from helpers.text import clean, counted
 
@@ -52,6 +54,12 @@ class Report:
         return text.replace("\n\n\n", "\n\n")  # between two blocks with titles
 
 
+def page(title: str, reports: Sequence[Report]) -> str:
+    """Return reports as one page of HTML that needs nothing else, light or dark as the reader's."""
+    parts = [report._repr_html_() for report in reports]
+    return _environment().get_template("page.html").render(title=title, parts=parts)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -62,7 +70,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: _plain(value) if type(value) is str else value,
     )
-    environment.filters |= {"as_cell": _as_cell, "left_out": left_out}
+    environment.filters |= {"as_cell": _as_cell, "left_out": left_out, "drawn": TimelineDrawing}
     environment.tests["number"] = lambda value: type(value) is int
     return environment
 
@@ -97,16 +105,23 @@ def _text(block: Block, most: int) -> Iterator[str]:
             for tile in block.tiles:
                 more = f" ({tile.more})" if tile.more else ""
                 yield _plain(f"  {tile.label:{_LABEL_WIDTH}} {_figure(tile.value)}{more}")
-        case Table() | Remarks() if block.rows:
-            yield from ["", block.title] if block.title else []
-            yield from _lines(block, most)
-            if rest := left_out(block, most):
-                yield f"  {rest}"
-            yield from [""] if block.title else []
+        case Timeline():
+            yield from _rows(as_table(block), most)
         case Table() | Remarks():
-            return
+            yield from _rows(block, most)
         case _:
             assert_never(block)
+
+
+def _rows(block: Table | Remarks, most: int) -> Iterator[str]:
+    """Give the title, the rows, and how many more there are; nothing for no rows."""
+    if not block.rows:
+        return
+    yield from ["", block.title] if block.title else []
+    yield from _lines(block, most)
+    if rest := left_out(block, most):
+        yield f"  {rest}"
+    yield from [""] if block.title else []
 
 
 def _lines(block: Table | Remarks, most: int) -> Iterator[str]:

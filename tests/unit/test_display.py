@@ -16,11 +16,21 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from helpers import constants
 from helpers.batch import Reconciliation
+from helpers.batch.history import History
+from helpers.batch.named import BatchView
+from helpers.batch.plans.plan import PlanView
+from helpers.batch.plans.seeing import SeenJob
+from helpers.board.grid import Board, StepBatch, StepRow
+from helpers.board.history import NightHistory
+from helpers.check import CheckReport, Finding
 from helpers.constants import BatchStatus, JobStatus
 from helpers.display import (
+    Lane,
+    Mark,
     Remark,
     Report,
     Severity,
+    Span,
     duration,
     ids,
     labels,
@@ -77,11 +87,11 @@ def test_only_success_is_good_and_a_foreign_word_warns():
         (0.44, "0.4 s"),
         (9.94, "9.9 s"),
         (12.4, "12 s"),
-        (59.6, "1 min 0 s"),  # never 60 s
+        (59.6, "1 min"),  # never 60 s
         (185, "3 min 5 s"),
-        (3599.7, "1 h 0 min"),
+        (3599.7, "1 h"),
         (7800, "2 h 10 min"),
-        (90_000, "25 h 0 min"),
+        (90_000, "25 h"),
         (timedelta(minutes=3, seconds=5), "3 min 5 s"),
     ],
 )
@@ -282,16 +292,64 @@ def submitted(count: int, text: str) -> SubmissionReport:
     return SubmissionReport(step(text), [done] * min(count, 1), "submitted")
 
 
-MAKERS = [found, polled, reconciled, chained, summary, waiting, stage, where, submitted]
+def seen(number: int, text: str) -> SeenJob:
+    return SeenJob(number, "FAILED", False, text, False, None, None, {"job_name": text}, text)
+
+
+def batch_view(count: int, text: str) -> BatchView:
+    batch = {**step(text), "status": "FAILED"}
+    return BatchView(batch, [seen(n, text) for n in range(count)])
+
+
+def plan(count: int, text: str) -> PlanView:
+    batch = {**step(text), "status": "FAILED"}
+    jobs = [seen(n, text) for n in range(count)]
+    return PlanView("skip", batch, jobs, {f"{n} {text}": text for n in range(count)}, [text])
+
+
+def acts(count: int, text: str) -> History:
+    act = {
+        "created_ts": NOON,
+        "person": text,
+        "kind": "SKIP",
+        "status": "DONE",
+        "batch_id": 1,
+        "job_id": 2,
+        "new_job_id": None,
+        "cycle_name": text,
+        "reason": text,
+        "outcome": text,
+    }
+    return History([act] * count, text)
+
+
+def steps(count: int, text: str) -> Board:
+    batch = StepBatch(1, text, "FAILED", NOON, NOON, {"FAILED": 1})
+    return Board([StepRow(text, 3, text, n, text, [batch]) for n in range(count)], NOON)
+
+
+def night(count: int, text: str) -> NightHistory:
+    bar = Span(NOON, NOON + MINUTE, Severity.ERROR, text)
+    lanes = [Lane(text, [bar], [Mark(NOON, Severity.OK, text)])] * count
+    return NightHistory(lanes, [], NOON, NOON + MINUTE)
+
+
+def check(count: int, text: str) -> CheckReport:
+    return CheckReport((Finding(text, is_ok=False, text=text),) * count)
+
+
+MAKERS = [
+    *(found, polled, reconciled, chained, summary, waiting, stage, where, submitted),
+    *(batch_view, plan, acts, steps, night, check),
+]
 every_report = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
 
 
 def test_every_kind_of_report_is_in_these_tests():
-    for module in ("helpers.monitor", "helpers.stage"):
+    for module in ("helpers.monitor", "helpers.stage", "helpers.board", "helpers.check"):
         importlib.import_module(module)
     made = {type(make(0, "")) for make in MAKERS}
-    ours = ("helpers.monitor", "helpers.stage")
-    assert made == {kind for kind in Report.__subclasses__() if kind.__module__.startswith(ours)}
+    assert made == set(Report.__subclasses__())
 
 
 class _Balance(HTMLParser):

@@ -14,8 +14,9 @@ tool's SQL that replaces the same job meets the unique index on live replacement
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypedDict
 from uuid import UUID, uuid4
 
@@ -59,7 +60,36 @@ class PlanOutcome(TypedDict):
     errors: list[str]  # one line per job that failed
 
 
-class Plan(Report, ABC):
+@dataclass(frozen=True, repr=False)
+class PlanView(Report):
+    """What a plan shows."""
+
+    verb: str
+    batch: Batch
+    jobs: Sequence[SeenJob]
+    refused: Mapping[str, str]
+    follows: Sequence[str]
+
+    def blocks(self) -> Iterator[Block]:
+        """Show what would be done, what not, and what follows."""
+        batch, jobs = self.batch, counted(len(self.jobs), "job")
+        location = f"step {batch['stage_num']}.{batch['step_num']} {batch['step_name']}"
+        yield Headline(
+            Severity.INFO if self.jobs else Severity.WARNING,
+            f"Plan: {self.verb} {jobs} of batch {batch['batch_id']} ({batch['batch_type']}, "
+            f"{batch['status']}) of cycle {batch['cycle_name']}, {location}",
+        )
+        rows = [Row([job.known_as, badge(job.status), job.cause or "—"]) for job in self.jobs]
+        yield Table(["Job", "Status", "Reason"], rows, noun="job")
+        refused = [Remark(job, why, Severity.WARNING) for job, why in self.refused.items()]
+        yield Remarks(refused, title="Not done", noun="job")
+        if self.jobs:
+            follows = [Remark(str(i), line) for i, line in enumerate(self.follows, 1)]
+            yield Remarks(follows, title="What follows")
+            yield Note('Nothing is done yet. Do it with: plan.apply(reason="…")')
+
+
+class Plan(ABC):
     """What would be done to a batch, and to which of its jobs."""
 
     kind: ClassVar[ActionKind]
@@ -128,7 +158,7 @@ class Plan(Report, ABC):
     def _consequences(self) -> list[str]:
         """Return what follows, a line each."""
 
-    def _follow_up(self, irp_client: IRPClient | None) -> None:
+    def _follow_up(self, irp_client: IRPClient | None) -> None:  # noqa: B027 - most do nothing
         """Do what comes after the transaction; a repeat goes on with it."""
 
     @contextmanager
@@ -174,23 +204,16 @@ class Plan(Report, ABC):
                 f"{'; '.join(changes)}. Make the plan again."
             )
 
-    def blocks(self) -> Iterator[Block]:
-        """Show what would be done, what not, and what follows."""
-        batch, jobs = self.batch, counted(len(self.jobs), "job")
-        location = f"step {batch['stage_num']}.{batch['step_num']} {batch['step_name']}"
-        yield Headline(
-            Severity.INFO if self.jobs else Severity.WARNING,
-            f"Plan: {self.verb} {jobs} of batch {batch['batch_id']} ({batch['batch_type']}, "
-            f"{batch['status']}) of cycle {batch['cycle_name']}, {location}",
-        )
-        rows = [Row([job.known_as, badge(job.status), job.cause or "—"]) for job in self.jobs]
-        yield Table(["Job", "Status", "Reason"], rows, noun="job")
-        refused = [Remark(job, why, Severity.WARNING) for job, why in self.refused.items()]
-        yield Remarks(refused, title="Not done", noun="job")
-        if self.jobs:
-            follows = [Remark(str(i), line) for i, line in enumerate(self._consequences(), 1)]
-            yield Remarks(follows, title="What follows")
-            yield Note('Nothing is done yet. Do it with: plan.apply(reason="…")')
+    def view(self) -> PlanView:
+        """Return what is shown of it."""
+        follows = self._consequences() if self.jobs else []
+        return PlanView(self.verb, self.batch, self.jobs, self.refused, follows)
+
+    def _repr_html_(self) -> str:
+        return self.view()._repr_html_()
+
+    def __repr__(self) -> str:
+        return str(self.view())
 
 
 @contextmanager

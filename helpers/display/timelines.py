@@ -1,0 +1,113 @@
+"""Lay a time line out: where each bar, mark and hour stands. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from helpers.display.blocks import Lane, Row, Table, Timeline, Value
+from helpers.display.formats import clock, duration
+from helpers.display.severity import Severity
+
+_HOUR_STEPS = (1, 2, 3, 6, 12, 24, 48)
+_MOST_HOURS = 13  # labels that fit beside each other
+_LEAST_WIDTH = 0.4  # percent: a bar that would be thinner could not be seen
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A bar or a mark, in percent of the whole width."""
+
+    x: float
+    width: float
+    severity: Severity
+    title: str
+
+
+@dataclass(frozen=True)
+class LaneDrawing:
+    """A lane, laid out."""
+
+    label: str
+    bars: list[Piece]
+    marks: list[Piece]
+
+
+class TimelineDrawing:
+    """A time line, laid out; positions are percent of its width."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self._start, self._end = timeline.start, max(timeline.end, timeline.start)
+        self._whole = max((self._end - self._start).total_seconds(), 1.0)
+        self.lanes = [self._lane(lane) for lane in timeline.lanes]
+        self.gaps = [self._piece(a, b, Severity.WARNING, "no monitoring") for a, b in timeline.gaps]
+        self.hours = list(self._hours())
+
+    def _lane(self, lane: Lane) -> LaneDrawing:
+        bars = [self._piece(s.start, s.end, s.severity, s.text) for s in lane.spans]
+        # Thousands of marks in one place are one: what is drawn is bounded by the width.
+        marks = {
+            (round(self._x(mark.at), 1), mark.severity): mark
+            for mark in lane.marks
+            if self._start <= mark.at <= self._end
+        }
+        drawn = [
+            Piece(x, 0.0, severity, f"{clock(mark.at, self._end)} {mark.text}")
+            for (x, severity), mark in sorted(marks.items())
+        ]
+        return LaneDrawing(lane.label, bars, drawn)
+
+    def _piece(self, start: datetime, end: datetime, severity: Severity, text: str) -> Piece:
+        x, to = self._x(start), self._x(end)
+        title = (
+            f"{text}: {clock(start, self._end)} to {clock(end, self._end)}, {duration(end - start)}"
+        )
+        return Piece(x, max(to - x, _LEAST_WIDTH), severity, title)
+
+    def _x(self, when: datetime) -> float:
+        share = (when - self._start).total_seconds() / self._whole
+        return round(100 * min(max(share, 0.0), 1.0), 2)
+
+    def _hours(self) -> Iterator[tuple[float, str]]:
+        """Give the full hours that are labelled, here and now."""
+        hours = self._whole / 3600
+        step = next((s for s in _HOUR_STEPS if hours / s <= _MOST_HOURS), _HOUR_STEPS[-1])
+        here = self._start.astimezone().replace(minute=0, second=0, microsecond=0)
+        at = here + timedelta(hours=1)
+        while at <= self._end:
+            if at.hour % min(step, 24) == 0:
+                yield self._x(at), f"{at:%H:%M}"
+            at = (at + timedelta(hours=1)).astimezone()
+
+
+def as_table(timeline: Timeline) -> Table:
+    """Return the same as a table, for text: a row for each bar, gap, and group of marks."""
+    rows: list[tuple[datetime, list[Value]]] = []
+    for lane in timeline.lanes:
+        marks = _counted_marks(lane)
+        for bar in lane.spans:
+            times = f"{clock(bar.start, timeline.end)} to {clock(bar.end, timeline.end)}"
+            rows.append(
+                (bar.start, [times, lane.label, bar.text, duration(bar.end - bar.start), marks])
+            )
+        if not lane.spans and lane.marks:
+            first = lane.marks[0].at
+            rows.append((first, [clock(first, timeline.end), lane.label, "", "", marks]))
+    for start, end in timeline.gaps:
+        times = _times(start, end, timeline.end)
+        rows.append((start, [times, "monitoring was off", "", duration(end - start), ""]))
+    rows.sort(key=lambda item: item[0])
+    columns = ["When", "What", "Status", "Took", "Meanwhile"]
+    return Table(columns, [Row(cells) for _, cells in rows], noun="line")
+
+
+def _counted_marks(lane: Lane) -> str:
+    counts: dict[str, int] = {}
+    for mark in lane.marks:
+        counts[mark.text] = counts.get(mark.text, 0) + 1
+    return ", ".join(f"{number} × {text}" for text, number in counts.items())
+
+
+def _times(start: datetime, end: datetime, now: datetime) -> str:
+    return f"{clock(start, now)} to {clock(end, now)}"

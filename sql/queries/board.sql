@@ -1,0 +1,89 @@
+-- name: steps()
+-- Every step of the ACTIVE cycles, in order, with its batches, their jobs counted, and its last run.
+SELECT cycle.id AS cycle_id, cycle.cycle_name, stage.stage_num, stage.stage_name,
+       step.id AS step_id, step.step_num, step.step_name,
+       coalesce(batches.list, '[]') AS batches,
+       run.status::text AS run_status, run.started_ts AS run_started_ts,
+       run.completed_ts AS run_completed_ts, run.error_message AS run_error,
+       due.status::text AS due_status
+FROM irp_step AS step
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object(
+               'batch_id', batch.id, 'batch_type', batch.batch_type,
+               'status', coalesce(batch.status, 'INITIATED'),
+               'submitted_ts', batch.submitted_ts, 'completed_ts', batch.completed_ts,
+               'counts', coalesce(counted.by_label, '{}')) ORDER BY batch.id) AS list
+    FROM irp_batch AS batch
+    LEFT JOIN LATERAL (
+        SELECT jsonb_object_agg(label, jobs) AS by_label
+        FROM (SELECT coalesce(job.status, 'INITIATED')::text AS label, count(*) AS jobs
+              FROM irp_job AS job
+              WHERE job.batch_id = batch.id AND NOT coalesce(job.skipped, false)
+              GROUP BY label) AS jobs_by_label
+    ) AS counted ON true
+    WHERE batch.step_id = step.id
+) AS batches ON true
+LEFT JOIN LATERAL (
+    SELECT status, started_ts, completed_ts, error_message
+    FROM irp_step_run WHERE step_id = step.id ORDER BY id DESC LIMIT 1
+) AS run ON true
+LEFT JOIN LATERAL (
+    SELECT chain.status
+    FROM irp_chain_run AS chain
+    JOIN irp_batch AS batch ON batch.id = chain.batch_id AND batch.activation_num = chain.activation_num
+    WHERE chain.next_step_id = step.id
+    ORDER BY chain.id DESC
+    LIMIT 1
+) AS due ON true
+WHERE cycle.status = 'ACTIVE'
+ORDER BY cycle.id, stage.stage_num, step.step_num;
+
+-- name: batches_since(since)
+-- The batches that were watched at some time since then, oldest first.
+SELECT batch.id AS batch_id, batch.batch_type, batch.status::text AS status, batch.submitted_ts,
+       batch.completed_ts, cycle.cycle_name, stage.stage_num, step.step_num, step.step_name,
+       (SELECT array_agg(job.completed_ts ORDER BY job.completed_ts) FROM irp_job AS job
+        WHERE job.batch_id = batch.id AND job.completed_ts >= :since::timestamptz
+          AND job.status = 'FINISHED') AS finished_ts,
+       (SELECT array_agg(job.completed_ts ORDER BY job.completed_ts) FROM irp_job AS job
+        WHERE job.batch_id = batch.id AND job.completed_ts >= :since::timestamptz
+          AND job.status IN ('FAILED', 'ERROR', 'CANCELLED')) AS failed_ts
+FROM irp_batch AS batch
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+WHERE batch.submitted_ts IS NOT NULL
+  AND (batch.status = 'ACTIVE' OR batch.completed_ts >= :since::timestamptz)
+ORDER BY batch.submitted_ts, batch.id;
+
+-- name: step_runs_since(since)
+-- The runs of step notebooks since then, oldest first.
+SELECT run.id, run.status::text AS status, run.started_ts, run.completed_ts, run.started_by,
+       run.error_message, cycle.cycle_name, stage.stage_num, step.step_num, step.step_name
+FROM irp_step_run AS run
+JOIN irp_step AS step ON step.id = run.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+WHERE run.started_ts >= :since::timestamptz OR run.completed_ts >= :since::timestamptz
+ORDER BY run.started_ts, run.id;
+
+-- name: cards_since(since)
+-- The cards that were sent since then, oldest first.
+SELECT card.kind::text AS kind, card.batch_id, card.sent_ts
+FROM irp_notification AS card
+WHERE card.sent_ts >= :since::timestamptz
+ORDER BY card.sent_ts, card.id;
+
+-- name: gaps_since(since, longest)
+-- The stretches since then in which no pass was completed for longer than that, oldest first.
+WITH pass AS (
+    SELECT finished_ts FROM irp_monitor_run
+    WHERE finished_ts >= :since::timestamptz
+    UNION ALL SELECT :since::timestamptz
+    UNION ALL SELECT now()
+), stretch AS (
+    SELECT finished_ts AS from_ts, lead(finished_ts) OVER (ORDER BY finished_ts) AS to_ts FROM pass
+)
+SELECT from_ts, to_ts FROM stretch WHERE to_ts - from_ts > :longest::interval ORDER BY from_ts;

@@ -1,0 +1,109 @@
+import os
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+
+from helpers.board import board, night_history
+from helpers.board.__main__ import main
+from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
+from helpers.errors import SettingsError
+from helpers.notebooks.run import NotebookRun
+from helpers.settings import PROJECT_DIR
+from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
+from tests.support.notebooks import texts_of
+
+NOTEBOOK = PROJECT_DIR / "workflows" / "_Tools" / "Batch Management" / "Cycle Status.ipynb"
+
+
+@pytest.fixture
+def cycle(metastore, sql):
+    """Stage 3 with a batch that runs and one that is prepared, in one ACTIVE cycle of two."""
+    add_step(add_cycle("Old", status=CycleStatus.ARCHIVED), stage_num=3, step_num=1)
+    cycle_id = add_cycle("Q1")
+    geohaz = add_step(cycle_id, stage_num=3, step_num=6, step_name="GeoHaz")
+    add_step(cycle_id, stage_num=3, step_num=7, step_name="Portfolio Mapping")
+    analysis = add_step(cycle_id, stage_num=4, step_num=1, step_name="Execute Analysis")
+    statuses = [*["RUNNING"] * 3, "FAILED", *["FINISHED"] * 2]
+    jobs = [PreparedJob(JobStatus(status), str(i)) for i, status in enumerate(statuses, 1)]
+    add_batch(geohaz, BatchType.GEOHAZ, jobs, status=BatchStatus.ACTIVE)
+    add_batch(analysis, BatchType.ANALYSIS, [PreparedJob()] * 2)
+    sql.execute("UPDATE irp_job SET completed_ts = now() WHERE status IN ('FAILED', 'FINISHED')")
+    return cycle_id
+
+
+def test_the_steps_of_active_cycles_are_shown_with_what_holds_them(cycle):
+    shown = str(board())
+    assert "Old" not in shown
+    assert "1 of 6 jobs of 3.6 GeoHaz failed so far" in shown
+    assert "3 jobs of GeoHaz hold step 3.7" in shown
+    assert "2 prepared jobs of step 4.1 Execute Analysis not submitted" in shown
+
+
+def test_skipped_jobs_do_not_count(cycle, sql):
+    sql.execute("UPDATE irp_job SET skipped = true WHERE status = 'FAILED'")
+    assert "failed" not in str(board())
+
+
+def test_looking_changes_nothing(cycle, sql, moodys):
+    tables = ("irp_batch", "irp_job", "irp_chain_run", "irp_notification", "irp_monitor_run")
+    before = [sql.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables]
+    board()
+    night_history()
+    after = [sql.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables]
+    assert after == before
+    assert moodys.statistics()["requests_total"] == 0
+
+
+def test_a_night_is_told_from_the_metastore_alone(cycle, sql):
+    sql.execute(
+        """INSERT INTO irp_step_run (step_id, run_num, status, started_ts, completed_ts)
+           SELECT id, 1, 'COMPLETED', now() - interval '2 hours', now() FROM irp_step LIMIT 1"""
+    )
+    shown = str(night_history())
+    assert "GeoHaz 1" in shown
+    assert "2 × a job finished, 1 × a job failed" in shown
+    assert "monitoring was off once" in shown
+
+
+def test_passes_close_the_gap(cycle, sql):
+    sql.execute(
+        """INSERT INTO irp_monitor_run
+               (started_ts, finished_ts, host, pid, package_version, started_by)
+           SELECT at, at, 'h', 1, 'v', 'p'
+           FROM generate_series(now() - interval '13 hours', now(), interval '1 minute') AS at"""
+    )
+    assert list(night_history().gaps) == []
+
+
+def test_a_time_of_day_is_the_last_one(cycle):
+    now = night_history().now_ts
+    assert now - timedelta(days=1) <= night_history("18:00").since_ts <= now
+    for odd in ("evening", "25:00", "18", ""):
+        with pytest.raises(SettingsError, match="not a time of day"):
+            night_history(odd)
+
+
+def test_the_command_prints_text_or_writes_a_page(cycle, tmp_path, capsys):
+    assert main(["--since", "00:00"]) == 0
+    assert "GeoHaz" in capsys.readouterr().out
+
+    path = tmp_path / "board.html"
+    assert main(["--since", "00:00", "--html", str(path)]) == 0
+    html = path.read_text()
+    assert html.startswith("<!doctype html>")
+    assert "<svg" in html
+
+    command = [sys.executable, "-m", "helpers.board", "--since", "noon"]
+    refused = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "not a time of day" in refused.stderr
+
+
+def test_the_notebook_shows_the_board(cycle, workflows, tmp_path):
+    outcome = NotebookRun(NOTEBOOK, tmp_path / "executed.ipynb", timeout_seconds=120).execute()
+    assert outcome.error is None
+    shown = texts_of(tmp_path / "executed.ipynb")
+    assert "3 jobs of GeoHaz hold step 3.7" in shown
+    assert "<svg" in shown
