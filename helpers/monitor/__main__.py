@@ -1,6 +1,7 @@
 """``python -m helpers.monitor`` runs one pass without a notebook, for cron.
 
-Prints the summary as text. Exits with 0, or with 1 where the pass itself met an error.
+Prints the summary as text. Exits with 0, or with 1 if the pass itself met an error. With
+``--status`` it runs none, and tells whether monitoring is on: 1 if it has been silent.
 """
 
 from __future__ import annotations
@@ -9,16 +10,23 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from types import FrameType
 
+from helpers.database.schema import require_migrated
 from helpers.display import Severity
 from helpers.errors import BatchMonitoringError
 from helpers.monitor import run_pass
+from helpers.pass_health import pass_health
+from helpers.settings import get_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one pass and return the exit code."""
-    is_quiet = _parser().parse_args(arguments).quiet
+    given = _parser().parse_args(arguments)
+    is_quiet = given.quiet
+    if given.status:
+        return _status()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         report = run_pass()
@@ -36,13 +44,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m helpers.monitor", description=__doc__)
     parser.add_argument(
-        "--quiet", action="store_true", help="print only where something failed or waits"
+        "--quiet", action="store_true", help="print only if something failed or waits"
+    )
+    parser.add_argument(
+        "--status", action="store_true", help="tell whether monitoring is on, and run no pass"
     )
     return parser
 
 
+def _status() -> int:
+    try:
+        require_migrated()
+        seconds = get_settings().monitor_interval_seconds
+        health = pass_health(interval=timedelta(seconds=seconds))
+    except BatchMonitoringError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    is_on = "off" if health.is_silent else "on"
+    print("\n".join([f"Monitoring is {is_on}.", *health.lines(), *health.about_schedules()]))
+    return 1 if health.is_silent else 0
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Treat SIGTERM like Ctrl-C, so that notebooks are stopped and claims given back."""
+    """Treat SIGTERM like Ctrl-C, so that notebooks are stopped and claims released."""
     del number, frame
     raise KeyboardInterrupt
 

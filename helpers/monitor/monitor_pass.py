@@ -25,6 +25,7 @@ from helpers.irp_integration import IRPClient
 from helpers.monitor.attention import unpolled_batches, what_waits_for_people
 from helpers.monitor.chaining_section import execute_due_steps
 from helpers.monitor.housekeeping import do_housekeeping
+from helpers.monitor.outside_watch import call_heartbeat
 from helpers.monitor.polling_section import poll
 from helpers.monitor.problems import isolated
 from helpers.monitor.reports import (
@@ -116,6 +117,8 @@ class Monitor:
         report = self._summary(sending, errors)
         with isolated("The record of this pass", report.errors):
             _log_end(self._run_id, report)
+            if warning := call_heartbeat(self._settings.monitor_heartbeat_url):
+                report.warnings.append(warning)
         return report
 
     def _summary(self, sending: Sending, errors: list[Remark]) -> SummaryReport:

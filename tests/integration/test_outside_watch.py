@@ -1,0 +1,75 @@
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from helpers.monitor import run_pass
+from helpers.monitor.__main__ import main
+from helpers.settings import get_settings
+
+
+class _Watch(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.server.calls.append(self.path)
+        self.send_response(self.server.answer)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def watch(metastore, monkeypatch):
+    """An outside watch, in MONITOR_HEARTBEAT_URL."""
+    server = HTTPServer(("127.0.0.1", 0), _Watch)
+    server.calls, server.answer = [], 200
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/ping/secret-token"
+    monkeypatch.setenv("MONITOR_HEARTBEAT_URL", address)
+    get_settings.cache_clear()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_outside_watch_is_called_after_each_complete_pass(watch):
+    assert run_pass().warnings == []
+    assert watch.calls == ["/ping/secret-token"]
+
+
+def test_a_watch_that_does_not_accept_the_call_is_a_warning_without_its_address(watch):
+    watch.answer = 503
+    report = run_pass()
+    assert "MONITOR_HEARTBEAT_URL answered 503" in str(report)
+    assert "secret-token" not in str(report)
+    assert not report.failed
+
+
+def test_a_watch_that_is_gone_does_not_fail_the_pass(metastore, monkeypatch):
+    monkeypatch.setenv("MONITOR_HEARTBEAT_URL", "http://127.0.0.1:1/ping/secret-token")
+    get_settings.cache_clear()
+    report = run_pass()
+    assert "could not be called" in str(report)
+    assert "secret-token" not in str(report)
+    assert not report.failed
+
+
+def test_the_status_tells_whether_monitoring_is_on_and_runs_no_pass(metastore, sql, capsys):
+    assert main(["--status"]) == 1
+    assert capsys.readouterr().out.startswith("Monitoring is off.")
+    assert sql.execute("SELECT count(*) FROM irp_monitor_run").fetchone() == (0,)
+
+    run_pass()
+    assert main(["--status"]) == 0
+    assert capsys.readouterr().out.startswith("Monitoring is on.")
+
+    sql.execute(
+        "UPDATE irp_monitor_run SET started_ts = now() - interval '1 hour',"
+        " finished_ts = now() - interval '1 hour'"
+    )
+    assert main(["--status"]) == 1
+
+
+def test_the_status_of_an_empty_database_says_what_to_do(empty_database, capsys):
+    assert main(["--status"]) == 1
+    assert "helpers.database migrate" in capsys.readouterr().err
