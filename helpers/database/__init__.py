@@ -10,7 +10,6 @@ from helpers.database.connection import (
     connect,
     in_transaction,
     transaction,
-    translated_errors,
 )
 from helpers.database.locks import (
     IDLE_SECONDS,
@@ -20,6 +19,7 @@ from helpers.database.locks import (
     require_sessions,
 )
 from helpers.database.named import queries
+from helpers.database.translation import translated_errors
 
 __all__ = [
     "IDLE_SECONDS",

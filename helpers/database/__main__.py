@@ -28,8 +28,8 @@ def _migrate() -> int:
     )
     for name in done.applied:
         print(f"applied {name}")
-    if done.remark:
-        print(done.remark)
+    for remark in done.remarks:
+        print(remark)
     total = len(migration_ids())
     print(f"{len(done.applied)} of {total} migrations applied; the database is up to date.")
     return 0

@@ -1,8 +1,8 @@
 """Connections and transactions.
 
 Nobody passes connections around: ``transaction()`` keeps the current one in a context
-variable, nested calls join it, and outside one each call is its own transaction. psycopg's
-errors are translated here and nowhere else. No HTTP request belongs inside a transaction.
+variable, nested calls join it, and outside one each call is its own transaction. No HTTP
+request belongs inside a transaction.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from helpers.database.named import queries
-from helpers.errors import DatabaseError, DatabaseUnavailableError, SettingsError
-from helpers.redaction import redact
+from helpers.database.translation import ends_the_connection, translated_errors
+from helpers.errors import DatabaseError, SettingsError
 from helpers.settings import get_settings
 
 Connection: TypeAlias = psycopg.Connection[DictRow]
@@ -84,40 +84,6 @@ def _readable(url: str) -> str:
         "DATABASE_URL cannot be read. Its form is "
         "postgresql://user:password@host:port/database, special characters %-encoded."
     )
-
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Turn psycopg's errors into ours, without what may be secret in them.
-
-    Raises:
-        DatabaseUnavailableError: the server cannot be reached or the connection broke.
-        DatabaseError: the server refused a statement.
-    """
-    try:
-        yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as exc:
-        if isinstance(exc, psycopg.OperationalError) and not _ends_the_connection(exc):
-            raise DatabaseError(_in_words(exc), sqlstate=exc.sqlstate) from exc
-        raise DatabaseUnavailableError(
-            f"The database cannot be reached: {_in_words(exc)}. Check DATABASE_URL (or PGHOST, "
-            "PGDATABASE, …), the password, and that the server is up."
-        ) from None  # the cause may repeat what was sent
-    except psycopg.Error as exc:
-        raise DatabaseError(_in_words(exc), sqlstate=exc.sqlstate) from exc
-
-
-_CONNECTION_LOST = ("08", "28", "3D", "57P", "53300")  # PostgreSQL's appendix A
-
-
-def _ends_the_connection(exc: psycopg.OperationalError) -> bool:
-    """Tell a connection that is gone, or never was, from a statement that was not carried out."""
-    return exc.sqlstate is None or exc.sqlstate.startswith(_CONNECTION_LOST)
-
-
-def _in_words(exc: Exception) -> str:
-    text = redact(str(exc)).strip()
-    return text.splitlines()[0].rstrip(".") if text else type(exc).__name__
 
 
 def connect(*, application_name: str, idle_session_timeout: str = "0") -> Connection:
@@ -198,7 +164,7 @@ def _discarding_broken(info: str) -> Iterator[ConnectionPool[Connection]]:
         connect(application_name="batch-monitor").close()  # a pool does not say why it timed out
         raise
     except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
-        if isinstance(exc, psycopg.InterfaceError) or _ends_the_connection(exc):
+        if isinstance(exc, psycopg.InterfaceError) or ends_the_connection(exc):
             _discard(pool, info)
         raise
 

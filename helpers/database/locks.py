@@ -20,8 +20,9 @@ from typing import Self
 
 import psycopg
 
-from helpers.database.connection import Connection, connect, transaction, translated_errors
+from helpers.database.connection import Connection, connect, transaction
 from helpers.database.named import queries
+from helpers.database.translation import translated_errors
 from helpers.errors import DatabaseUnavailableError, SettingsError
 
 IDLE_SECONDS = 60.0

@@ -1,5 +1,6 @@
 """Apply the schema's migrations: numbered plain SQL, by yoyo, by an explicit command only.
 
+All of it runs on one connection, as the owner of the tables that are there, whoever migrates.
 Nothing here runs in a pass, which only asks whether the schema is up to date (``schema``).
 """
 
@@ -7,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import psycopg
 import yoyo
@@ -17,14 +17,15 @@ from yoyo.backends.core import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
 from yoyo.migrations import default_migration_table
 
-from helpers.database.connection import connect, transaction, translated_errors
+from helpers.database.connection import Connection, connect
 from helpers.database.locks import AdvisoryLocks, LockSpace
 from helpers.database.named import queries, sql_dir
+from helpers.database.tracking_log import bring_over_adopted_log, move_dependants
+from helpers.database.translation import translated_errors
 from helpers.errors import DatabaseError
 from helpers.identity import process_name
 
-_PIECE = 20_000  # rows of a tracking log per transaction: about a second
-_BEFORE_ANY_ID = -(2**31)
+_REPLACES_THE_LOG = "0002_tracking_log_keeps_every_answer"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Migrated:
 
     applied: list[str]  # ids, in order
     polls_brought_over: int = 0  # rows of a tracking log from before
-    remark: str | None = None
+    remarks: list[str] = field(default_factory=list)
 
 
 def migrate(*, on_progress: Callable[[int], object] = lambda _: None) -> Migrated:
@@ -47,7 +48,8 @@ def migrate(*, on_progress: Callable[[int], object] = lambda _: None) -> Migrate
         on_progress: is told how many rows of the tracking log have been brought over so far.
 
     Raises:
-        DatabaseError: the database cannot be reached, or a migration failed and was rolled back.
+        DatabaseError: the database cannot be reached, the role may not act for the owner of the
+            tables, or a migration failed and was rolled back.
     """
     with AdvisoryLocks(owner=f"migrate, {process_name()}", ends_when_idle=False) as locks:
         locks.acquire(LockSpace.MIGRATE, 0)
@@ -55,50 +57,54 @@ def migrate(*, on_progress: Callable[[int], object] = lambda _: None) -> Migrate
             pending = backend.to_apply(yoyo.read_migrations(str(sql_dir() / "migrations")))
             for migration in pending:
                 _apply(migration, backend)
-        rows, remark = _bring_over_tracking_log(on_progress)
-        return Migrated([migration.id for migration in pending], rows, remark)
+            rows, remarks = bring_over_adopted_log(backend.connection, on_progress)
+        return Migrated([migration.id for migration in pending], rows, remarks)
 
 
 def _apply(migration: yoyo.migrations.Migration, backend: yoyo.backends.DatabaseBackend) -> None:
     """Apply one migration and note it in the same transaction, which yoyo itself does not."""
     with backend.transaction():
         migration.process_steps(backend, "apply")
+        if migration.id == _REPLACES_THE_LOG:
+            move_dependants(backend.connection)
         backend.mark_one(migration, log=False)
-
-
-def _bring_over_tracking_log(on_progress: Callable[[int], object]) -> tuple[int, str | None]:
-    """Return how many rows were brought over, and why the old table stays, where it does."""
-    with transaction() as connection:
-        if not queries("migrations").has_adopted_log(connection):
-            return 0, None
-    rows, last_id = 0, _BEFORE_ANY_ID
-    while True:
-        with transaction() as connection:
-            piece = queries("migrations").bring_over(connection, after_id=last_id, most=_PIECE)
-        if not piece["rows"]:
-            return rows, _drop_adopted_log()
-        rows, last_id = rows + piece["rows"], piece["last_id"]
-        on_progress(rows)
-
-
-def _drop_adopted_log() -> str | None:
-    try:
-        with transaction() as connection:
-            queries("migrations").drop_adopted_log(connection)
-    except DatabaseError as exc:
-        return f"irp_job_tracking_log_adopted is empty and was left in place: {exc}."
-    return None
 
 
 @contextmanager
 def _backend() -> Iterator[yoyo.backends.DatabaseBackend]:
     backend = _open_backend()
     try:
+        _act_as_owner(backend.connection)
         backend.init_database()
         backend.break_lock()  # left by a run that was killed: our own lock tells the living
         yield backend
     finally:
         backend.connection.close()
+
+
+def _act_as_owner(connection: Connection) -> None:
+    """Make everything belong to one role, and lie in one schema: those of the tables there.
+
+    Raises:
+        DatabaseError: this role may not act for the owner, or create tables.
+    """
+    queries("migrations").put_their_schema_first(connection)
+    try:
+        for row in list(queries("migrations").owner_changes(connection)):
+            connection.execute(row["statement"])
+        queries("migrations").act_as_owner(connection)
+    except psycopg.errors.InsufficientPrivilege as exc:
+        raise DatabaseError(
+            f"The metastore's tables belong to another role ({str(exc).splitlines()[0]}). Migrate "
+            "as that role, as a member of it or as a superuser, so that nobody is locked out.",
+            sqlstate=exc.sqlstate,
+        ) from exc
+    place = queries("migrations").may_create(connection)
+    if not place["may_create"]:
+        raise DatabaseError(
+            f"The role of DATABASE_URL may not create tables in schema {place['schema']}. Migrate "
+            "as the database's owner, or have it GRANT CREATE ON SCHEMA to this role."
+        )
 
 
 def _open_backend() -> yoyo.backends.DatabaseBackend:
@@ -107,9 +113,11 @@ def _open_backend() -> yoyo.backends.DatabaseBackend:
 
 
 class _Backend(PostgresqlPsycopgBackend):
-    """yoyo on a connection of ours, so that it has the settings that the migrations rely on."""
+    """yoyo on a connection of ours, so that it has the settings that migrations rely on."""
 
-    def connect(self, dburi: object) -> psycopg.Connection[TupleRow]:  # noqa: ARG002 - yoyo's signature
-        connection: psycopg.Connection[Any] = connect(application_name="migrate")
-        connection.row_factory = tuple_row
-        return connection
+    def connect(self, dburi: object) -> Connection:  # noqa: ARG002 - yoyo's signature
+        return connect(application_name="migrate")
+
+    def cursor(self) -> psycopg.Cursor[TupleRow]:
+        cursor: psycopg.Cursor[TupleRow] = self.connection.cursor(row_factory=tuple_row)
+        return cursor
