@@ -54,6 +54,9 @@ class JobToPoll(TypedDict):
     batch_type: str
     workflow_id: str | None
     status: str
+    is_legacy: bool  # ids of its batch are known to Moody's older API
+    is_silent: bool  # for an hour, neither its status has changed nor was it read by id
+    read_ts: datetime | None
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,12 @@ def jobs_to_poll(batch_ids: Collection[int]) -> list[JobToPoll]:
             connection, batch_ids=list(batch_ids), terminal=list(JobStatus.terminal())
         )
         return list(rows)
+
+
+def note_legacy_ids(batch_ids: Collection[int]) -> None:
+    """Remember that ids of these batches are known to Moody's older API."""
+    with transaction() as connection:
+        queries("recording").note_legacy_ids(connection, batch_ids=list(batch_ids))
 
 
 def server_clock() -> Callable[[], datetime]:

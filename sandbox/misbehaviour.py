@@ -8,6 +8,7 @@ first of the others decides its answer.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -23,6 +24,8 @@ class Fault(StrEnum):
     HANG = "hang"  # no answer until the misbehaviour is lifted
     RESET = "reset"  # the connection is reset
     SLOW_DRIP = "slow-drip"  # a piece of the body every ``seconds``
+    SLOW_HEADERS = "slow-headers"  # a byte of the headers every ``seconds``, and no end
+    RATE_LIMIT = "rate-limit"  # 429 from the request on that is one too many: ``per_second``
     TRUNCATED = "truncated"  # half of the body, then the connection closes
     MALFORMED_JSON = "malformed-json"
     HUGE = "huge"  # valid JSON of ``size_bytes``
@@ -79,9 +82,12 @@ class Misbehaviour:
     retry_after: str | None = None
     status: str = "ARCHIVED"
     size_bytes: int = 8 * 1024 * 1024
+    per_second: int = 20
     carried_out: bool = False
     hits: int = field(default=0, init=False)
     lifted: bool = field(default=False, init=False)
+    _second: int = field(default=0, init=False, repr=False)
+    _in_second: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.fault = Fault(self.fault)
@@ -100,13 +106,22 @@ class Misbehaviour:
             and (self.job_ids is None or bool(call.job_ids & self.job_ids))
         )
 
+    def is_due(self) -> bool:
+        """Tell whether a request that is hit suffers; a rate limit lets so many a second pass."""
+        if self.fault is not Fault.RATE_LIMIT:
+            return True
+        second = int(time.monotonic())
+        self._in_second = self._in_second + 1 if second == self._second else 1
+        self._second = second
+        return self._in_second > self.per_second
+
     def concerns(self, job_id: str) -> bool:
         """Tell whether one row of an answer is hit."""
         return self.job_ids is None or job_id in self.job_ids
 
     def as_json(self) -> dict[str, Any]:
         """Return all that it says, for the control answers."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name[0] != "_"}
         return {k: sorted(v) if isinstance(v, frozenset) else v for k, v in values.items()}
 
 
@@ -147,7 +162,7 @@ class Misbehaviours:
     def fate_of(self, call: Call) -> Fate:
         """Return what happens to a request, and count it."""
         with self._lock:
-            hitting = [active for active in self._active if active.matches(call)]
+            hitting = [a for a in self._active if a.matches(call) and a.is_due()]
             delays = [active for active in hitting if active.fault is Fault.LATENCY]
             others = [active for active in hitting if active.fault is not Fault.LATENCY][:1]
             _count(delays + others)

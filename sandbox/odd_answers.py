@@ -23,7 +23,16 @@ from sandbox.misbehaviour import Call, Fault, Misbehaviour, Misbehaviours, edite
 
 _LOOK_AGAIN_SECONDS = 0.05
 _DRIPS = 200
-_BEFORE = frozenset({Fault.HTTP_STATUS, Fault.HTML_403, Fault.HANG, Fault.RESET})
+_BEFORE = frozenset(
+    {
+        Fault.HTTP_STATUS,
+        Fault.RATE_LIMIT,
+        Fault.HTML_403,
+        Fault.HANG,
+        Fault.RESET,
+        Fault.SLOW_HEADERS,
+    }
+)
 _HTML_403 = (
     "<!DOCTYPE html>\n<html><head><title>ERROR: The request could not be satisfied</title></head>"
     "<body><h1>403 ERROR</h1><p>Request blocked. We can't connect to the server for this app or "
@@ -84,6 +93,24 @@ class DrippingResponse(Response):
             piece = bytes(self.body[start : start + size])
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+
+class DrippingHeadersResponse(Response):
+    """Sends its headers byte by byte, with a pause before each, and never comes to an end."""
+
+    def __init__(self, how: Misbehaviour) -> None:
+        super().__init__()
+        self._how = how
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        """Send them until the misbehaviour is lifted or nobody listens."""
+        transport = _transport(scope)
+        transport.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+        while not (self._how.lifted or transport.is_closing()):
+            await asyncio.sleep(self._how.seconds)
+            transport.write(b"x")
+        transport.abort()
+        await _disconnected(receive)
 
 
 async def _start(response: Response, send: Send) -> None:
@@ -149,6 +176,10 @@ def _in_place_of_an_answer(how: Misbehaviour, error_body: ErrorBody) -> Response
             return HTMLResponse(_HTML_403, HTTPStatus.FORBIDDEN)
         case Fault.HTTP_STATUS:
             return error_response(how.http_status, error_body, retry_after=how.retry_after)
+        case Fault.RATE_LIMIT:
+            return error_response(429, error_body, retry_after=how.retry_after)
+        case Fault.SLOW_HEADERS:
+            return DrippingHeadersResponse(how)
         case _:
             return ResetResponse()
 

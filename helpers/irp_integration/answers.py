@@ -41,7 +41,7 @@ def job_body(content: bytes, *, http_status: int, workflow_id: str, location: st
         MoodysCredentialsError: Moody's refuses who we are.
         MoodysError: the answer is no job, or another job.
     """
-    _require_ok(content, http_status=http_status, location=location, about=f"job {workflow_id}")
+    require_ok(content, http_status=http_status, location=location, about=f"job {workflow_id}")
     value = _json_value(content, http_status=http_status)
     if not isinstance(value, dict):
         raise MoodysError("Moody's answered with JSON that is no job.", http_status=http_status)
@@ -60,7 +60,7 @@ def search_rows(content: bytes, *, http_status: int, location: str = "") -> dict
         MoodysCredentialsError: Moody's refuses who we are.
         MoodysError: the answer is no list of rows.
     """
-    _require_ok(content, http_status=http_status, location=location, about="a search")
+    require_ok(content, http_status=http_status, location=location, about="a search")
     rows = _json_value(content, http_status=http_status)
     if not isinstance(rows, list):
         raise MoodysError("Moody's answered a search with no list.", http_status=http_status)
@@ -111,7 +111,7 @@ _MEANINGS = {
 }
 
 
-def _require_ok(content: bytes, *, http_status: int, location: str, about: str) -> None:
+def require_ok(content: bytes, *, http_status: int, about: str, location: str = "") -> None:
     """Raise what a status other than 200 means."""
     if http_status == _OK:
         return

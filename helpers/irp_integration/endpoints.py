@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import re
 
+from helpers.constants import BatchType
 from helpers.errors import MoodysError
+
+LEGACY_TYPES = {BatchType.MRI_IMPORT: "MRI_IMPORT", BatchType.EDM_DB_UPGRADE: "EDM_DATA_UPGRADE"}
+"""Types that other tools submit through the older API, and what their jobs are called there."""
 
 SEARCH_CHUNK = 100
 """Ids per search: at most 100 rows come back, and a query over 4,870 characters gets 431."""
@@ -48,3 +52,8 @@ def ids_filter(workflow_ids: list[str]) -> str:
     """Return the search filter for these ids, which Moody's wants in double quotes."""
     quoted = ", ".join(f'"{workflow_id}"' for workflow_id in workflow_ids)
     return f"jobId IN ({quoted})"
+
+
+def legacy_path(workflow_id: str) -> str:
+    """Return the path of one job in the older API."""
+    return f"/riskmodeler/v1/workflows/{workflow_id}"

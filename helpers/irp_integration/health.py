@@ -1,7 +1,7 @@
 """What a pass learns about Moody's while it asks: who answers, who is down, who we are to it.
 
 A 401 may be about one job, about a family that this key may not see, or about who we are:
-which of these shows only in what the others are answered. A refused login is about who we are.
+which of these shows only in what the others are answered. A rejected login is about who we are.
 """
 
 from __future__ import annotations
@@ -22,8 +22,13 @@ class Outage:
     """A family that stopped answering, and how many of its jobs were not asked for that reason."""
 
     family: Family
-    reason: str
+    error: MoodysError
     unasked: int = 0
+
+    @property
+    def reason(self) -> str:
+        """Why, for people."""
+        return str(self.error)
 
 
 @dataclass
@@ -31,7 +36,7 @@ class _OfFamily:
     has_answered: bool = False
     failures_in_a_row: int = 0
     outage: Outage | None = None
-    search_refused: bool = False
+    search_problem: str | None = None
 
 
 class Health:
@@ -49,9 +54,9 @@ class Health:
             return self.credentials_error is None and self._families[family].outage is None
 
     def may_search(self, family: Family) -> bool:
-        """Tell whether this family has not refused a search."""
+        """Tell whether the search of this family has been right so far in this pass."""
         with self._lock:
-            return not self._families[family].search_refused
+            return self._families[family].search_problem is None
 
     def note_success(self, family: Family) -> None:
         """Take in an answer."""
@@ -61,7 +66,7 @@ class Health:
             known.failures_in_a_row = 0
 
     def note_failure(self, family: Family, exc: MoodysError) -> None:
-        """Take in a failure: after five in a row that speak of the host, the family is down."""
+        """Take in a failed read: after five in a row that speak of the host, the family is down."""
         with self._lock:
             known = self._families[family]
             speaks_of_host = is_down(exc.http_status)
@@ -69,21 +74,29 @@ class Health:
                 self._turned_away = self._turned_away or exc
                 speaks_of_host = not known.has_answered
             known.failures_in_a_row += speaks_of_host
-            if known.failures_in_a_row >= _FAILURES_UNTIL_DOWN and known.outage is None:
-                known.outage = Outage(family, str(exc))
+            is_out = known.failures_in_a_row >= _FAILURES_UNTIL_DOWN
+        if is_out:
+            self.note_outage(family, exc)
 
-    def note_refused_search(self, family: Family) -> None:
-        """Take in that this family refuses searches."""
+    def note_outage(self, family: Family, exc: MoodysError) -> None:
+        """Take in that nothing more can be had of this family in this pass."""
         with self._lock:
-            self._families[family].search_refused = True
+            known = self._families[family]
+            known.outage = known.outage or Outage(family, exc)
 
-    def note_refused_login(self, exc: MoodysCredentialsError) -> None:
+    def note_search_problem(self, family: Family, problem: str) -> None:
+        """Take in that the search of this family is not to be used in this pass."""
+        with self._lock:
+            known = self._families[family]
+            known.search_problem = known.search_problem or problem
+
+    def note_rejected_login(self, exc: MoodysCredentialsError) -> None:
         """Take in that nobody will get an answer."""
         with self._lock:
             self.credentials_error = self.credentials_error or exc
 
     def judge_credentials(self) -> None:
-        """Once all were asked: where nobody got an answer, a 401 was about who we are."""
+        """Once all were asked: if nobody got an answer, a 401 was about who we are."""
         with self._lock:
             if not any(known.has_answered for known in self._families.values()):
                 self.credentials_error = self.credentials_error or self._turned_away
@@ -95,13 +108,19 @@ class Health:
 
     @property
     def outages(self) -> list[Outage]:
-        """Families that stopped answering, but for those that refuse who we are."""
+        """Families that stopped answering, except for those that reject who we are."""
         with self._lock:
             found = [known.outage for known in self._families.values() if known.outage]
-        return [outage for outage in found if outage.reason != str(self.credentials_error)]
+        return [
+            outage
+            for outage in found
+            if self.credentials_error is None
+            or not isinstance(outage.error, MoodysCredentialsError)
+        ]
 
     @property
-    def refused_searches(self) -> list[Family]:
-        """Families whose search was refused, so that their jobs were read one by one."""
+    def search_problems(self) -> dict[Family, str]:
+        """Families whose search was not used, or no longer, and why."""
         with self._lock:
-            return [family for family, known in self._families.items() if known.search_refused]
+            found = {family: known.search_problem for family, known in self._families.items()}
+        return {family: problem for family, problem in found.items() if problem is not None}

@@ -1,34 +1,48 @@
 """Ask Moody's about many jobs at once, within one budget of time.
 
-HTTP only, in threads; what becomes of the answers is the caller's business. Families whose
-search is proven are asked in chunks, and a job whose status changed or that did not come
-back is read by id, so that its full body is on record, before anybody who stands behind it
-is asked. When a family stops answering, the rest of its jobs are not asked: they come first
-in the next pass.
+HTTP only, in threads; what becomes of the answers is the caller's business. How it works:
+
+- Each family has a lane of tasks (``lanes``), and its own pace (``pace``). Threads take the task
+  that stands first among those that may go now; the longest unasked jobs stand first.
+- A family whose search is proven is searched, 100 jobs at a time. Before, some of its jobs are read
+  by id, and the first search asks again about them: a search that is behind these reads lies, and
+  all jobs of the family are read by id. So are those about whom a search fails or says nothing,
+  whose end it tells, or who are told to have gone back.
+- A request that is throttled goes back into its lane, and the lane slows down. A family is down,
+  and asked no more in this pass, when nothing comes through: after five failures or five pauses in
+  a row, or if it wants us to wait for longer than the pass has.
+- Threads are daemons, and no request outlives the budget by more than a moment (``deadlines``).
+  What was asked and not answered by then is a failed poll; what was not asked comes first in the
+  next pass.
 """
 
 from __future__ import annotations
 
-import queue
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from http import HTTPStatus
 
 from helpers.constants import Family
-from helpers.errors import MoodysCredentialsError, MoodysError
-from helpers.irp_integration.answers import is_down, job_body, search_rows, status_of
-from helpers.irp_integration.endpoints import SEARCH_CHUNK, ids_filter, invalid_id
+from helpers.errors import MoodysError
+from helpers.irp_integration.asking import LoginRejectedError, ThrottledError, read, search
+from helpers.irp_integration.bodies import Body
+from helpers.irp_integration.endpoints import invalid_id
 from helpers.irp_integration.health import Health
-from helpers.irp_integration.questions import Answer, Question, Task, tasks_of
-from helpers.irp_integration.transport import Raw, Transport
+from helpers.irp_integration.lanes import Lane
+from helpers.irp_integration.questions import Answer, Question, Task, plans
+from helpers.irp_integration.transport import Transport
 from helpers.redaction import redact
 
 _LOOK_SECONDS = 1.0  # how often a listener that waits asks whether to go on
 _GRACE_SECONDS = 2.0  # for threads to come back from the last read of a pass
+_SAMPLE_SECONDS = 3.0  # for reads before a search, and no more than a quarter of the budget
+_SEARCH_SECONDS = 10.0  # for a search, and no more than a quarter of the budget
+_MOST_HELD_BYTES = 64 * 1024**2  # of answers that nobody has recorded yet
 
 
 @dataclass
@@ -48,155 +62,195 @@ class Poller:
 
     def __post_init__(self) -> None:
         self._deadline = time.monotonic() + self.budget_seconds
-        self._under_way: dict[int, datetime] = {}  # by job, since when it is asked about
+        self._lanes: dict[Family, Lane] = {}
+        self._results: deque[tuple[list[Answer], int]] = deque()  # with their bytes
+        self._held_bytes = 0
+        self._busy = 0
+        self._is_closed = False
         self._lock = threading.Lock()
-        self._waiting: deque[Task] = deque()
-        self._results: queue.SimpleQueue[tuple[list[Answer], int]] = queue.SimpleQueue()
+        self._task_is_there = threading.Condition(self._lock)
+        self._result_is_there = threading.Condition(self._lock)
+
+    # --- The caller's thread.
 
     def ask(self, questions: Sequence[Question]) -> Iterator[Answer]:
         """Yield answers as they arrive, in no order; at most one per question."""
-        if not questions:
-            return
-        self._waiting.extend(tasks_of(questions))
         open_questions = {question.job_id: question for question in questions}
-        pool = ThreadPoolExecutor(min(self.workers, len(questions)), thread_name_prefix="poll")
+        self._start(questions)
         try:
-            for answer in self._answers(pool):
-                open_questions.pop(answer.question.job_id)
+            for answer in self._answers():
+                del open_questions[answer.question.job_id]
                 yield answer
-            for answer in self._given_up(open_questions.values()):
-                open_questions.pop(answer.question.job_id)
+            for answer in self._tries(open_questions):
+                del open_questions[answer.question.job_id]
                 yield answer
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            with self._lock:
+                self._is_closed = True
+                self._task_is_there.notify_all()
         self.health.judge_credentials()
         self._account_for(open_questions.values())
 
-    def _given_up(self, unanswered: Iterable[Question]) -> list[Answer]:
-        """Return an answer for each question that a thread still waits for."""
-        with self._lock:
-            since = dict(self._under_way)
-        error = "Moody's did not finish its answer in time."
-        return [
-            Answer(question, since[question.job_id], error=error)
-            for question in unanswered
-            if question.job_id in since
-        ]
+    def _start(self, questions: Sequence[Question]) -> None:
+        search_from = time.monotonic() + min(_SAMPLE_SECONDS, self.budget_seconds / 4)
+        for family, plan in plans(questions).items():
+            self._lanes[family] = Lane(family, plan, self.health, search_from)
+        for number in range(min(self.workers, len(questions))):
+            threading.Thread(target=self._work, name=f"poll-{number}", daemon=True).start()
 
-    def _answers(self, pool: ThreadPoolExecutor) -> Iterator[Answer]:
-        """Give the threads a turn for each task that waits, and yield what they bring."""
-        running, turns = 0, len(self._waiting)
-        while running or turns:
-            for _ in range(turns):
-                pool.submit(self._take_turn)
-            running, turns = running + turns, 0
+    def _answers(self) -> Iterator[Answer]:
+        while True:
             self.stopped = self.stopped or not self.keep_asking()
-            seconds_left = self._deadline + _GRACE_SECONDS - time.monotonic()
-            try:
-                timeout = max(0.0, min(seconds_left, _LOOK_SECONDS))
-                answers, turns = self._results.get(timeout=timeout)
-            except queue.Empty:
-                if seconds_left <= 0:
-                    return  # a thread hangs in a read that drips
-                continue
-            running -= 1
+            left = self._deadline + _GRACE_SECONDS - time.monotonic()
+            with self._lock:
+                self._result_is_there.wait_for(
+                    lambda: self._results or self._is_over(),
+                    timeout=max(0.0, min(left, _LOOK_SECONDS)),
+                )
+                if not self._results and (self._is_over() or left <= 0):
+                    return  # all is done, or a thread hangs
+                answers, size = self._results.popleft() if self._results else ([], 0)
+                self._held_bytes -= size
+                if size:
+                    self._task_is_there.notify()  # somebody may have waited for room
             yield from answers
 
-    def _account_for(self, unanswered: Iterable[Question]) -> None:
-        for question in unanswered:
+    def _is_over(self) -> bool:
+        return not self._busy and not self._goes_on()
+
+    def _goes_on(self) -> bool:
+        """Tell whether there is something more to be asked."""
+        return (
+            not (self._is_closed or self.stopped)
+            and time.monotonic() < self._deadline
+            and any(lane.goes_on for lane in self._lanes.values())
+        )
+
+    def _tries(self, unanswered: Mapping[int, Question]) -> list[Answer]:
+        """Return what is known of questions that were asked, and got no answer to be used."""
+        with self._lock:
+            tried = [answer for lane in self._lanes.values() for answer in lane.tried.values()]
+        return [answer for answer in tried if answer.question.job_id in unanswered]
+
+    def _account_for(self, unasked: Iterable[Question]) -> None:
+        for question in unasked:
             outage = self.health.outage_of(question.family)
             if outage is not None:
                 outage.unasked += 1
             elif self.health.credentials_error is None and not self.stopped:
                 self.out_of_time += 1
 
-    def _take_turn(self) -> None:
-        """Carry out the task that stands first, in a thread; whatever happens, report back.
+    # --- The threads.
 
-        What is to be read after a search stands first from now on, however busy the listener is.
-        """
+    def _work(self) -> None:
+        while (task := self._next_task()) is not None:
+            answers: list[Answer] = []
+            size = 0
+            try:
+                answers, size = self._carry_out(task)
+            except Exception as exc:  # noqa: BLE001 - around one task: what is wrong with it is on record
+                error = MoodysError(redact(f"{type(exc).__name__}: {exc}"))
+                answers = self._lanes[task.family].failed(task, self.clock(), error)
+            finally:
+                self._finish(task, answers, size)
+
+    def _next_task(self) -> Task | None:
+        """Wait for a task; None if there will be none."""
         with self._lock:
-            task = self._waiting.popleft()
-        answers: list[Answer] = []
-        to_read: list[Task] = []
+            while True:
+                self.stopped = self.stopped or not self.keep_asking()
+                if not self._busy and not self._goes_on():
+                    self._result_is_there.notify()
+                now = time.monotonic()
+                if self._is_closed or self.stopped or now >= self._deadline or self._is_over():
+                    self._task_is_there.notify_all()
+                    return None
+                wait, lane = self._next_lane(now)
+                if lane is not None and wait <= 0:
+                    self._busy += 1
+                    return lane.take(now, self.clock())
+                self._task_is_there.wait(min(wait, self._deadline - now))
+
+    def _next_lane(self, now: float) -> tuple[float, Lane | None]:
+        """Return whose task is the next, and how long it has to wait."""
+        lanes = [lane for lane in self._lanes.values() if lane.goes_on]
+        if self._held_bytes > _MOST_HELD_BYTES or not lanes:
+            return math.inf, None
+        waits = [(max(lane.wait_seconds(now), 0.0), lane.position, lane) for lane in lanes]
+        wait, _, lane = min(waits, key=lambda item: item[:2])
+        return wait, lane
+
+    def _finish(self, task: Task, answers: list[Answer], size: int) -> None:
+        with self._lock:
+            self._busy -= 1
+            self._lanes[task.family].note_end(task, answers)
+            if answers:
+                self._results.append((answers, size))
+                self._held_bytes += size
+            if task.is_search or self._is_over():
+                self._task_is_there.notify_all()
+            if answers or self._is_over():
+                self._result_is_there.notify()
+
+    def _carry_out(self, task: Task) -> tuple[list[Answer], int]:
+        """Do what a task is about; return its answers and how many bytes they hold."""
+        sent, asked_ts = time.monotonic(), self.clock()
         try:
-            if self._may_ask(task.family):
-                answers, to_read = self._carried_out(task)
-        finally:
+            if task.is_search:
+                return self._search(task, asked_ts)
+            return self._read(task, asked_ts)
+        except ThrottledError as exc:
             with self._lock:
-                self._waiting.extendleft(reversed(to_read))
-            self._results.put((answers, len(to_read)))
+                self._lanes[task.family].note_throttled(
+                    task,
+                    asked_ts,
+                    exc.error,
+                    sent=sent,
+                    now=time.monotonic(),
+                    retry_after=exc.retry_after,
+                    deadline=self._deadline,
+                )
+            return [], 0
+        except LoginRejectedError as exc:
+            self.health.note_rejected_login(exc.error)
+            error = MoodysError(str(exc.error))  # its HTTP status is not of this question
+            return self._lanes[task.family].failed(task, asked_ts, error), 0
 
-    def _may_ask(self, family: Family) -> bool:
-        self.stopped = self.stopped or not self.keep_asking()
-        in_time = time.monotonic() < self._deadline
-        return in_time and not self.stopped and self.health.may_ask(family)
-
-    def _carried_out(self, task: Task) -> tuple[list[Answer], list[Task]]:
-        self._note_begin(task)
+    def _read(self, task: Task, asked_ts: datetime) -> tuple[list[Answer], int]:
+        [question] = task.questions
+        if question.moodys_id is None:
+            return [Answer(question, asked_ts, error=invalid_id(question.workflow_id))], 0
+        lane = self._lanes[task.family]
         try:
-            return self._searched(task) if len(task.questions) > 1 else self._read(task)
-        except Exception as exc:  # noqa: BLE001 - around one task: what is wrong with it is on record
-            error = redact(f"{type(exc).__name__}: {exc}")
-            return [Answer(q, self.clock(), error=error) for q in task.questions], []
-        finally:
-            self._note_end(task)
-
-    def _note_begin(self, task: Task) -> None:
-        now = self.clock()
-        with self._lock:
-            self._under_way.update((question.job_id, now) for question in task.questions)
-
-    def _note_end(self, task: Task) -> None:
-        with self._lock:
-            for question in task.questions:
-                self._under_way.pop(question.job_id, None)
-
-    def _read(self, task: Task) -> tuple[list[Answer], list[Task]]:
-        question = task.questions[0]
-        asked_ts = self.clock()
-        try:
-            if question.moodys_id is None:
-                return [Answer(question, asked_ts, error=invalid_id(question.workflow_id))], []
-            path = task.family.job_path(question.moodys_id)
-            raw = self._get(path)
-            body = job_body(
-                raw.content, http_status=raw.http_status, workflow_id=question.workflow_id
-            )
+            reading = read(self.transport, question, deadline=self._deadline)
         except MoodysError as exc:
             self.health.note_failure(task.family, exc)
-            return task.failed(asked_ts, exc), []
+            return lane.failed(task, asked_ts, exc), 0
         self.health.note_success(task.family)
-        status = status_of(body, workflow_id=question.workflow_id)
-        return [Answer(question, asked_ts, status, body, raw.http_status)], []
+        status = reading.body["status"]
+        with self._lock:
+            lane.note_read(question, status, time.monotonic())
+        answer = Answer(question, asked_ts, status, reading.body, HTTPStatus.OK)
+        return [replace(answer, is_legacy=reading.is_legacy)], reading.size
 
-    def _get(self, path: str, params: Mapping[str, str] | None = None) -> Raw:
+    def _search(self, task: Task, asked_ts: datetime) -> tuple[list[Answer], int]:
+        lane = self._lanes[task.family]
+        with self._lock:
+            read_before = lane.read_so_far()
+        patience = min(_SEARCH_SECONDS, self.budget_seconds / 4)
+        deadline = min(self._deadline, time.monotonic() + patience)
         try:
-            return self.transport.get(path, params=params, deadline=self._deadline)
-        except MoodysCredentialsError as exc:
-            self.health.note_refused_login(exc)
-            raise
-
-    def _searched(self, task: Task) -> tuple[list[Answer], list[Task]]:
-        """Search a chunk; what changed or is missing is to be read by id."""
-        if not self.health.may_search(task.family):
-            return [], task.by_id()
-        asked_ts = self.clock()
-        ids = [question.moodys_id or "" for question in task.questions]
-        params = {"filter": ids_filter(ids), "limit": str(SEARCH_CHUNK)}
-        try:
-            raw = self._get(task.family.jobs_path, params=params)
-            rows = search_rows(raw.content, http_status=raw.http_status)
+            rows, size = search(self.transport, task, deadline=deadline)
         except MoodysError as exc:
-            return self._search_failed(task, exc, asked_ts)
+            with self._lock:
+                lane.note_failed_search(task, asked_ts, exc)
+            return [], 0
         self.health.note_success(task.family)
-        return task.found(rows, asked_ts)
+        with self._lock:
+            enough = lane.note_search(task, rows, read_before, time.monotonic())
+        return [_searched(question, rows, asked_ts) for question in enough], size
 
-    def _search_failed(
-        self, task: Task, exc: MoodysError, asked_ts: datetime
-    ) -> tuple[list[Answer], list[Task]]:
-        self.health.note_failure(task.family, exc)
-        if is_down(exc.http_status):
-            return task.failed(asked_ts, exc), []
-        self.health.note_refused_search(task.family)
-        return [], task.by_id()
+
+def _searched(question: Question, rows: Mapping[str, Body], asked_ts: datetime) -> Answer:
+    row = rows[question.moodys_id or ""]
+    return Answer(question, asked_ts, row["status"], row, HTTPStatus.OK, from_search=True)

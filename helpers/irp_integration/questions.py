@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
-from helpers.constants import Family, JobStatus
-from helpers.errors import MoodysError
+from helpers.constants import BACKWARD_MOVES, JOB_MOVES, BatchType, Family, JobStatus
+from helpers.irp_integration.answers import NOT_OF_THE_JOB
 from helpers.irp_integration.bodies import Body
 from helpers.irp_integration.endpoints import SEARCH_CHUNK, normal_id
+
+VERIFIED_PER_PASS = 20
+"""Jobs of a searched family that are read by id in each pass, because a search may lie."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,10 @@ class Question:
     workflow_id: str
     family: Family
     known_status: str
+    batch_type: BatchType | None = None
+    is_legacy: bool = False  # ids of its batch are known to the older API
+    is_silent: bool = False  # nothing was said for long, neither a new status nor by a read
+    read_ts: datetime | None = None  # when it was last read by id
 
     @property
     def moodys_id(self) -> str | None:
@@ -39,6 +48,14 @@ class Answer:
     error: str | None = None
     note: str | None = None  # what of the answer is not kept, and why
     from_search: bool = False
+    is_legacy: bool = False  # the older API knows the job, and only that
+
+    @property
+    def is_of_host(self) -> bool:
+        """Whether the poll failed for a reason that need not be about this one job."""
+        return self.error is not None and (
+            self.http_status is None or self.http_status in NOT_OF_THE_JOB
+        )
 
     @property
     def is_read(self) -> bool:
@@ -52,48 +69,90 @@ class Task:
 
     family: Family
     questions: tuple[Question, ...]
+    position: int  # of the first question: who stands first is asked first
 
-    def by_id(self) -> list[Task]:
-        """Return the reads that take the place of a search."""
-        return [Task(self.family, (question,)) for question in self.questions]
-
-    def failed(self, asked_ts: datetime, exc: MoodysError) -> list[Answer]:
-        """Return the answers of a request that failed."""
-        return [
-            Answer(question, asked_ts, http_status=exc.http_status, error=str(exc))
-            for question in self.questions
-        ]
-
-    def found(self, rows: dict[str, Body], asked_ts: datetime) -> tuple[list[Answer], list[Task]]:
-        """Return what a search answers, and what is to be read: what has changed or is missing."""
-        answers, to_read = [], []
-        for question in self.questions:
-            row = rows.get(question.moodys_id or "")
-            if row is not None and row["status"] == question.known_status:
-                answers.append(
-                    Answer(question, asked_ts, row["status"], row, 200, from_search=True)
-                )
-            else:
-                to_read.append(Task(self.family, (question,)))
-        return answers, to_read
+    @property
+    def is_search(self) -> bool:
+        """Whether it searches; a search for one job would be no gain."""
+        return len(self.questions) > 1
 
 
-def tasks_of(questions: Sequence[Question]) -> list[Task]:
-    """Return tasks in the order of the questions, those of one search where its first stands."""
-    groups: list[list[Question]] = []
-    chunks: dict[Family, list[Question]] = {}  # by family, the one that still grows
-    for question in questions:
-        chunk = chunks.get(question.family) if _is_searched(question) else None
-        if chunk is None or len(chunk) == SEARCH_CHUNK:
-            groups.append(chunk := [])
-        if _is_searched(question):
-            chunks[question.family] = chunk
-        chunk.append(question)
-    return [Task(group[0].family, tuple(group)) for group in groups]
+@dataclass(frozen=True)
+class Plan:
+    """How the jobs of one family are asked about: first the reads, then the searches.
+
+    The first search asks again about the jobs that have just been read, among others, so that a
+    search that is behind shows before anybody believes it.
+    """
+
+    reads: list[Task]
+    searches: list[Task]
+
+
+def plans(questions: Sequence[Question]) -> dict[Family, Plan]:
+    """Return a plan for each family; those who stand first are asked first."""
+    by_family: dict[Family, list[tuple[int, Question]]] = {}
+    for position, question in enumerate(questions):
+        by_family.setdefault(question.family, []).append((position, question))
+    return {family: _plan(family, asked) for family, asked in by_family.items()}
+
+
+def _plan(family: Family, asked: list[tuple[int, Question]]) -> Plan:
+    searched = [item for item in asked if _is_searched(item[1])]
+    sample = sorted(searched, key=lambda item: _urgency(item[1]))[:VERIFIED_PER_PASS]
+    if len(searched) <= VERIFIED_PER_PASS:
+        return Plan(reads_of(asked), [])
+    verified = {position for position, _ in sample}
+    ordered = sample + [item for item in searched if item[0] not in verified]
+    chunks = [ordered[i : i + SEARCH_CHUNK] for i in range(0, len(ordered), SEARCH_CHUNK)]
+    searches = [
+        Task(family, tuple(question for _, question in chunk), min(at for at, _ in chunk))
+        for chunk in chunks
+    ]
+    reads = [item for item in asked if item[0] in verified or not _is_searched(item[1])]
+    return Plan(reads_of(reads), searches)
+
+
+def reads_of(asked: Iterable[tuple[int, Question]]) -> list[Task]:
+    """Return a read for each of these questions at their positions."""
+    return [Task(question.family, (question,), position) for position, question in asked]
+
+
+def _urgency(question: Question) -> tuple[bool, datetime]:
+    """Order by how much a read is needed: the silent first, then the longest unread."""
+    return not question.is_silent, question.read_ts or _NEVER
 
 
 def _is_searched(question: Question) -> bool:
-    return question.family.search_is_proven and question.moodys_id is not None
+    return (
+        question.family.search_is_proven
+        and not question.is_legacy
+        and question.moodys_id is not None
+    )
+
+
+def row_is_enough(question: Question, row: Body) -> bool:
+    """Tell whether a search row says all that is needed.
+
+    The end of a job needs its full body, for the reason; a move back is believed by id only.
+    """
+    old, new = question.known_status, row["status"]
+    if old not in JOB_MOVES or not is_known(new):
+        return False
+    move = (JobStatus(old), JobStatus(new))
+    return old == new or (
+        move[1] in JOB_MOVES[move[0]] - JobStatus.terminal() and move not in BACKWARD_MOVES
+    )
+
+
+def is_behind(*, searched: str, read_before: str) -> bool:
+    """Tell whether a search says less than a read that was made before it: then it lies."""
+    if searched == read_before:
+        return False
+    if not (is_known(searched) and is_known(read_before)):
+        return True
+    move = (JobStatus(read_before), JobStatus(searched))
+    return move[1] not in JOB_MOVES[move[0]] or move in BACKWARD_MOVES
 
 
 def is_known(status: str) -> bool:

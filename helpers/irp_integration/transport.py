@@ -16,14 +16,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as Urllib3Error
 
-from helpers.errors import MoodysError
 from helpers.irp_integration.answers import is_down
 from helpers.irp_integration.bodies import MAX_BODY_BYTES, MAX_READ_BYTES
+from helpers.irp_integration.causes import NoResponseError, no_response, require_sendable
+from helpers.irp_integration.deadlines import Deadlines, NotingAdapter
 from helpers.irp_integration.login import PublishedClient, as_it_is, login_rejected
-from helpers.redaction import redact
+from helpers.irp_integration.pace import retry_after_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,7 @@ _PAUSE_SECONDS = 0.5  # before the second try, unless Retry-After says otherwise
 _LONGEST_PAUSE_SECONDS = 5.0  # whoever wants us to wait longer is asked in the next pass
 _LEAST_SECONDS = 0.1  # a timeout of nothing is refused
 _PIECE_BYTES = 64 * 1024
+_LATE = "Moody's did not finish its answer in time."
 _large_answers = threading.BoundedSemaphore(2)  # that are read at once
 
 
@@ -51,32 +52,45 @@ class Transport:
     """Asks Moody's; shared by all threads of a pass."""
 
     def __init__(self, client: PublishedClient, *, connections: int) -> None:
-        """Take over the client's session with a pool for that many concurrent requests."""
+        """Take over the client's session with a pool for that many concurrent requests.
+
+        Raises:
+            SettingsError: a setting holds what no request can be sent with.
+        """
+        require_sendable(client)
         self._client = client
         self._login = threading.Lock()
+        self._deadlines = Deadlines()
         client.timeout = math.ceil(READ_SECONDS)
         for scheme in ("https://", "http://"):
-            adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
+            adapter = NotingAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
             client.session.mount(scheme, adapter)
 
     def close(self) -> None:
         """Close the pool."""
+        self._deadlines.close()
         self._client.session.close()
 
     def get(
-        self, path: str, *, params: Mapping[str, str] | None = None, deadline: float | None = None
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        deadline: float | None = None,
+        waits_if_throttled: bool = True,
     ) -> Raw:
-        """Ask once, and once more where a second try may help.
+        """Ask once, and once more if a second try may help.
 
         Args:
             path: below the base URL.
             params: the query.
             deadline: in ``time.monotonic`` seconds; nothing is sent or awaited past it.
+            waits_if_throttled: whether to wait and ask again if the host asks for fewer requests.
 
         Raises:
             MoodysError: no answer arrived.
         """
-        return self._asked("GET", path, deadline=deadline, params=params)
+        return self._asked("GET", path, deadline=deadline, waits=waits_if_throttled, params=params)
 
     def send(self, method: str, path: str, *, body: Any, request_id: str) -> Raw:
         """Send something that changes Moody's; the key makes a repeat harmless.
@@ -85,17 +99,23 @@ class Transport:
             MoodysError: no answer arrived; the request may have been carried out all the same.
         """
         headers = {"x-rms-requestid": request_id}
-        return self._asked(method, path, deadline=None, json=body, headers=headers)
+        return self._asked(method, path, deadline=None, waits=True, json=body, headers=headers)
 
-    def _asked(self, method: str, path: str, *, deadline: float | None, **request: Any) -> Raw:
+    def _asked(
+        self, method: str, path: str, *, deadline: float | None, waits: bool, **request: Any
+    ) -> Raw:
+        raw: Raw | None = None
         for remaining_tries in reversed(range(_TRIES)):
             try:
                 raw = self._authorised(method, path, deadline=deadline, **request)
-            except _BrokenOffError as exc:
+            except NoResponseError as exc:
+                if raw is not None:
+                    return raw  # of the first try, which says more
                 if not (exc.again and remaining_tries and _pause(_PAUSE_SECONDS, deadline)):
                     raise
                 continue
-            if not (is_down(raw.http_status) and remaining_tries and _wait(raw, deadline)):
+            is_final = not (is_down(raw.http_status) and remaining_tries)
+            if is_final or (is_throttled(raw) and not waits) or not _wait(raw, deadline):
                 return raw
         raise AssertionError  # the last try returns or raises
 
@@ -106,7 +126,7 @@ class Transport:
         if raw.http_status != requests.codes.unauthorized or self._client.auth_mode != "bearer":
             return raw
         if not self._login.acquire(timeout=_left(deadline)):
-            raise _BrokenOffError("There was no time left to log in at Moody's anew.")
+            raise NoResponseError("There was no time left to log in at Moody's anew.")
         try:
             if self._client.session.headers.get("Authorization") == token:
                 self._renew_login(deadline)
@@ -122,27 +142,29 @@ class Transport:
             self._client.login()
         except IRPAuthenticationError as exc:
             error = login_rejected(str(exc), exc.status_code)
-            raise _BrokenOffError(str(error)) if is_down(exc.status_code) else error from None
+            raise NoResponseError(str(error)) if is_down(exc.status_code) else error from None
 
     def _once(self, method: str, path: str, *, deadline: float | None, **request: Any) -> Raw:
         left = _left(deadline)
         if left <= 0:
-            raise _BrokenOffError("There was no time left to ask Moody's.")
-        try:
-            with self._client.session.send(
-                self._prepared(method, path, **request),
-                timeout=(min(CONNECT_SECONDS, left), min(READ_SECONDS, left)),
-                allow_redirects=False,  # the credentials go to Moody's and nowhere else
-                **self._way,
-            ) as response:
-                content = _content(response, time.monotonic() + min(READ_SECONDS, left))
-                return Raw(response.status_code, content, response.headers)
-        except ValueError as exc:  # a base URL or a header that cannot be sent
-            raise MoodysError(
-                f"Moody's cannot be asked: {redact(str(exc))}. Check RISK_MODELER_BASE_URL."
-            ) from None
-        except (requests.RequestException, Urllib3Error, OSError) as exc:
-            raise _broken(exc) from None  # requests repeats the URL and its query
+            raise NoResponseError("There was no time left to ask Moody's.")
+        until = time.monotonic() + left
+        with self._deadlines.until(until) as call:
+            try:
+                with self._client.session.send(
+                    self._prepared(method, path, **request),
+                    timeout=(min(CONNECT_SECONDS, left), min(READ_SECONDS, left)),
+                    allow_redirects=False,  # the credentials go to Moody's and nowhere else
+                    **self._way,
+                ) as response:
+                    content = _content(response, until)
+                    raw = Raw(response.status_code, content, response.headers)
+            except (requests.RequestException, Urllib3Error, OSError, ValueError) as exc:
+                # requests repeats the URL and its query
+                raise NoResponseError(_LATE) if call.is_cut else no_response(exc) from None
+        if call.is_cut:  # in the middle of its headers, perhaps, which then look complete
+            raise NoResponseError(_LATE)
+        return raw
 
     def _prepared(self, method: str, path: str, **request: Any) -> requests.PreparedRequest:
         url = f"{self._client.base_url.rstrip('/')}/{path.lstrip('/')}"
@@ -163,31 +185,8 @@ class Transport:
 
 def _left(deadline: float | None) -> float:
     """Return how many seconds there are for one answer."""
-    return READ_SECONDS if deadline is None else max(deadline - time.monotonic(), 0.0)
-
-
-class _BrokenOffError(MoodysError):
-    """No answer arrived. ``again``: asking at once a second time may help."""
-
-    def __init__(self, message: str, *, again: bool = False) -> None:
-        super().__init__(message)
-        self.again = again
-
-
-def _broken(exc: Exception) -> _BrokenOffError:
-    if isinstance(exc, requests.ConnectTimeout):
-        return _BrokenOffError(
-            f"Moody's cannot be reached: no connection within {CONNECT_SECONDS:.0f} s."
-        )
-    if isinstance(exc, requests.Timeout) or "timed out" in str(exc).lower():
-        return _BrokenOffError("Moody's did not answer in time.")
-    if "refused" in str(exc).lower():
-        return _BrokenOffError("Moody's cannot be reached: the connection was refused.")
-    if "resolve" in str(exc).lower():
-        return _BrokenOffError(
-            "Moody's cannot be reached: the host name of RISK_MODELER_BASE_URL is unknown."
-        )
-    return _BrokenOffError("Moody's broke the connection off.", again=True)
+    most = CONNECT_SECONDS + READ_SECONDS
+    return most if deadline is None else min(max(deadline - time.monotonic(), 0.0), most)
 
 
 def _content(response: requests.Response, deadline: float) -> bytes:
@@ -199,20 +198,27 @@ def _content(response: requests.Response, deadline: float) -> bytes:
             pieces.append(piece)
             if size <= MAX_BODY_BYTES < size + len(piece):  # the memory for it is shared by all
                 if not _large_answers.acquire(timeout=max(deadline - time.monotonic(), 0)):
-                    raise _BrokenOffError("Moody's did not finish its answer in time.")
+                    raise NoResponseError(_LATE)
                 large.callback(_large_answers.release)
             size += len(piece)
             if size > MAX_READ_BYTES:
                 break
             if time.monotonic() > deadline:
-                raise _BrokenOffError("Moody's did not finish its answer in time.")
+                raise NoResponseError(_LATE)
         return b"".join(pieces)
+
+
+def is_throttled(raw: Raw) -> bool:
+    """Tell whether the host did not let a request through, and wants us to come again."""
+    return raw.http_status == requests.codes.too_many or (
+        raw.http_status == requests.codes.unavailable and "Retry-After" in raw.headers
+    )
 
 
 def _wait(raw: Raw, deadline: float | None) -> bool:
     """Wait as long as a throttled or overloaded host asks for; False: not in this pass."""
-    asked_for = raw.headers.get("Retry-After", "")
-    return _pause(float(asked_for) if asked_for.isdecimal() else _PAUSE_SECONDS, deadline)
+    asked_for = retry_after_seconds(raw.headers)
+    return _pause(_PAUSE_SECONDS if asked_for is None else asked_for, deadline)
 
 
 def _pause(seconds: float, deadline: float | None) -> bool:

@@ -16,7 +16,13 @@ from helpers.irp_integration.health import Outage
 from helpers.irp_integration.polling import Poller
 from helpers.irp_integration.questions import Answer, Question
 from helpers.monitor.reports import PollReport
-from helpers.recording import JobToPoll, jobs_to_poll, record_all, server_clock
+from helpers.recording import (
+    JobToPoll,
+    jobs_to_poll,
+    note_legacy_ids,
+    record_all,
+    server_clock,
+)
 from helpers.records import ActiveBatch
 from helpers.settings import Settings
 from helpers.text import counted
@@ -70,11 +76,22 @@ def _ask(
                 clock=server_clock(),
                 keep_asking=keep_asking,
             )
-            # Closed at once where an interrupt strikes in between, so that no thread asks on.
+            of_host: list[tuple[Family, Remark]] = []
+            legacy: set[int] = set()
+            # Closed at once if an interrupt strikes in between, so that no thread asks on.
             with closing(_counting(poller.ask(questions), bar.update)) as answers:
                 for recorded in record_all(answers):
-                    report.note(recorded, batch_of[recorded.answer.question.job_id])
-            _note_gaps(report, poller)
+                    answer, batch_id = recorded.answer, batch_of[recorded.answer.question.job_id]
+                    remark = report.note(recorded, batch_id)
+                    if remark is not None and answer.is_of_host:
+                        of_host.append((answer.question.family, remark))
+                    elif remark is not None:
+                        report.remarks.append(remark)
+                    if answer.is_legacy and not answer.question.is_legacy:
+                        legacy.add(batch_id)
+            if legacy:
+                note_legacy_ids(legacy)
+            _note_gaps(report, poller, of_host)
     except (SettingsError, MoodysCredentialsError) as exc:
         report.refused = str(exc)
         report.not_asked = len(questions)
@@ -90,14 +107,19 @@ def _counting(
         yield answer
 
 
-def _note_gaps(report: PollReport, poller: Poller) -> None:
+def _note_gaps(
+    report: PollReport, poller: Poller, of_host: Sequence[tuple[Family, Remark]]
+) -> None:
     """Say once what is wrong with a host, and how many jobs wait for the next pass."""
     if poller.health.credentials_error is not None:
         report.refused = str(poller.health.credentials_error)
-    told = {report.refused, *(outage.reason for outage in poller.health.outages)}
-    report.remarks = [remark for remark in report.remarks if remark.text not in told]
+    report.remarks += [
+        remark
+        for family, remark in of_host
+        if report.refused is None and poller.health.outage_of(family) is None
+    ]
     report.errors += _outages(poller.health.outages)
-    report.notes += _refused_searches(poller)
+    report.notes += _search_problems(poller)
     report.not_asked = report.jobs_due - report.jobs_polled
     if poller.stopped:
         text = (
@@ -133,10 +155,15 @@ def _not_asked(jobs: int) -> str:
     return f" {counted(jobs, 'job')} not asked, first in the next pass." if jobs else ""
 
 
-def _refused_searches(poller: Poller) -> list[Remark]:
-    families = poller.health.refused_searches
-    text = "Searching for them was refused, and they were read one by one."
-    return [Remark(_jobs_of(families), text)] if families else []
+def _search_problems(poller: Poller) -> list[Remark]:
+    """Say once why jobs were read one by one; it costs time and nothing else."""
+    by_problem: dict[str, list[Family]] = {}
+    for family, problem in poller.health.search_problems.items():
+        by_problem.setdefault(problem, []).append(family)
+    return [
+        Remark(_jobs_of(families), f"Read one by one, because of their search. {problem}")
+        for problem, families in by_problem.items()
+    ]
 
 
 def _jobs_of(families: Sequence[Family]) -> str:
@@ -147,7 +174,16 @@ def _question(job: JobToPoll) -> Question | None:
     family = _family(job)
     if family is None or job["workflow_id"] is None:
         return None
-    return Question(job["job_id"], job["workflow_id"], family, job["status"])
+    return Question(
+        job["job_id"],
+        job["workflow_id"],
+        family,
+        job["status"],
+        batch_type=BatchType.known(job["batch_type"]),
+        is_legacy=job["is_legacy"],
+        is_silent=job["is_silent"],
+        read_ts=job["read_ts"],
+    )
 
 
 def _family(job: JobToPoll) -> Family | None:

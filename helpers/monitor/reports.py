@@ -131,8 +131,8 @@ class PollReport(Report):
     notes: list[Remark] = field(default_factory=list)  # what went another way, and well
     seconds: float = 0.0
 
-    def note(self, recorded: Recorded, batch_id: int) -> None:
-        """Take in one recorded answer."""
+    def note(self, recorded: Recorded, batch_id: int) -> Remark | None:
+        """Take in one recorded answer; return what people should know of it."""
         job_id = recorded.answer.question.job_id
         self.jobs_polled += 1
         self.polls_failed += recorded.answer.error is not None
@@ -140,9 +140,10 @@ class PollReport(Report):
             moved = Transition(job_id, batch_id, recorded.old_status, recorded.new_status)
             self.transitions.append(moved)
         if recorded.remark is not None:
-            self.remarks.append(Remark(f"Job {job_id}", recorded.remark))
-        elif recorded.note is not None:
+            return Remark(f"Job {job_id}", recorded.remark)
+        if recorded.note is not None:
             self.notes.append(Remark(f"Job {job_id}", recorded.note))
+        return None
 
     @property
     def problems(self) -> list[Remark]:

@@ -1,13 +1,23 @@
 -- name: jobs_to_poll(batch_ids, terminal)
--- What a pass asks Moody's about: the longest unasked first. No workflow id: never submitted.
+-- What a pass asks Moody's about: the longest unasked first. No workflow id: never submitted. Times
+-- in the future say nothing: the server's clock went back, or another tool wrote them.
 SELECT job.id AS job_id, job.batch_id, batch.batch_type, job.moodys_workflow_id AS workflow_id,
-       coalesce(job.status, 'INITIATED')::text AS status
+       coalesce(job.status, 'INITIATED')::text AS status,
+       batch.ids_known_at IS NOT NULL AS is_legacy,
+       coalesce(greatest(job.updated_ts, job.read_ts)
+                NOT BETWEEN now() - interval '1 hour' AND now(), true) AS is_silent,
+       CASE WHEN job.read_ts <= now() THEN job.read_ts END AS read_ts
 FROM irp_job AS job
 JOIN irp_batch AS batch ON batch.id = job.batch_id
 WHERE job.batch_id = ANY (:batch_ids::int[])
   AND NOT coalesce(job.skipped, false)
   AND NOT coalesce(job.status, 'INITIATED')::text = ANY (:terminal::text[])
-ORDER BY job.last_tracked_ts NULLS FIRST, job.id;
+ORDER BY CASE WHEN job.last_tracked_ts <= now() THEN job.last_tracked_ts END NULLS FIRST, job.id;
+
+-- name: note_legacy_ids(batch_ids)!
+-- Remember that the older API knows the jobs of these batches: other tools submit there.
+UPDATE irp_batch SET ids_known_at = 'workflows'
+WHERE id = ANY (:batch_ids::int[]) AND ids_known_at IS NULL;
 
 -- name: log_polls(job_ids, asked, workflow_ids, statuses, bodies, errors, notes, http_statuses, kept)!
 -- Put polls on record, failed ones too; first polls and status changes are kept for good. The

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from helpers.constants import BACKWARD_MOVES, BatchType, JobStatus
-from helpers.irp_integration import IRPClient
+from helpers.irp_integration import IRPClient, questions
 from sandbox.misbehaviour import Fault, Kind
 from sandbox.seeding import PreparedJob, add_cycle
 from tests.support.passes import FAMILIES, Pass, active_batch, configure, one_pass, rows
@@ -71,8 +71,8 @@ class Fleet:
 
 @pytest.fixture
 def fleet(moodys, sql, workflows, monkeypatch):
-    configure(monkeypatch, monitor_poll_budget_seconds=BUDGET_SECONDS, monitor_poll_workers=8)
     IRPClient().transport.close()  # what it imports is loaded before a clock runs
+    configure(monkeypatch, monitor_poll_budget_seconds=BUDGET_SECONDS, monitor_poll_workers=8)
     fleet = Fleet(moodys, sql)
     cycle = add_cycle("Analysis-2025-Q1")
     for kind in KINDS:
@@ -149,6 +149,7 @@ def assert_catches_up(fleet: Fleet, monkeypatch) -> None:
 
 # --- Nothing can be had of it.
 
+CLOSED = "Moody's closed the connection before its answer was complete."
 DEAD = [
     pytest.param({"fault": Fault.HANG}, "Moody's did not answer in time.", id="hangs"),
     pytest.param(
@@ -193,11 +194,20 @@ DEAD = [
         'Moody\'s is down or overloaded (503): "Service Unavailable".',
         id="503",
     ),
-    pytest.param({"fault": Fault.RESET}, "Moody's broke the connection off.", id="resets"),
+    pytest.param(
+        {"fault": Fault.RESET},
+        "Moody's closed the connection before its answer was complete.",
+        id="resets",
+    ),
     pytest.param(
         {"fault": Fault.SLOW_DRIP, "seconds": 0.5},
         "Moody's did not finish its answer in time.",
         id="drips",
+    ),
+    pytest.param(
+        {"fault": Fault.SLOW_HEADERS, "seconds": 0.2},
+        "Moody's did not finish its answer in time.",
+        id="drips its headers",
     ),
     pytest.param(
         {"fault": Fault.SLOW_DRIP, "seconds": 15},
@@ -208,7 +218,11 @@ DEAD = [
     pytest.param(
         {"fault": Fault.HTML_403}, "Moody's denies access (403), with an HTML page.", id="HTML"
     ),
-    pytest.param({"fault": Fault.TRUNCATED}, "Moody's broke the connection off.", id="truncated"),
+    pytest.param(
+        {"fault": Fault.TRUNCATED},
+        "Moody's closed the connection before its answer was complete.",
+        id="truncated",
+    ),
     pytest.param(
         {"fault": Fault.MALFORMED_JSON},
         "Moody's answered with something that is not JSON.",
@@ -362,6 +376,7 @@ def test_minutes_of_503_are_as_many_short_passes_on_record_and_then_all_is_well(
 def test_what_a_search_does_not_tell_is_read_by_id_in_the_same_pass(
     fleet, moodys, monkeypatch, record_property, how
 ):
+    monkeypatch.setattr(questions, "VERIFIED_PER_PASS", 2)  # or so few would not be searched for
     configure(monkeypatch, monitor_poll_budget_seconds=DEFAULT_BUDGET_SECONDS)
     moodys.add_jobs("model", 150, status="FAILED")  # what a search without its filter brings up
     fleet.finish()
@@ -391,11 +406,12 @@ def test_answers_larger_than_what_is_kept_count(fleet, monkeypatch, record_prope
 
 
 def test_a_search_that_is_refused_is_said_once_and_is_no_error(fleet, monkeypatch, record_property):
+    monkeypatch.setattr(questions, "VERIFIED_PER_PASS", 2)
     fleet.moodys.misbehave(Fault.HTTP_STATUS, http_status=400, kinds={Kind.SEARCH})
 
     done = timed_pass(record_property)
 
-    assert str(done.polled).count("read one by one") == 1
+    assert str(done.polled).count("Read one by one") == 1
     assert "Moody's model, risk data jobs" in str(done.polled)
     assert done.summary.errors == []
 

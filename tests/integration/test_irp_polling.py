@@ -1,10 +1,12 @@
 import threading
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from helpers.constants import Family
+from helpers.constants import BACKWARD_MOVES, Family
 from helpers.irp_integration import IRPClient, polling, transport
+from helpers.irp_integration import questions as questions_module
 from helpers.irp_integration.polling import Poller
 from helpers.irp_integration.questions import Answer, Question
 from sandbox.misbehaviour import Fault
@@ -54,20 +56,35 @@ def test_nothing_to_ask_asks_nothing(ask, moodys):
 @pytest.mark.parametrize(
     ("family", "name"), [(Family.MODEL, "model"), (Family.RISK_DATA, "riskdata")]
 )
-def test_unchanged_jobs_of_a_proven_search_cost_a_request_per_hundred(ask, moodys, family, name):
+def test_unchanged_jobs_cost_a_search_per_hundred_and_twenty_reads(ask, moodys, family, name):
     ids = moodys.add_jobs(name, 250, status="RUNNING")
 
     answers, poller = ask(questions(ids, family=family))
 
     assert set(by_job(answers).values()) == {"RUNNING"}
     assert len(answers) == 250
-    assert requests_of(moodys, name) == {"search": 3}
+    assert requests_of(moodys, name) == {"search": 3, "by-id": 20}
     assert (poller.health.outages, poller.out_of_time) == ([], 0)
     assert poller.health.credentials_error is None
     assert {(a.asked_ts, a.http_status) for a in answers} == {(NOW, 200)}
 
 
-def test_a_job_that_changed_is_read_by_id_so_that_its_full_body_is_on_record(ask, moodys):
+@pytest.fixture
+def unverified(monkeypatch):
+    """Nobody is read by id before a search: small numbers of jobs are searched for as well."""
+    monkeypatch.setattr(questions_module, "VERIFIED_PER_PASS", 0)
+
+
+def test_so_few_jobs_as_would_be_verified_are_not_searched_for(ask, moodys):
+    ids = moodys.add_jobs("model", 20, status="RUNNING")
+
+    answers, _ = ask(questions(ids))
+
+    assert len(answers) == 20
+    assert requests_of(moodys) == {"by-id": 20}
+
+
+def test_a_job_that_ended_is_read_by_id_so_that_its_full_body_is_on_record(ask, moodys, unverified):
     ids = moodys.add_jobs("model", 10, status="RUNNING")
     moodys.set_status(ids[3], "FAILED", reason="no exposure")
 
@@ -79,7 +96,26 @@ def test_a_job_that_changed_is_read_by_id_so_that_its_full_body_is_on_record(ask
     assert failed.body["tasks"]
 
 
-def test_a_job_that_did_not_come_back_is_read_by_id(ask, moodys):
+def test_a_row_is_enough_for_a_job_that_moved_on_and_has_not_ended(ask, moodys, unverified):
+    ids = moodys.add_jobs("model", 250, status="RUNNING")
+
+    answers, _ = ask(questions(ids, known="QUEUED"))
+
+    assert by_job(answers) == dict.fromkeys(range(1, 251), "RUNNING")
+    assert requests_of(moodys) == {"search": 3}
+    assert all(answer.from_search and answer.body["name"] for answer in answers)
+
+
+@pytest.mark.parametrize(("old", "new"), sorted(BACKWARD_MOVES))
+def test_a_move_back_is_read_by_id(ask, moodys, unverified, old, new):
+    ids = moodys.add_jobs("model", 2, status=new)
+
+    answers, _ = ask(questions(ids, known=old))
+
+    assert [(answer.status, answer.is_read) for answer in answers] == [(new, True)] * 2
+
+
+def test_a_job_that_did_not_come_back_is_read_by_id(ask, moodys, unverified):
     ids = moodys.add_jobs("model", 10, status="RUNNING")
     moodys.misbehave(Fault.IDS_MISSING, kinds={"search"}, job_ids=[str(ids[0]), str(ids[9])])
 
@@ -89,7 +125,7 @@ def test_a_job_that_did_not_come_back_is_read_by_id(ask, moodys):
     assert requests_of(moodys) == {"search": 1, "by-id": 2}
 
 
-def test_a_search_that_ignores_its_filter_is_seen_through(ask, moodys):
+def test_a_search_that_ignores_its_filter_is_seen_through(ask, moodys, unverified):
     ids = moodys.add_jobs("model", 10, status="RUNNING")
     moodys.add_jobs("model", 150, status="FINISHED")
     moodys.misbehave(Fault.FILTER_IGNORED, kinds={"search"})
@@ -109,7 +145,7 @@ def test_a_search_that_ignores_its_filter_is_seen_through(ask, moodys):
         {"fault": Fault.MALFORMED_JSON},
     ],
 )
-def test_a_search_that_is_refused_is_not_tried_for_every_chunk(ask, moodys, fault):
+def test_a_search_that_is_of_no_use_is_not_tried_for_every_chunk(ask, moodys, fault):
     ids = moodys.add_jobs("model", 210, status="RUNNING")
     moodys.misbehave(**fault, kinds={"search"})
 
@@ -118,6 +154,127 @@ def test_a_search_that_is_refused_is_not_tried_for_every_chunk(ask, moodys, faul
     assert by_job(answers) == dict.fromkeys(range(1, 211), "RUNNING")
     assert requests_of(moodys) == {"search": 1, "by-id": 210}
     assert poller.health.outages == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"fault": Fault.HTTP_STATUS, "http_status": 500},
+        {"fault": Fault.HTTP_STATUS, "http_status": 429},
+        {"fault": Fault.HTTP_STATUS, "http_status": 429, "retry_after": "3600"},
+        {"fault": Fault.HTTP_STATUS, "http_status": 503, "retry_after": "1"},
+        {"fault": Fault.HANG},
+        {"fault": Fault.SLOW_HEADERS},
+        {"fault": Fault.RESET},
+    ],
+    ids=str,
+)
+def test_what_a_search_cannot_tell_is_read_by_id_in_the_same_pass(ask, moodys, fault):
+    """Its trouble is not the host's."""
+    ids = moodys.add_jobs("model", 150, status="FINISHED")
+    moodys.misbehave(**fault, kinds={"search"})
+
+    answers, poller = ask(questions(ids), budget_seconds=20)
+
+    assert by_job(answers) == dict.fromkeys(range(1, 151), "FINISHED")
+    assert requests_of(moodys)["by-id"] == 150
+    assert requests_of(moodys)["search"] <= 2
+    assert poller.health.outages == []
+    assert set(poller.health.search_problems) == {MODEL}
+
+
+def test_a_search_that_fails_once_in_a_while_is_used_on(ask, moodys, unverified):
+    ids = moodys.add_jobs("model", 400, status="RUNNING")
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=500, kinds={"search"}, job_ids=[str(ids[150])])
+
+    answers, poller = ask(questions(ids), workers=1)
+
+    assert by_job(answers) == dict.fromkeys(range(1, 401), "RUNNING")
+    assert requests_of(moodys) == {"search": 5, "by-id": 100}  # two tries for the second chunk
+    assert poller.health.search_problems == {}
+
+
+def test_a_search_that_is_behind_is_believed_about_nobody(ask, moodys):
+    """It says RUNNING for hours, and by id they have finished."""
+    ids = moodys.add_jobs("model", 350, status="FINISHED")
+    moodys.misbehave(Fault.UNKNOWN_STATUS, status="RUNNING", kinds={"search"})
+
+    answers, poller = ask(questions(ids))
+
+    assert by_job(answers) == dict.fromkeys(range(1, 351), "FINISHED")
+    assert requests_of(moodys) == {"search": 1, "by-id": 350}
+    assert poller.health.search_problems == {MODEL: "It is behind what reads by id say."}
+
+
+def test_the_silent_are_verified_first_and_then_the_longest_unread(ask, moodys):
+    ids = moodys.add_jobs("model", 150, status="RUNNING")
+    asked = [
+        replace(
+            question,
+            is_silent=number in {40, 140},
+            read_ts=None if number in {50, 60} else NOW + timedelta(seconds=number),
+        )
+        for number, question in enumerate(questions(ids))
+    ]
+
+    answers, _ = ask(asked)
+
+    read = {answer.question.job_id - 1 for answer in answers if answer.is_read}
+    assert read == {40, 140, 50, 60, *range(16)}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "per_second"),
+    [(600, 100), pytest.param(600, 20, marks=[pytest.mark.faults, pytest.mark.timeout(120)])],
+)
+@pytest.mark.parametrize("workers", [8, 64])
+def test_a_host_that_throttles_is_asked_as_fast_as_it_allows(
+    ask, moodys, jobs, per_second, workers
+):
+    ids = moodys.add_jobs("geohaz", jobs, status="RUNNING")
+    moodys.misbehave(Fault.RATE_LIMIT, per_second=per_second, retry_after="1")
+
+    answers, poller = ask(questions(ids, family=GEOHAZ), budget_seconds=45, workers=workers)
+
+    assert by_job(answers) == dict.fromkeys(range(1, jobs + 1), "RUNNING")
+    assert (poller.health.outages, poller.out_of_time) == ([], 0)
+
+
+def test_a_host_that_lets_nothing_through_is_down(ask, moodys):
+    ids = moodys.add_jobs("geohaz", 60, status="RUNNING")
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=429, retry_after="0")
+
+    answers, poller = ask(questions(ids, family=GEOHAZ), workers=4)
+
+    [outage] = poller.health.outages
+    assert outage.reason == "Moody's asks for fewer requests (429)."
+    assert {answer.error for answer in answers} == {outage.reason}
+    assert len(answers) + outage.unasked == 60
+
+
+def test_a_family_that_is_throttled_holds_up_no_other(ask, moodys):
+    slow = moodys.add_jobs("geohaz", 5, status="RUNNING")
+    quick = moodys.add_jobs("import", 50, status="RUNNING")
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=429, retry_after="3600", families={"geohaz"})
+
+    answers, poller = ask(
+        questions(slow, family=GEOHAZ) + questions(quick, family=IMPORT, first=101)
+    )
+
+    assert sum(answer.status == "RUNNING" for answer in answers) == 50
+    assert [outage.family for outage in poller.health.outages] == [GEOHAZ]
+
+
+def test_answers_that_nobody_takes_are_bounded_by_bytes(ask, moodys, monkeypatch):
+    monkeypatch.setattr(polling, "_MOST_HELD_BYTES", 100_000)
+    ids = moodys.add_jobs("geohaz", 40, status="RUNNING")
+    moodys.misbehave(Fault.HUGE, size_bytes=60_000)
+    with IRPClient(connections=2) as client:
+        answers = Poller(client.transport, 2, 30.0, lambda: NOW).ask(questions(ids, family=GEOHAZ))
+        next(answers)
+        wait_until(lambda: requests_of(moodys, "geohaz")["by-id"] >= 3)
+        assert requests_of(moodys, "geohaz")["by-id"] <= 6
+        assert len(list(answers)) == 39
 
 
 def test_families_without_a_proven_search_are_read_by_id_side_by_side(ask, moodys):
@@ -219,7 +376,7 @@ def test_what_nobody_foresaw_is_an_answer_too(ask, moodys, monkeypatch):
     def break_down(*args: object, **how: object) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(polling, "job_body", break_down)
+    monkeypatch.setattr(polling, "read", break_down)
 
     answers, poller = ask(questions(ids, family=Family.GEOHAZ))
 
@@ -227,7 +384,7 @@ def test_what_nobody_foresaw_is_an_answer_too(ask, moodys, monkeypatch):
     assert poller.out_of_time == 0
 
 
-def test_a_401_to_a_search_is_about_those_that_get_it_one_by_one(ask, moodys):
+def test_a_401_to_a_search_is_about_those_that_get_it_one_by_one(ask, moodys, unverified):
     ids = moodys.add_jobs("model", 150, status="RUNNING")
     moodys.misbehave(Fault.HTTP_STATUS, http_status=401, job_ids=[str(ids[3])])
 
@@ -244,8 +401,8 @@ def test_a_searched_family_that_gets_nothing_but_401_costs_a_few_requests(ask, m
 
     answers, poller = ask(questions(ids), workers=1)
 
-    assert requests_of(moodys) == {"search": 1, "by-id": 4}
-    assert len(answers) == 4
+    assert requests_of(moodys) == {"by-id": 5}
+    assert len(answers) == 5
     assert poller.health.credentials_error is not None
 
 
@@ -279,7 +436,7 @@ def test_the_longest_unasked_are_asked_first(ask, moodys):
     assert [a.question.job_id for a in answers] == list(range(1, 21))
 
 
-def test_a_search_is_made_where_its_first_job_stands(ask, moodys):
+def test_a_search_is_made_where_its_first_job_stands(ask, moodys, unverified):
     geohaz = questions(moodys.add_jobs("geohaz", 6, status="RUNNING"), family=Family.GEOHAZ)
     model = questions(moodys.add_jobs("model", 3, status="RUNNING"), first=101)
 
@@ -289,7 +446,9 @@ def test_a_search_is_made_where_its_first_job_stands(ask, moodys):
     assert requests_of(moodys) == {"search": 1}
 
 
-def test_what_a_search_leaves_to_read_is_read_before_whoever_stands_behind_it(ask, moodys):
+def test_what_a_search_leaves_to_read_is_read_before_whoever_stands_behind_it(
+    ask, moodys, unverified
+):
     ids = moodys.add_jobs("model", 150, status="RUNNING")
     for changed in (ids[0], ids[99], ids[100]):
         moodys.set_status(changed, "FINISHED")

@@ -228,6 +228,9 @@ def test_what_is_being_polled_is_what_is_neither_settled_nor_skipped(metastore, 
         "batch_type": "Analysis",
         "workflow_id": "5",
         "status": "CANCELLING",
+        "is_legacy": False,
+        "is_silent": False,
+        "read_ts": None,
     }
     assert jobs_to_poll([]) == []
 

@@ -1,0 +1,159 @@
+"""Tell why no response of Moody's arrived, by the types of the exceptions and never by their words.
+
+What people read is the same for every job, names no job and no address, and says which setting to
+look at.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import requests
+from urllib3 import exceptions as urllib3
+
+from helpers.errors import MoodysError, SettingsError
+from helpers.irp_integration.login import PublishedClient, as_it_is
+from helpers.redaction import redact
+
+
+class NoResponseError(MoodysError):
+    """No response arrived. ``again``: asking at once a second time may help."""
+
+    def __init__(self, message: str, *, again: bool = False) -> None:
+        super().__init__(message)
+        self.again = again
+
+
+CLOSED = "Moody's closed the connection before its answer was complete."
+_CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    # the first that occurs anywhere in the chain of an exception
+    (
+        (ssl.SSLCertVerificationError, ssl.CertificateError),
+        (
+            "The certificate of Moody's is not trusted{detail}. If a proxy of your company opens "
+            "TLS, set REQUESTS_CA_BUNDLE to the file with its certificates."
+        ),
+    ),
+    (
+        (requests.exceptions.InvalidProxyURL, urllib3.ProxySchemeUnknown),
+        "The address of the proxy cannot be used. Check HTTPS_PROXY and HTTP_PROXY.",
+    ),
+    (
+        (requests.exceptions.ProxyError, urllib3.ProxyError),
+        (
+            "Moody's cannot be reached: the proxy does not answer, or does not let us through. "
+            "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY."
+        ),
+    ),
+    (
+        (ssl.SSLEOFError, ssl.SSLZeroReturnError),
+        CLOSED,
+    ),
+    (
+        (ssl.SSLError,),
+        (
+            "Moody's cannot be reached: TLS failed{detail}. Check RISK_MODELER_BASE_URL and "
+            "HTTPS_PROXY."
+        ),
+    ),
+    (
+        (urllib3.NameResolutionError, socket.gaierror),
+        "Moody's cannot be reached: the host name of RISK_MODELER_BASE_URL is unknown.",
+    ),
+    (
+        (requests.exceptions.InvalidHeader, UnicodeError),
+        (
+            "Moody's cannot be asked: a header holds what HTTP cannot send. Check "
+            "RISK_MODELER_API_KEY and RISK_MODELER_RESOURCE_GROUP_ID."
+        ),
+    ),
+    (
+        (
+            requests.exceptions.InvalidURL,
+            requests.exceptions.MissingSchema,
+            requests.exceptions.InvalidSchema,
+            urllib3.LocationValueError,
+        ),
+        "Moody's cannot be asked: RISK_MODELER_BASE_URL is not the address of a host.",
+    ),
+    ((ConnectionRefusedError,), "Moody's cannot be reached: the connection was refused."),
+    # urllib3 takes it for a timeout as well
+    ((urllib3.NewConnectionError,), "Moody's cannot be reached: there is no way to its host."),
+    (
+        (requests.exceptions.ConnectTimeout, urllib3.ConnectTimeoutError),
+        "Moody's cannot be reached: no connection in time.",
+    ),
+    (
+        (requests.exceptions.Timeout, urllib3.TimeoutError, TimeoutError),
+        "Moody's did not answer in time.",
+    ),
+    (
+        (requests.exceptions.ContentDecodingError, urllib3.DecodeError),
+        "Moody's answered with something that cannot be decompressed.",
+    ),
+)
+
+
+def no_response(exc: BaseException) -> NoResponseError:
+    """Return what people should know of an exception that came in place of a response."""
+    chain = list(_chain(exc))
+    for types, message in _CAUSES:
+        cause = next((item for item in chain if isinstance(item, types)), None)
+        if cause is not None:
+            return NoResponseError(message.format(detail=_detail(cause)), again=message == CLOSED)
+    return NoResponseError(CLOSED, again=True)
+
+
+def _chain(exc: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and all that it wraps, each once."""
+    seen: set[int] = set()
+    waiting: list[object] = [exc]
+    while waiting:
+        item = waiting.pop(0)
+        if isinstance(item, BaseException) and id(item) not in seen:
+            seen.add(id(item))
+            yield item
+            waiting += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
+
+
+def _detail(cause: BaseException) -> str:
+    """Return what OpenSSL says: a text of its own, in which there is nothing of ours."""
+    said = getattr(cause, "verify_message", None) or getattr(cause, "reason", None)
+    return f" ({redact(said)})" if isinstance(said, str) and said else ""
+
+
+_HEADERS = {
+    "Authorization": "RISK_MODELER_API_KEY",
+    "x-rms-resource-group-id": "RISK_MODELER_RESOURCE_GROUP_ID",
+}
+
+
+def require_sendable(client: PublishedClient) -> None:
+    """Raise ``SettingsError`` if a setting holds what no request can be sent with."""
+    for header, setting in _HEADERS.items():
+        value = client.session.headers.get(header, "")
+        try:
+            requests.utils.check_header_validity((header, str(value)))
+            str(value).encode("latin-1")
+        except (requests.exceptions.InvalidHeader, UnicodeError):
+            raise SettingsError(
+                f"{setting} holds a character that HTTP cannot send, such as a line break or a "
+                "space at its beginning. Correct it in the environment or in .env."
+            ) from None
+    try:
+        client.session.get_adapter(client.base_url)
+        requests.Request("GET", client.base_url, auth=as_it_is).prepare()
+    except (requests.RequestException, UnicodeError, ValueError):
+        raise SettingsError(
+            "RISK_MODELER_BASE_URL is not the address of a host: its form is "
+            "https://api-euw1.rms.com. Correct it in the environment or in .env."
+        ) from None
+    bundle = client.session.merge_environment_settings(client.base_url, {}, None, None, None)
+    if isinstance(bundle["verify"], str) and not Path(bundle["verify"]).exists():
+        raise SettingsError(
+            "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) names a file that does not exist. Correct it "
+            "in the environment or in .env."
+        )
