@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo lab test faults check bench
+.PHONY: help demo lab test faults check bench forecasts
 
 help:
 	@echo "make demo    watch a whole cycle run in a sandbox, on this machine"
@@ -13,6 +13,7 @@ help:
 	@echo "make faults  kill monitors at every point; takes minutes"
 	@echo "make check   lint, types, imports, notebooks"
 	@echo "make bench   measure, against targets and the old way; writes docs/performance.md"
+	@echo "make forecasts   evaluate the forecasts, with TRACES=<folder> also on its *.csv.gz; writes docs/forecasts.md"
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name it with PYTHON=..."; exit 1; }
@@ -51,3 +52,6 @@ check: .venv/.installed-dev
 
 bench: .venv/.installed-bench
 	$(BIN)/python -m pytest tests/benchmarks/bench_monitor.py
+
+forecasts: .venv/.installed-dev
+	$(BIN)/python -m tests.forecasts $(TRACES)
