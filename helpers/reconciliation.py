@@ -166,12 +166,19 @@ def doubts(jobs: Sequence[JobInDoubt], *, batch_type: str) -> list[str]:
     lines: list[str] = []
     names: dict[str, list[str]] = {}
     for job in jobs:
-        said = _said(job, batch_type)
+        said = _unrecognised(job["status"]) or _said(job, batch_type)
         if said is None:
             lines.append(f"Job {job['job_id']}{_silence(job, batch_type)}")
         else:
             names.setdefault(said, []).append(f"Job {job['job_id']}")
     return lines + [f"{listed(named, most=_NAMED_IDS)}: {said}" for said, named in names.items()]
+
+
+def _unrecognised(status: str) -> str | None:
+    if status in set(JobStatus):
+        return None
+    known = ", ".join(JobStatus)
+    return f"{status} is an unrecognised status; the job is not polled. Set it to one of {known}."
 
 
 def _said(job: JobInDoubt, batch_type: str) -> str | None:

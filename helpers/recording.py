@@ -100,7 +100,7 @@ def jobs_to_poll(batch_ids: Collection[int]) -> list[JobToPoll]:
         rows = queries("recording").jobs_to_poll(
             connection, batch_ids=list(batch_ids), terminal=list(JobStatus.terminal())
         )
-        return list(rows)
+        return [row for row in rows if row["status"] in set(JobStatus)]
 
 
 def note_legacy_ids(batch_ids: Collection[int]) -> None:

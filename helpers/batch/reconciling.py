@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from helpers.batch.reading import checked_id, read_batch
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import LockSpace, lock_holders, queries, transaction
+from helpers.errors import BatchError
 from helpers.irp_integration.answers import NOT_OF_THE_JOB
 from helpers.notifications import events
 from helpers.reconciliation import BatchFacts, Decision, JobInDoubt, decide, doubts, patience
@@ -47,37 +48,54 @@ def recon_batch(batch_id: int) -> str:
     """Reconcile a batch with its jobs and return its status, one of ``BatchStatus``.
 
     Only an ACTIVE batch is decided about; one that has ended, or has not begun, stays as it is.
+    The decision is always put on record.
 
     Raises:
-        BatchError: there is no such batch.
+        BatchError: there is no such batch, or its status is not one of ``BatchStatus``.
     """
-    return reconcile(batch_id).status
+    return reconcile(batch_id, always_log=True).status
 
 
-def reconcile(batch_id: int) -> Reconciliation:
-    """Do what ``recon_batch`` does, and return the reasons with it."""
+def reconcile(batch_id: int, *, always_log: bool = False) -> Reconciliation:
+    """Do what ``recon_batch`` does, and return the reasons with it.
+
+    Args:
+        batch_id: the batch.
+        always_log: also put on record a decision that was the last one within this hour.
+    """
     checked_id(batch_id)
     with transaction() as connection:
         queries("batch").lock_batch(connection, batch_id=batch_id)
         batch = read_batch(batch_id)
-        was = BatchStatus(batch["status"])
+        was = _status(batch)
         if was is not BatchStatus.ACTIVE:
             return Reconciliation(batch_id, was, was, f"The batch is {was}: nothing to decide.")
         facts = BatchFacts(**queries("batch").facts(connection, batch_id=batch_id))
         decision = decide(facts)
-        _write(batch_id, decision, facts)
+        _write(batch_id, decision, facts, always_log=always_log)
         if decision.status is not BatchStatus.ACTIVE:
             return _settle(batch, decision, facts)
         return _still_active(batch, decision)
 
 
-def _write(batch_id: int, decision: Decision, facts: BatchFacts) -> None:
+def _status(batch: Batch) -> BatchStatus:
+    if batch["status"] not in set(BatchStatus):
+        raise BatchError(
+            f"Batch {batch['batch_id']} is {batch['status']}, an unrecognised status; the batch "
+            f"was left unchanged. Set it to one of {', '.join(BatchStatus)}.",
+            batch_id=batch["batch_id"],
+        )
+    return BatchStatus(batch["status"])
+
+
+def _write(batch_id: int, decision: Decision, facts: BatchFacts, *, always_log: bool) -> None:
     with transaction() as connection:
         queries("batch").log_reconciliation(
             connection,
             batch_id=batch_id,
             status=decision.status,
             summary=json.dumps({**facts.summary(), "reason": decision.reason}),
+            always=always_log or decision.status is not BatchStatus.ACTIVE,
         )
         if decision.status is not BatchStatus.ACTIVE:
             queries("batch").settle(connection, batch_id=batch_id, status=decision.status)
@@ -138,6 +156,7 @@ def _jobs_in_doubt(batch: Batch, *, submitted_only: bool) -> list[JobInDoubt]:
                 batch_id=batch["batch_id"],
                 submitted_only=submitted_only,
                 unpolled=BatchType.known(batch["batch_type"]) is None,
+                statuses=list(JobStatus),
                 terminal=list(JobStatus.terminal()),
                 known=list(JobStatus.of_moodys()),
                 nothing_said=list(NOT_OF_THE_JOB),

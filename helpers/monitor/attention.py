@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from helpers.constants import BatchType, JobStatus
+from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.database import queries, transaction
 from helpers.display import Remark, Severity, duration, moment
 from helpers.monitor.reports import ReconReport
 from helpers.notifications.failures import Failures, failures_of
-from helpers.text import listed
+from helpers.text import counted, listed
 
 _MOST = 50
 _MOST_REASONS = 3
@@ -26,21 +26,49 @@ _MOST_UNPOLLED = 5
 def what_waits_for_people(reconciled: ReconReport) -> tuple[list[Remark], int]:
     """Return what waits, the urgent first, and how many things wait in all.
 
-    Batches that ended badly and next steps that failed, as the metastore has them now; and the
-    batches that this pass found stuck.
+    Batches that ended badly, next steps that failed, and statuses that are not ours, as the
+    metastore has them now; and the batches that this pass found stuck.
     """
     with transaction() as connection:
         batches = list(queries("attention").ended_badly(connection, most=_MOST))
         chains = list(queries("attention").failed_chain_runs(connection, most=_MOST))
+        unrecognised = list(
+            queries("attention").unrecognised_batches(
+                connection, known=list(BatchStatus), most=_MOST
+            )
+        )
+        cycles = list(
+            queries("attention").unwatched_cycles(connection, known=list(CycleStatus), most=_MOST)
+        )
     failures = failures_of([row["batch_id"] for row in batches])
     stuck = [
         Remark(item.name, " ".join(item.outcome.attention) or item.outcome.reason, Severity.WARNING)
         for item in reconciled.needing_attention
     ]
     failed = [_failed_batch(row, failures.get(row["batch_id"])) for row in batches]
-    items = [*failed, *map(_failed_chain, chains), *stuck]
-    total = sum(rows[0]["total"] for rows in (batches, chains) if rows) + len(stuck)
+    items = [
+        *failed,
+        *map(_failed_chain, chains),
+        *stuck,
+        *map(_unrecognised_batch, unrecognised),
+        *map(_unwatched_cycle, cycles),
+    ]
+    counted_rows = (batches, chains, unrecognised, cycles)
+    total = sum(rows[0]["total"] for rows in counted_rows if rows) + len(stuck)
     return items[:_MOST], total
+
+
+def _unrecognised_batch(row: dict[str, Any]) -> Remark:
+    about = f"Batch {row['batch_id']} ({row['batch_type']}, {_location(row, row['step_num'])})"
+    text = f"{row['status']} is an unrecognised status; the batch was left unchanged. "
+    return Remark(about, f"{text}Set it to one of {', '.join(BatchStatus)}.", Severity.WARNING)
+
+
+def _unwatched_cycle(row: dict[str, Any]) -> Remark:
+    batches = counted(row["active_batches"], "active batch", "active batches")
+    status = row["status"] or "without a status"
+    text = f"The cycle is {status}, so nobody watches its {batches}: make it ACTIVE or ARCHIVED."
+    return Remark(f"Cycle {row['cycle_name']}", text, Severity.WARNING)
 
 
 def unpolled_batches(holders: Mapping[int, str], *, interval: timedelta) -> list[str]:

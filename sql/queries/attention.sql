@@ -12,7 +12,7 @@ FROM irp_batch AS batch
 JOIN irp_step AS step ON step.id = batch.step_id
 JOIN irp_stage AS stage ON stage.id = step.stage_id
 JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE coalesce(cycle.status, 'ACTIVE') = 'ACTIVE' AND batch.status IN ('FAILED', 'ERROR', 'CANCELLED')
+WHERE cycle.status = 'ACTIVE' AND batch.status IN ('FAILED', 'ERROR', 'CANCELLED')
   AND batch.activation_num > 0
 ORDER BY batch.completed_ts DESC NULLS LAST, batch.id DESC
 LIMIT :most::int;
@@ -26,7 +26,7 @@ JOIN irp_batch AS batch ON batch.id = run.batch_id AND batch.activation_num = ru
 JOIN irp_step AS step ON step.id = batch.step_id
 JOIN irp_stage AS stage ON stage.id = step.stage_id
 JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE coalesce(cycle.status, 'ACTIVE') = 'ACTIVE' AND run.status = 'FAILED'
+WHERE cycle.status = 'ACTIVE' AND run.status = 'FAILED'
   AND NOT EXISTS (SELECT FROM irp_step_run AS later
                   WHERE later.step_id = run.next_step_id AND later.status = 'COMPLETED'
                     AND later.started_ts > run.started_ts)
@@ -52,7 +52,32 @@ CROSS JOIN LATERAL (
       AND job.moodys_workflow_id IS NOT NULL
       AND NOT coalesce(job.status, 'INITIATED')::text = ANY (:terminal::text[])
 ) AS poll
-WHERE batch.status = 'ACTIVE' AND coalesce(cycle.status, 'ACTIVE') = 'ACTIVE'
+WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE'
   AND batch.batch_type = ANY (:polled_types::text[])
   AND coalesce(poll.last_ts, poll.submitted_ts) < now() - :for_longer_than::interval
 ORDER BY poll.last_ts NULLS FIRST, batch.id;
+
+-- name: unrecognised_batches(known, most)
+-- Batches of active cycles with a status that the team has added, latest first.
+SELECT batch.id AS batch_id, batch.batch_type, batch.status::text AS status, stage.stage_num,
+       step.step_num, cycle.cycle_name, count(*) OVER () AS total
+FROM irp_batch AS batch
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+WHERE cycle.status = 'ACTIVE' AND NOT batch.status::text = ANY (:known::text[])
+ORDER BY batch.id DESC
+LIMIT :most::int;
+
+-- name: unwatched_cycles(known, most)
+-- Cycles with active batches that nobody watches, because their status is none or an added one.
+SELECT cycle.cycle_name, cycle.status::text AS status, count(*) AS active_batches,
+       count(*) OVER () AS total
+FROM irp_cycle AS cycle
+JOIN irp_stage AS stage ON stage.cycle_id = cycle.id
+JOIN irp_step AS step ON step.stage_id = stage.id
+JOIN irp_batch AS batch ON batch.step_id = step.id AND batch.status = 'ACTIVE'
+WHERE NOT coalesce(cycle.status::text, '') = ANY (:known::text[])
+GROUP BY cycle.id
+ORDER BY cycle.id
+LIMIT :most::int;

@@ -7,7 +7,7 @@ FROM irp_batch AS batch
 JOIN irp_step AS step ON step.id = batch.step_id
 JOIN irp_stage AS stage ON stage.id = step.stage_id
 JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE batch.status = 'ACTIVE' AND coalesce(cycle.status, 'ACTIVE') = 'ACTIVE'
+WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE'
 ORDER BY batch.id;
 
 -- name: read_batch(batch_id)^
@@ -16,7 +16,7 @@ SELECT batch.id, batch.id AS batch_id, batch.batch_type,
        coalesce(batch.status, 'INITIATED')::text AS status,
        batch.activation_num, batch.configuration_id, batch.submitted_ts, batch.completed_ts,
        batch.created_ts, batch.updated_ts,
-       cycle.id AS cycle_id, cycle.cycle_name, coalesce(cycle.status, 'ACTIVE')::text AS cycle_status,
+       cycle.id AS cycle_id, cycle.cycle_name, coalesce(cycle.status::text, 'UNSET') AS cycle_status,
        stage.stage_num, stage.stage_name, step.id AS step_id, step.step_num, step.step_name,
        step.notebook_path
 FROM irp_batch AS batch
@@ -87,10 +87,11 @@ SELECT (SELECT count(*) FROM job) AS total_jobs,
         ORDER BY status = 'FAILED', id
         LIMIT 1) AS first_failure;
 
--- name: jobs_in_doubt(batch_id, submitted_only, unpolled, terminal, known, nothing_said, stale_after, most)
+-- name: jobs_in_doubt(batch_id, submitted_only, unpolled, statuses, terminal, known, nothing_said, stale_after, most)
 -- Jobs of one batch that will not move by themselves, with what Moody's last said of them. No
 -- answer of the host, or one with an HTTP status in nothing_said, says nothing of the job. If the
--- batch is unpolled, none that was submitted will move.
+-- batch is unpolled, none that was submitted will move. A time in the future says nothing: the
+-- server's clock went back.
 SELECT job.id AS job_id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
        job.updated_ts, said.job_status AS said_status, said.error_message, said.http_status,
        job.submission_request_id IS NOT NULL AS was_sent, job.last_error,
@@ -113,8 +114,12 @@ WHERE job.batch_id = :batch_id::int
            AND (job.moodys_workflow_id !~ '^\s*0*[1-9][0-9]*\s*$'
                 OR NOT coalesce(said.http_status = ANY (:nothing_said::int[]), true)))
        OR NOT said.job_status = ANY (:known::text[])
-       OR coalesce(job.updated_ts, job.submitted_ts, job.created_ts, 'epoch')
-          < now() - :stale_after::interval)
+       OR NOT coalesce(job.status, 'INITIATED')::text = ANY (:statuses::text[])
+       OR (SELECT coalesce(
+               max(moved.ts), CASE WHEN job.updated_ts IS NULL AND job.submitted_ts IS NULL
+                                    AND job.created_ts IS NULL THEN 'epoch' ELSE now() END)
+           FROM (VALUES (job.updated_ts), (job.submitted_ts), (job.created_ts)) AS moved (ts)
+           WHERE moved.ts <= now() + interval '1 minute') < now() - :stale_after::interval)
 ORDER BY job.id
 LIMIT :most::int;
 
@@ -137,7 +142,12 @@ WHERE id = :batch_id::int AND coalesce(status, 'INITIATED') = 'INITIATED'
       FOR SHARE OF cycle
   );
 
--- name: log_reconciliation(batch_id, status, summary)!
--- Put one decision on record.
+-- name: log_reconciliation(batch_id, status, summary, always)!
+-- Put one decision on record, unless it is the last one again and that was within the hour.
 INSERT INTO irp_batch_recon_log (batch_id, recon_ts, recon_result, recon_summary)
-VALUES (:batch_id::int, now(), :status::batch_status_enum, :summary::jsonb);
+SELECT :batch_id::int, now(), :status::batch_status_enum, :summary::jsonb
+WHERE :always::boolean OR NOT EXISTS (
+    SELECT FROM (SELECT recon_ts, recon_result, recon_summary FROM irp_batch_recon_log
+                 WHERE batch_id = :batch_id::int ORDER BY id DESC LIMIT 1) AS last
+    WHERE last.recon_result = :status::batch_status_enum AND last.recon_summary = :summary::jsonb
+      AND last.recon_ts BETWEEN now() - interval '1 hour' AND now() + interval '1 minute');

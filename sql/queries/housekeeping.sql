@@ -3,7 +3,7 @@
 SELECT NOT EXISTS (
     SELECT FROM irp_monitor_run AS run
     JOIN irp_monitor_run AS own ON own.id = :id::int
-    WHERE run.tidied_ts > now() - :every::interval
+    WHERE run.tidied_ts BETWEEN now() - :every::interval AND now() + interval '1 minute'
       AND run.host = own.host AND run.started_by = own.started_by);
 
 -- name: note_done(id)!

@@ -20,13 +20,13 @@ SELECT (SELECT count(*) FROM irp_batch AS batch
         JOIN irp_step AS step ON step.id = batch.step_id
         JOIN irp_stage AS stage ON stage.id = step.stage_id
         JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-        WHERE batch.status = 'ACTIVE' AND coalesce(cycle.status, 'ACTIVE') = 'ACTIVE') AS active_batches,
+        WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE') AS active_batches,
        (SELECT count(*) FROM irp_chain_run AS run
         JOIN irp_batch AS batch ON batch.id = run.batch_id
         JOIN irp_step AS step ON step.id = batch.step_id
         JOIN irp_stage AS stage ON stage.id = step.stage_id
         JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-        WHERE run.status IN ('PENDING', 'RUNNING') AND coalesce(cycle.status, 'ACTIVE') = 'ACTIVE') AS open_chain_runs,
+        WHERE run.status IN ('PENDING', 'RUNNING') AND cycle.status = 'ACTIVE') AS open_chain_runs,
        (SELECT count(*) FROM irp_notification WHERE status = 'PENDING') AS pending_cards;
 
 -- name: last()^
@@ -40,17 +40,22 @@ LIMIT 1;
 
 -- name: health(of_late, scheduled)^
 -- Whether monitoring is on: the last pass that was completed, those of the last hour, the last error.
+-- Passes with a time in the future say nothing: the server's clock went back.
+WITH run AS NOT MATERIALIZED (
+    SELECT started_ts, finished_ts, started_by, copy_is_current, errors FROM irp_monitor_run
+    WHERE started_ts <= now() + interval '1 minute'
+)
 SELECT now() AS now_ts,
-       (SELECT finished_ts FROM irp_monitor_run
-        WHERE finished_ts IS NOT NULL ORDER BY started_ts DESC LIMIT 1) AS last_completed_ts,
-       (SELECT count(*) FROM irp_monitor_run
+       (SELECT finished_ts FROM run
+        WHERE finished_ts <= now() + interval '1 minute' ORDER BY started_ts DESC LIMIT 1) AS last_completed_ts,
+       (SELECT count(*) FROM run
         WHERE started_ts > now() - interval '1 hour') AS started_last_hour,
-       (SELECT count(finished_ts) FROM irp_monitor_run
+       (SELECT count(finished_ts) FROM run
         WHERE started_ts > now() - interval '1 hour') AS completed_last_hour,
-       (SELECT count(*) FROM irp_monitor_run
+       (SELECT count(*) FROM run
         WHERE started_ts > now() - :of_late::interval
           AND started_by = :scheduled::text) AS scheduled_of_late,
-       (SELECT copy_is_current FROM irp_monitor_run
+       (SELECT copy_is_current FROM run
         WHERE started_ts > now() - :of_late::interval
           AND started_by = :scheduled::text
         ORDER BY started_ts DESC LIMIT 1) AS copy_is_current,
@@ -59,7 +64,7 @@ SELECT now() AS now_ts,
        error.errors -> 0 ->> 'text' AS last_error_text
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN LATERAL (
-    SELECT started_ts, errors FROM irp_monitor_run
+    SELECT started_ts, errors FROM run
     WHERE started_ts > now() - interval '7 days' AND errors <> '[]'
     ORDER BY started_ts DESC LIMIT 1
 ) AS error ON true;

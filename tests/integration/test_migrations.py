@@ -219,7 +219,7 @@ def test_every_read_copes_with_what_an_adopted_database_leaves_out(adopted):
     migrate()
 
     found = {batch["batch_id"]: batch for batch in get_active_batches()}
-    assert set(found) == {3, 7}  # a cycle without a status is as its default: ACTIVE
+    assert set(found) == {3}  # a cycle without a status is not ACTIVE
     assert found[3]["submitted_ts"] is None
     statuses = {job["id"]: (job["status"], job["skipped"]) for job in get_batch_jobs(3)}
     assert statuses == {4: ("RUNNING", False), 5: ("INITIATED", False), 6: ("CANCELLING", False)}
@@ -228,7 +228,7 @@ def test_every_read_copes_with_what_an_adopted_database_leaves_out(adopted):
     assert [c["skipped"] for c in get_batch_job_configurations(2)] == [True, False]
     assert [c["overridden"] for c in get_batch_job_configurations(3)] == [False, False]
     assert read_batch(5)["status"] == "INITIATED"
-    assert read_batch(7)["cycle_status"] == "ACTIVE"
+    assert read_batch(7)["cycle_status"] == "UNSET"
     assert (read_job(5)["status"], read_job(5)["skipped"]) == ("INITIATED", False)
     assert get_job_config(5)["job_configuration_data"] is None
     assert [job["job_id"] for job in jobs_to_poll([3])] == [5, 6, 4]

@@ -125,6 +125,7 @@ HOT = [
             "batch_id": "batch",
             "submitted_only": False,
             "unpolled": False,
+            "statuses": list(JobStatus),
             "terminal": TERMINAL,
             "known": list(JobStatus.of_moodys()),
             "nothing_said": list(NOT_OF_THE_JOB),
