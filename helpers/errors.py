@@ -14,6 +14,7 @@
     │   └── SchemaOutdatedError        its migrations are behind this package
     ├── MoodysError                    Moody's did not answer with what was asked for
     │   └── MoodysCredentialsError     Moody's refuses who we are: no answer will come
+    ├── BuildError                     ours: no request can be made of a row
     ├── NotebookError                  a notebook cannot be found, read or started
     ├── ScheduleError                  the schedule in JupyterLab cannot be read or changed
     └── NotificationError              Teams cannot be reached, or accepts nothing now
@@ -97,6 +98,14 @@ class MoodysError(BatchMonitoringError):
 
 class MoodysCredentialsError(MoodysError):
     """Moody's refuses the credentials, so that every further question is pointless."""
+
+
+class BuildError(BatchMonitoringError):
+    """No request can be made of a row; ``problems`` has a line for each thing that is wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(" ".join(problems))
+        self.problems = problems
 
 
 class NotebookError(BatchMonitoringError):

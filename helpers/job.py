@@ -15,10 +15,11 @@ from helpers.database import in_transaction, queries, transaction
 from helpers.errors import JobError, MoodysError, OutcomeUnknownError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.answers import status_of
-from helpers.irp_integration.client import job_reader
+from helpers.irp_integration.client import job_reader, send_prepared
 from helpers.irp_integration.endpoints import required_id
+from helpers.irp_integration.prepared import METHODS, PreparedRequest
 from helpers.irp_integration.questions import Answer, Question
-from helpers.irp_integration.submissions import Outcome, Submission, judge
+from helpers.irp_integration.submissions import Outcome, Submission
 from helpers.recording import MAX_REASON, record, server_clock
 from helpers.records import JobConfiguration, JobDetails, is_id
 from helpers.redaction import redact, shown
@@ -34,7 +35,6 @@ __all__ = [
     "track_job_status",
 ]
 
-_METHODS = frozenset({"POST", "PATCH", "PUT"})
 _UNKNOWN = (
     "It is not known whether the job was accepted. Submit it again: with the same request id, "
     "Moody's runs it once."
@@ -154,16 +154,14 @@ def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
     if job["status"] != JobStatus.INITIATED or job["moodys_workflow_id"] is not None:
         return job["status"]
     is_polled = _known(job_id, job["batch_type"]).family is not None
-    method, path, body = _prepared(job, batch_type)
+    request = _prepared(job, batch_type)
     request_id = _claim_request_id(job_id)
     if request_id is None:
         return read_job(job_id)["status"]
     try:
-        raw = irp_client.submit(method, path, body=body, request_id=request_id)
+        judged = send_prepared(irp_client, request, request_id, is_polled=is_polled)
     except MoodysError as exc:
         judged = Submission(Outcome.UNKNOWN, None, str(exc), None)
-    else:
-        judged = judge(raw, is_polled=is_polled)
     return _record_submission(job_id, judged, is_polled=is_polled)
 
 
@@ -176,31 +174,22 @@ def _require_no_transaction(job_id: int) -> None:
         )
 
 
-def is_prepared(request: object) -> bool:
-    """Tell whether a ``submission_request`` can be sent: another tool's may be a bare body."""
-    return (
-        isinstance(request, Mapping)
-        and str(request.get("method", "")).upper() in _METHODS
-        and str(request.get("path", "")).startswith("/")
-    )
-
-
-def _prepared(job: JobDetails, batch_type: str) -> tuple[str, str, Any]:
-    """Return method, path and body of a job's request, if it may be sent at all."""
-    request = job["submission_request"]
+def _prepared(job: JobDetails, batch_type: str) -> PreparedRequest:
+    """Return a job's request, if it may be sent at all."""
+    request = PreparedRequest.read(job["submission_request"])
     if job["skipped"]:
         problem = f"Job {job['id']} is skipped and is not submitted."
     elif batch_type != job["batch_type"]:
         problem = f"Job {job['id']} is of type {job['batch_type']!r}, not {batch_type!r}."
-    elif not isinstance(request, Mapping):
+    elif not isinstance(job["submission_request"], Mapping):
         problem = f"Job {job['id']} has no prepared request in submission_request."
-    elif is_prepared(request):
-        return str(request["method"]).upper(), str(request["path"]), request.get("json")
-    else:
+    elif request is None:
         problem = (
             f"The prepared request of job {job['id']} cannot be sent: it needs a method "
-            f"({', '.join(sorted(_METHODS))}) and a path that starts with a slash."
+            f"({', '.join(sorted(METHODS))}) and a path that starts with a slash."
         )
+    else:
+        return request
     raise JobError(problem, job_id=job["id"])
 
 

@@ -132,6 +132,14 @@ class MoodysStandIn(StandIn):
         """Let time pass at once: jobs move, tokens run out."""
         self.jobs.advance(seconds)
 
+    def forget_name(self, name: str) -> None:
+        """Let no reference data (a profile, a scheme, a currency) have this name."""
+        self._world.unknown_names.add(name)
+
+    def block_grouping(self, analysis_name: str) -> None:
+        """Let no grouping take this analysis: it has no regions."""
+        self._world.not_to_group.add(analysis_name)
+
     @property
     def relative_locations(self) -> bool:
         """Whether submissions are answered with a relative ``Location``, not an absolute one."""

@@ -2,7 +2,7 @@
 
 Just enough for the submitting calls of the published client, which look up what they name.
 Whatever is made through the API can be looked up afterwards; what a job makes, once that job
-is finished. Reference data answers to any name, because nothing depends on its content.
+is finished. Reference data answers to any name that is not made unknown.
 """
 
 from __future__ import annotations
@@ -136,6 +136,9 @@ def reference_data(table: str, asked_name: str) -> Any:
             return _items({**scheme, "perilCode": "WS", "modelRegionCode": "NAWS"})
         case "currency":
             return _items({"currencyId": 1, "currencyCode": "USD", "currencyName": name})
+        case "softwaremodelversionmap":
+            version = {"softwareVersionCode": "RL25", "modelVersionCode": "25.0"}
+            return _items({**version, "modelRegionCode": "NAWS"})
         case _:  # currencyschemevintage
             vintage = {"currencySchemeCode": "RMS", "vintage": "RL25"}
             return _items({**vintage, "effectiveDate": "2025-05-28T00:00:00.000Z"})

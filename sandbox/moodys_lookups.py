@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox.misbehaviour import Kind, Misbehaviour
-from sandbox.moodys_catalogue import SERVERS, reference_data
+from sandbox.moodys_catalogue import SERVERS, Term, reference_data
 from sandbox.moodys_gateway import Gateway, Handler, filter_terms
 from sandbox.moodys_submissions import RISK_DATA
-from sandbox.moodys_world import World, json_object
+from sandbox.moodys_world import RefusedError, World, json_object
 from sandbox.odd_answers import JsonResponse
 
 BUCKET = "moodys-sandbox-uploads"
 _FOLDER_ID = 39_073
 _EXPOSURE = f"{RISK_DATA}/exposures/{{parent_id:int}}"
+_ANALYSIS = f"{RISK_DATA}/analyses/{{analysis_id:int}}"
 _PORTFOLIO = f"{_EXPOSURE}/portfolios/{{portfolio_id:int}}"
 
 
@@ -44,6 +46,10 @@ def lookup_routes(gateway: Gateway) -> list[Route]:
         ("GET", "/platform/referencedata/v1/tags", _tags),
         ("GET", "/analysis-settings/{table}", _reference_data),
         ("GET", "/data-store/referencetables/{table}", _reference_data),
+        ("GET", "/data-store/referenceTables/{table}", _reference_data),
+        ("GET", _ANALYSIS, _analysis),
+        ("GET", f"{_ANALYSIS}/regions", _regions),
+        ("GET", f"{_ANALYSIS}/treaties", _no_rows),
         ("POST", "/platform/import/v1/folders", _folder),
     ]
     kind = Kind.LOOKUP
@@ -93,11 +99,41 @@ async def _tags(world: World, request: Request, _: Misbehaviour | None) -> Respo
     return JsonResponse([tag for tag in tags if tag["tagName"] in names])
 
 
-async def _reference_data(_: World, request: Request, __: Misbehaviour | None) -> Response:
+def _analysis_row(world: World, request: Request) -> dict[str, Any]:
+    """Return an analysis with what a grouping wants to know of it."""
+    analysis_id = str(request.path_params["analysis_id"])
+    terms = [Term("analysisId", frozenset({analysis_id}))]
+    found = world.catalogue.search("analyses", terms, now=world.jobs.now())
+    if not found:
+        raise RefusedError(404, f"Analysis {analysis_id} was not found.")
+    return {"engineVersion": "RL25", "perilCode": "WS", "regionCode": "NA", **found[0]}
+
+
+async def _analysis(world: World, request: Request, _: Misbehaviour | None) -> Response:
+    return JsonResponse(_analysis_row(world, request))
+
+
+async def _regions(world: World, request: Request, _: Misbehaviour | None) -> Response:
+    """Return the regions of an analysis: none for one that is not to be grouped."""
+    row = _analysis_row(world, request)
+    region = {"framework": "ELT", "regionCode": "NA", "eventRateSchemeId": 739}
+    blocked = row["analysisName"] in world.not_to_group
+    return JsonResponse([] if blocked else [region])
+
+
+async def _no_rows(_: World, __: Request, ___: Misbehaviour | None) -> Response:
+    return JsonResponse([])
+
+
+async def _reference_data(world: World, request: Request, _: Misbehaviour | None) -> Response:
     query = request.query_params
     quoted = re.findall(r'Name="([^"]*)"', query.get("where", ""))
     name = query.get("name") or (quoted[0] if quoted else "")
-    return JsonResponse(reference_data(request.path_params["table"], name))
+    table = str(request.path_params["table"]).lower()
+    rows = reference_data(table, name)
+    if name in world.unknown_names:
+        rows = [] if isinstance(rows, list) else {"count": 0, "items": []}
+    return JsonResponse(rows)
 
 
 async def _folder(_: World, request: Request, __: Misbehaviour | None) -> Response:

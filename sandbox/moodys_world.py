@@ -57,6 +57,8 @@ class World:
     submissions: list[Received] = field(default_factory=list)
     changes: list[Changed] = field(default_factory=list)
     relative_locations: bool = False
+    unknown_names: set[str] = field(default_factory=set)  # in reference data
+    not_to_group: set[str] = field(default_factory=set)  # analyses, by name
 
     def location(self, request: Request, path: str) -> str:
         """Return what ``Location`` says of a path."""
@@ -69,6 +71,8 @@ class World:
         self.request_ids.clear()
         self.submissions.clear()
         self.changes.clear()
+        self.unknown_names.clear()
+        self.not_to_group.clear()
 
 
 def error_body(http_status: int, message: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ polling itself.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, assert_never
@@ -15,11 +16,11 @@ from helpers.constants import Family
 from helpers.irp_integration.answers import job_body
 from helpers.irp_integration.bodies import Body
 from helpers.irp_integration.endpoints import required_id
-from helpers.irp_integration.login import published_client, require_settings
+from helpers.irp_integration.login import published_client
+from helpers.irp_integration.prepared import MADE_ID, PreparedRequest
+from helpers.irp_integration.submissions import Outcome, Submission, job_id_in_location, judge
 from helpers.irp_integration.transport import Raw, Transport
 from helpers.settings import get_settings
-
-_LOGIN_SECONDS = 30.0
 
 
 class _Reads:
@@ -90,11 +91,8 @@ class IRPClient:
             SettingsError: the settings lack something; the message says what.
             MoodysCredentialsError: Moody's refuses the login.
         """
-        settings = get_settings()
-        require_settings(settings)
-        patience = min(_LOGIN_SECONDS, settings.monitor_poll_budget_seconds)
-        self.published = published_client(patience)
-        pool = connections or settings.monitor_poll_workers
+        self.published = published_client()
+        pool = connections or get_settings().monitor_poll_workers
         self.transport = Transport(self.published.client, connections=pool)
         self.job = _RiskDataJobs(self.transport)
         self.mri_import = _MriImportJobs(self.transport)
@@ -135,3 +133,33 @@ def job_reader(client: IRPClient, family: Family) -> Callable[[int], Body]:
             return client.rdm.get_rdm_export_job
         case _:
             assert_never(family)
+
+
+def send_prepared(
+    client: IRPClient, request: PreparedRequest, request_id: str, *, is_polled: bool
+) -> Submission:
+    """Send a request, and those that complete what it made, with keys derived from its own.
+
+    If one of those is not accepted, the outcome is unknown: the key is kept, because with another
+    one what was made would be made again.
+
+    Raises:
+        MoodysError: an answer did not arrive.
+    """
+    raw = client.submit(request.method, request.path, body=request.json, request_id=request_id)
+    judged = judge(raw, is_polled=is_polled)
+    if judged.outcome is not Outcome.ACCEPTED or not request.then:
+        return judged
+    made_id = job_id_in_location(raw)
+    if made_id is None:
+        problem = "Moody's accepted the request but named nothing in its Location header."
+        return Submission(Outcome.UNKNOWN, None, problem, judged.response)
+    for number, item in enumerate(request.then):
+        path = item.path.replace(MADE_ID, made_id)
+        key = str(uuid.uuid5(uuid.UUID(request_id), str(number)))
+        raw = client.submit(item.method, path, body=item.json, request_id=key)
+        after = judge(raw, is_polled=False)
+        if after.outcome is not Outcome.ACCEPTED:
+            problem = f"Moody's made {made_id}, but did not complete it. {after.problem}"
+            return Submission(Outcome.UNKNOWN, None, problem, after.response)
+    return judged

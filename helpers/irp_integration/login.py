@@ -16,12 +16,14 @@ from requests import PreparedRequest, RequestException, Response, Session
 
 from helpers.errors import MoodysCredentialsError, SettingsError
 from helpers.redaction import redact, register_secret, shown
-from helpers.settings import Settings
+from helpers.settings import Settings, get_settings
 
 if TYPE_CHECKING:
     from irp_integration import IRPClient as PublishedIRPClient
 
 _LONGEST_SHOWN = 300
+_LOGIN_SECONDS = 30.0
+LOGIN_PATH = "/sml/auth/v1/login/implicit"
 
 
 class PublishedClient(Protocol):
@@ -41,7 +43,7 @@ def as_it_is(request: PreparedRequest) -> PreparedRequest:
     return request
 
 
-def require_settings(settings: Settings) -> None:
+def _require_settings(settings: Settings) -> None:
     """Raise with all settings that are missing; the published client names the first only."""
     missing = [
         name
@@ -59,15 +61,19 @@ def require_settings(settings: Settings) -> None:
         )
 
 
-def published_client(patience_seconds: float) -> PublishedIRPClient:
-    """Return the published client, logged in.
+def published_client() -> PublishedIRPClient:
+    """Return the published client, logged in with what the settings hold.
 
     Its login would be tried for twenty minutes on a dead host, and cannot be hurried from outside:
     it runs in a thread that is left to itself when our patience ends.
 
     Raises:
+        SettingsError: the settings lack something; the message says what.
         MoodysCredentialsError: Moody's rejected the login, or did not answer it.
     """
+    settings = get_settings()
+    _require_settings(settings)
+    patience_seconds = min(_LOGIN_SECONDS, settings.monitor_poll_budget_seconds)
     made: queue.SimpleQueue[PublishedIRPClient | MoodysCredentialsError] = queue.SimpleQueue()
     threading.Thread(target=lambda: made.put(_made()), name="login", daemon=True).start()
     try:
@@ -112,7 +118,6 @@ def _published_class() -> type[PublishedIRPClient]:
     # Imported where it is needed: it brings boto3, which a pass with nothing to poll can spare.
     import irp_integration  # noqa: PLC0415
     from irp_integration.client import Client  # noqa: PLC0415
-    from irp_integration.constants import LOGIN_IMPLICIT  # noqa: PLC0415
     from irp_integration.exceptions import IRPAuthenticationError  # noqa: PLC0415
 
     class ClientWithOurLogin(Client):
@@ -124,7 +129,7 @@ def _published_class() -> type[PublishedIRPClient]:
             }
             try:
                 response = self.session.post(
-                    f"{self.base_url.rstrip('/')}{LOGIN_IMPLICIT}",
+                    f"{self.base_url.rstrip('/')}{LOGIN_PATH}",
                     json=credentials,
                     headers={"Authorization": None},
                     auth=as_it_is,

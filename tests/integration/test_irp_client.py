@@ -7,7 +7,7 @@ import pytest
 
 from helpers.constants import Family
 from helpers.errors import MoodysCredentialsError, MoodysError, SettingsError
-from helpers.irp_integration import IRPClient, client, transport
+from helpers.irp_integration import IRPClient, client, login, transport
 from helpers.irp_integration.bodies import MAX_READ_BYTES
 from helpers.settings import get_settings
 from sandbox.misbehaviour import Fault
@@ -229,7 +229,7 @@ def test_a_login_that_is_refused_is_told_without_the_password(bearer, monkeypatc
 
 
 def test_a_login_that_hangs_is_given_up(bearer, monkeypatch):
-    monkeypatch.setattr(client, "_LOGIN_SECONDS", 0.3)
+    monkeypatch.setattr(login, "_LOGIN_SECONDS", 0.3)
     hanging = bearer.misbehave(Fault.HANG, kinds={"login"})
 
     with pytest.raises(MoodysCredentialsError, match="did not answer the login within"):

@@ -17,7 +17,7 @@ from helpers.constants import ActionKind, BatchStatus, BatchType, JobStatus
 from helpers.database import queries, transaction
 from helpers.errors import BatchError
 from helpers.irp_integration import IRPClient
-from helpers.job import is_prepared
+from helpers.irp_integration.prepared import PreparedRequest
 from helpers.records import Batch
 from helpers.text import counted, storable_json
 
@@ -168,7 +168,7 @@ def _why_not_send(
 ) -> str:
     """Return why there is no request to send; empty if there is one, or none is needed."""
     request = requests.get(job.job_id, job.request)
-    if request is not None and not is_prepared(request):
+    if request is not None and PreparedRequest.read(request) is None:
         return "its request was built by another tool and cannot be sent: resubmit it with that."
     if request is None and BatchType.known(batch["batch_type"]) in BatchType.polled():
         return "it has no prepared request: give one in requests={…}."

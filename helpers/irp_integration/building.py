@@ -1,0 +1,194 @@
+"""Build the requests of jobs from the names that analysts know: EDMs, portfolios, profiles.
+
+The published client resolves names and knows the request of each batch type. It is used for
+building alone: ``submit_job`` sends what is built here, with the job's own key. A request is built
+when its step starts, because ids exist only after earlier steps, and never again once it may have
+been sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID, uuid4
+
+from helpers.constants import BatchType, unknown_batch_type
+from helpers.errors import BuildError
+from helpers.irp_integration.catching import (
+    CatchingAdapter,
+    UnexpectedWriteError,
+    WriteReachedError,
+    Writes,
+)
+from helpers.irp_integration.columns import Column, arguments, columns_of
+from helpers.irp_integration.grouping import Grouping
+from helpers.irp_integration.login import LOGIN_PATH, published_client
+from helpers.irp_integration.prepared import PreparedRequest
+from helpers.redaction import shown
+
+if TYPE_CHECKING:
+    from irp_integration import IRPClient as PublishedIRPClient
+
+_LOOKUP_SECONDS = 20
+_LONGEST_PROBLEM = 500
+_EXPOSURE = "/platform/riskdata/v1/exposures/{}"
+
+
+@dataclass(frozen=True)
+class _Call:
+    """How the published client builds the request of a batch type."""
+
+    method: Callable[[PublishedIRPClient], Callable[..., Any]]
+    writes: Writes
+    always: Mapping[str, Any]  # parameters that are no column
+
+
+def _call(
+    method: Callable[[PublishedIRPClient], Callable[..., Any]],
+    last: str,
+    *,
+    before: tuple[str, ...] = (),
+    after: str | None = None,
+    **always: Any,
+) -> _Call:
+    return _Call(method, Writes(last, before, after), always)
+
+
+_CALLS: dict[BatchType, _Call] = {
+    BatchType.EDM_CREATION: _call(
+        lambda client: client.edm.submit_create_edm_job,
+        "/platform/riskdata/v1/exposuresets/{}/exposures",
+        before=("/platform/riskdata/v1/exposuresets",),
+    ),
+    BatchType.EDM_DB_UPGRADE: _call(
+        lambda client: client.edm.submit_upgrade_edm_data_version_job,
+        f"{_EXPOSURE}/data-upgrade",
+    ),
+    BatchType.PORTFOLIO_CREATION: _call(
+        lambda client: client.portfolio.create_portfolio, f"{_EXPOSURE}/portfolios"
+    ),
+    BatchType.MRI_IMPORT: _call(
+        lambda client: client.mri_import.submit_mri_import_job,
+        "/platform/import/v1/jobs",
+        before=("/platform/import/v1/folders",),
+    ),
+    BatchType.REINSURANCE_TREATIES: _call(
+        lambda client: client.treaty.create_treaty,
+        f"{_EXPOSURE}/treaties",
+        after=f"{_EXPOSURE}/treaties/{{}}/lob",
+    ),
+    BatchType.GEOHAZ: _call(
+        lambda client: client.portfolio.submit_geohaz_job, "/platform/geohaz/v1/jobs"
+    ),
+    BatchType.ANALYSIS: _call(
+        lambda client: client.analysis.submit_portfolio_analysis_job,
+        "/platform/model/v1/jobs",
+        before=("/platform/referencedata/v1/tags",),
+    ),
+    **dict.fromkeys(
+        (BatchType.GROUPING, BatchType.GROUPING_ROLLUP),
+        _call(lambda client: Grouping(client).submit, "/platform/grouping/v1/jobs"),
+    ),
+    # A member that is missing is the row's mistake, and not to be left out without a word.
+    BatchType.EXPORT_TO_RDM: _call(
+        lambda client: client.rdm.submit_rdm_export_job,
+        "/platform/export/v1/jobs",
+        skip_missing=False,
+    ),
+}
+"""The types whose requests can be built; the others are work of the notebook's own."""
+
+
+class RequestBuilder:
+    """Builds the requests of one batch; closes as a context manager.
+
+    What has been looked up is not looked up again, so that forty analyses of one EDM ask for it
+    once. One thread at a time.
+    """
+
+    def __init__(self) -> None:
+        """Log in at Moody's.
+
+        Raises:
+            SettingsError: the settings lack something; the message says what.
+            MoodysCredentialsError: Moody's rejected the login.
+        """
+        self._published = published_client()
+        client = self._published.client
+        client.timeout = _LOOKUP_SECONDS
+        self._adapter = CatchingAdapter(base_url=client.base_url, login_path=LOGIN_PATH)
+        for scheme in ("https://", "http://"):
+            client.session.mount(scheme, self._adapter)
+
+    def columns(self, batch_type: str) -> tuple[Column, ...]:
+        """Return the columns of a batch type's rows: the parameters of its call.
+
+        Raises:
+            BuildError: nobody knows this type, or its jobs have no request.
+        """
+        call = _call_of(batch_type)
+        return columns_of(call.method(self._published), without=call.always)
+
+    def build(
+        self, batch_type: str, row: Mapping[str, Any], *, key: UUID | None = None
+    ) -> PreparedRequest:
+        """Return the request that a row asks for; what it needs before it is made at Moody's.
+
+        Args:
+            batch_type: what the request starts.
+            row: by column, as ``columns`` names them.
+            key: keys of earlier writes are derived from it; None takes a new one.
+
+        Raises:
+            BuildError: what is wrong with the row.
+            MoodysError: a look-up failed, so that nothing can be said about the row.
+        """
+        self._run(batch_type, row, key=key or uuid4())
+        request = self._adapter.caught
+        if request is None:
+            raise BuildError(["The published client made no request of it."])
+        return request
+
+    def check(self, batch_type: str, row: Mapping[str, Any]) -> None:
+        """Build a request up to its first write, so that nothing is made; raises like ``build``."""
+        self._run(batch_type, row, key=None)
+
+    def _run(self, batch_type: str, row: Mapping[str, Any], *, key: UUID | None) -> None:
+        given = arguments(self.columns(batch_type), row)
+        call = _call_of(batch_type)
+        self._adapter.expect(call.writes, key=key)
+        problem = None
+        try:
+            call.method(self._published)(**given, **call.always)
+        except WriteReachedError:
+            pass
+        except UnexpectedWriteError as exc:
+            problem = f"The published client has changed: {exc}."
+        except Exception as exc:  # noqa: BLE001 - the client's own, and what boto3 raises in it
+            problem = shown(str(exc), _LONGEST_PROBLEM) or type(exc).__name__
+        if self._adapter.trouble is not None:
+            raise self._adapter.trouble
+        if problem is not None:
+            raise BuildError([problem])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._published.client.session.close()
+
+
+def _call_of(batch_type: str) -> _Call:
+    known = BatchType.known(batch_type)
+    if known is None:
+        raise BuildError([unknown_batch_type(batch_type)])
+    if known not in _CALLS:
+        raise BuildError([f"{known.value} is work of the notebook's own: it has no request."])
+    return _CALLS[known]
