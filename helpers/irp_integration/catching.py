@@ -22,6 +22,7 @@ from urllib3.util.retry import Retry
 
 from helpers.errors import MoodysError
 from helpers.irp_integration.answers import require_ok
+from helpers.irp_integration.causes import no_response
 from helpers.irp_integration.prepared import MADE_ID, PreparedRequest
 
 _MADE_UP_ID = "2147483646"
@@ -133,9 +134,7 @@ class CatchingAdapter(HTTPAdapter):
         try:
             response = super().send(request, *args, **kwargs)
         except RequestException as exc:
-            self._failed[url] = MoodysError(
-                f"Moody's did not answer a look-up ({type(exc).__name__})."
-            )
+            self._failed[url] = no_response(exc)
             raise
         location = response.headers.pop("Location", "") if response.is_redirect else ""
         self._failed.pop(url, None)

@@ -15,7 +15,7 @@ import requests
 from urllib3 import exceptions as urllib3
 
 from helpers.errors import MoodysError, SettingsError
-from helpers.irp_integration.login import PublishedClient, as_it_is
+from helpers.irp_integration.published import PublishedClient, as_it_is
 from helpers.redaction import redact
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import queue
 import threading
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from requests import PreparedRequest, RequestException, Response, Session
+from requests import RequestException, Response
 
 from helpers.errors import MoodysCredentialsError, SettingsError
+from helpers.irp_integration.causes import no_response
+from helpers.irp_integration.published import as_it_is
 from helpers.redaction import redact, register_secret, shown
 from helpers.settings import Settings, get_settings
 
@@ -24,23 +26,6 @@ if TYPE_CHECKING:
 _LONGEST_SHOWN = 300
 _LOGIN_SECONDS = 30.0
 LOGIN_PATH = "/sml/auth/v1/login/implicit"
-
-
-class PublishedClient(Protocol):
-    """What we use of ``irp_integration.client.Client``; ``login`` is ours."""
-
-    auth_mode: str
-    base_url: str
-    session: Session
-    timeout: float
-
-    def login(self) -> None:
-        """Get a new bearer token; raises ``irp_integration.exceptions.IRPAuthenticationError``."""
-
-
-def as_it_is(request: PreparedRequest) -> PreparedRequest:
-    """Authenticate with the session's headers alone: a ``.netrc`` would replace them."""
-    return request
 
 
 def _require_settings(settings: Settings) -> None:
@@ -137,7 +122,7 @@ def _published_class() -> type[PublishedIRPClient]:
                     allow_redirects=False,
                 )
             except RequestException as exc:
-                raise IRPAuthenticationError(f"no answer ({type(exc).__name__})") from exc
+                raise IRPAuthenticationError(str(no_response(exc)).rstrip(".")) from None
             authorization = _authorization(response)
             if authorization is None:
                 problem = _problem(response)

@@ -22,8 +22,9 @@ from helpers.irp_integration.answers import is_down
 from helpers.irp_integration.bodies import MAX_BODY_BYTES, MAX_READ_BYTES
 from helpers.irp_integration.causes import NoResponseError, no_response, require_sendable
 from helpers.irp_integration.deadlines import Deadlines, NotingAdapter
-from helpers.irp_integration.login import PublishedClient, as_it_is, login_rejected
+from helpers.irp_integration.login import login_rejected
 from helpers.irp_integration.pace import retry_after_seconds
+from helpers.irp_integration.published import PublishedClient, as_it_is
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
