@@ -712,12 +712,12 @@ def test_what_cannot_be_told_is_refused_and_changes_nothing(moodys, method, path
 
 
 def test_answers_on_a_kept_connection_do_not_wait_for_an_acknowledgement(moodys, published, job_id):
-    client, seconds = published(), []
-    for _ in range(10):
-        began = time.perf_counter()
-        client.analysis.get_analysis_job(int(job_id))
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds[1:]) < 0.03  # a delayed ACK takes 0.04
+    client = published()
+    client.analysis.get_analysis_job(int(job_id))
+    connections = moodys.app.state.listener.server.server_state.connections
+    kept = [one.transport.get_extra_info("socket") for one in connections]
+    assert kept
+    assert all(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in kept)
 
 
 def test_stopping_does_not_wait_for_requests_that_hang(job_id, moodys):
@@ -733,9 +733,8 @@ def test_stopping_does_not_wait_for_requests_that_hang(job_id, moodys):
     waiting = threading.Thread(target=fail)
     waiting.start()
     wait_until(lambda: moodys.in_flight == 1)
-    began = time.monotonic()
-    moodys.stop()
-    assert time.monotonic() - began < 3
+    moodys.stop()  # a request that hangs does so for ever
+    assert "sandbox" not in {thread.name for thread in threading.enumerate()}
     waiting.join(PATIENCE)
     assert len(failures) == 1
 

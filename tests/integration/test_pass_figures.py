@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +13,6 @@ import pytest
 
 from helpers.constants import BatchType, JobStatus
 from helpers.monitor import run_pass
-from helpers.monitor.summary import SummaryReport
 from helpers.recording import RECORD_CHUNK
 from sandbox.moodys_bodies import RESOURCE_GROUP_ID
 from sandbox.seeding import PreparedJob, add_cycle
@@ -80,18 +78,12 @@ def counted_statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         yield statements
 
 
-def timed_pass() -> tuple[SummaryReport, float]:
-    started = time.monotonic()
-    summary = run_pass()
-    return summary, time.monotonic() - started
-
-
 @pytest.mark.parametrize(
     ("batch_type", "family"),
     [(BatchType.ANALYSIS, "model"), (BatchType.GEOHAZ, "geohaz")],
     ids=["searched", "by id"],
 )
-def test_a_thousand_jobs_take_seconds_one_pool_and_statements_by_the_chunk(
+def test_a_thousand_jobs_take_one_pool_and_statements_by_the_chunk(
     cycle, slow_moodys, monkeypatch, batch_type, family
 ):
     add_running(cycle, slow_moodys, batch_type, family, 10)
@@ -102,13 +94,13 @@ def test_a_thousand_jobs_take_seconds_one_pool_and_statements_by_the_chunk(
     before = slow_moodys.control("GET", "statistics")
 
     with counted_statements(monkeypatch) as many:
-        summary, seconds = timed_pass()
+        summary = run_pass()
 
     after = slow_moodys.control("GET", "statistics")
     assert (summary.jobs_polled, summary.polls_failed, summary.errors) == (1000, 0, [])
-    assert seconds < 30  # one after another it would be 100; the benchmarks measure the rest
     assert after["connections"] - before["connections"] - 1 <= WORKERS  # one asked the statistics
     assert after["most_in_flight"] <= WORKERS
+    assert after["most_in_flight"] > 1 or family == "model"  # its searches are few
     chunks = 1000 // RECORD_CHUNK + 1
     of_the_second_batch = 12  # what one reconciliation takes
     assert len(many) - len(few) <= 4 * chunks + of_the_second_batch
@@ -123,7 +115,7 @@ def test_ten_times_as_many_batches_are_found_and_counted_without_asking_more_of_
         add_running(cycle, slow_moodys, BatchType.ANALYSIS, "model", 10)
     before = slow_moodys.control("GET", "statistics")["requests_total"]
 
-    summary, _ = timed_pass()
+    summary = run_pass()
 
     assert summary.batches_processed == 10
     assert slow_moodys.control("GET", "statistics")["requests_total"] - before == 1

@@ -37,14 +37,6 @@ time.sleep(600)
 """
 
 
-@pytest.fixture(autouse=True)
-def interruptible() -> Iterator[None]:
-    """Ctrl-C means KeyboardInterrupt, whoever started the tests."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture
 def cycle(metastore, workflows) -> int:
     return add_cycle(CYCLE)

@@ -128,7 +128,7 @@ def test_runs_all_cells_in_the_folder_of_the_notebook(tmp_path):
     assert outcome.error is None
     assert outcome.stdout == f"{tmp_path}\nhere {source}\n"
     assert outcome.stderr == "warned\n"
-    assert 0 < outcome.execution_seconds < DEADLINE_SECONDS
+    assert outcome.execution_seconds > 0
     assert [cell.get("execution_count") for cell in cells_of(outcome)] == [None, 1, None, 2]
     assert counted == [(0, 2), (1, 2), (2, 2)]
     assert source.read_bytes() == before
