@@ -146,6 +146,7 @@ class NotificationKind(StrEnum):
     BATCH_FAILED = "BATCH_FAILED"  # a batch ended as FAILED, ERROR or CANCELLED
     BATCH_RECOVERED = "BATCH_RECOVERED"  # a batch that was announced as failed is COMPLETED
     CHAIN_FAILED = "CHAIN_FAILED"  # the next step's notebook failed or could not be started
+    JOBS_FAILED = "JOBS_FAILED"  # jobs have failed while their batch is still ACTIVE
 
 
 class ActionKind(StrEnum):

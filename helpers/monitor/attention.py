@@ -5,7 +5,7 @@ Somebody who looks at seven in the morning sees what failed at two.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.database import queries, transaction
 from helpers.display import Remark, Severity, duration, moment
 from helpers.monitor.reports import ReconReport
-from helpers.notifications.failures import Failures, failures_of
+from helpers.notifications.failures import FailingBatch, Failures, failures_of, so_far
 from helpers.text import counted, listed
 
 _MOST = 50
@@ -23,15 +23,19 @@ _MISSED_INTERVALS = 3  # so long without a poll means that nobody watches the ba
 _MOST_UNPOLLED = 5
 
 
-def what_waits_for_people(reconciled: ReconReport) -> tuple[list[Remark], int]:
+def what_waits_for_people(
+    reconciled: ReconReport, failing: Sequence[FailingBatch]
+) -> tuple[list[Remark], int]:
     """Return what waits, the urgent first, and how many things wait in all.
 
-    Batches that ended badly, next steps that failed, and statuses that are not ours, as the
-    metastore has them now; and the batches that this pass found stuck.
+    Batches that ended badly, next steps that failed, batches of which jobs have failed so far,
+    prepared ones that nobody submits, and statuses that are not ours, as the metastore has them
+    now; and the batches that this pass found stuck.
     """
     with transaction() as connection:
         batches = list(queries("attention").ended_badly(connection, most=_MOST))
         chains = list(queries("attention").failed_chain_runs(connection, most=_MOST))
+        prepared = list(queries("attention").prepared_and_idle(connection, most=_MOST))
         unrecognised = list(
             queries("attention").unrecognised_batches(
                 connection, known=list(BatchStatus), most=_MOST
@@ -40,22 +44,32 @@ def what_waits_for_people(reconciled: ReconReport) -> tuple[list[Remark], int]:
         cycles = list(
             queries("attention").unwatched_cycles(connection, known=list(CycleStatus), most=_MOST)
         )
-    failures = failures_of([row["batch_id"] for row in batches])
+    failures = failures_of([row["batch_id"] for row in [*batches, *failing][:_MOST]])
     stuck = [
         Remark(item.name, " ".join(item.outcome.attention) or item.outcome.reason, Severity.WARNING)
         for item in reconciled.needing_attention
     ]
     failed = [_failed_batch(row, failures.get(row["batch_id"])) for row in batches]
-    items = [
-        *failed,
-        *map(_failed_chain, chains),
-        *stuck,
-        *map(_unrecognised_batch, unrecognised),
-        *map(_unwatched_cycle, cycles),
-    ]
-    counted_rows = (batches, chains, unrecognised, cycles)
-    total = sum(rows[0]["total"] for rows in counted_rows if rows) + len(stuck)
-    return items[:_MOST], total
+    urgent = [*failed, *map(_failed_chain, chains)]
+    others = [_failing_batch(batch, failures.get(batch["batch_id"])) for batch in failing]
+    others += [*stuck, *map(_prepared, prepared)]
+    odd = [*map(_unrecognised_batch, unrecognised), *map(_unwatched_cycle, cycles)]
+    limited = (batches, chains, unrecognised, cycles)
+    total = sum(rows[0]["total"] for rows in limited if rows) + len(others)
+    return [*urgent, *others, *odd][:_MOST], total
+
+
+def why_idle() -> str:
+    """Say why nothing is active, if nothing is."""
+    with transaction() as connection:
+        row = queries("attention").cycles(connection)
+    if not row["cycles"]:
+        return "there is no cycle yet"
+    if not row["active"]:
+        return "no cycle is active"
+    if row["without_batch"] is not None:
+        return f"cycle {row['without_batch']} has no batch yet"
+    return "nothing is active"
 
 
 def _unrecognised_batch(row: dict[str, Any]) -> Remark:
@@ -104,14 +118,36 @@ def _unpolled_batch(row: dict[str, Any], holder: str | None) -> str:
 
 
 def _failed_batch(row: dict[str, Any], failures: Failures | None) -> Remark:
-    about = f"Batch {row['batch_id']} ({row['batch_type']}, {_location(row, row['step_num'])})"
-    said = [
-        f"{row['status']} since {moment(row['completed_ts'])}.",
-        row["reason"],
-        failures and failures.sentence(most=_MOST_REASONS, longest_reason=_MOST_OF_A_REASON),
-        f"Mend it in Manage Batches: choose_batch({row['batch_id']}).",
-    ]
-    return Remark(about, " ".join(filter(None, said)), Severity.ERROR)
+    since = f"{row['status']} since {moment(row['completed_ts'])}."
+    said = [since, row["reason"], _why(failures), _mend(row["batch_id"])]
+    return Remark(_batch_name(row), " ".join(filter(None, said)), Severity.ERROR)
+
+
+def _failing_batch(batch: FailingBatch, failures: Failures | None) -> Remark:
+    said = [so_far(batch), _why(failures), _mend(batch["batch_id"])]
+    return Remark(_batch_name(batch), " ".join(filter(None, said)), Severity.ERROR)
+
+
+def _why(failures: Failures | None) -> str:
+    if failures is None:
+        return ""
+    return failures.sentence(most=_MOST_REASONS, longest_reason=_MOST_OF_A_REASON)
+
+
+def _mend(batch_id: int) -> str:
+    return f"Mend it in Manage Batches: choose_batch({batch_id})."
+
+
+def _batch_name(row: Mapping[str, Any]) -> str:
+    return f"Batch {row['batch_id']} ({row['batch_type']}, {_location(row, row['step_num'])})"
+
+
+def _prepared(row: dict[str, Any]) -> Remark:
+    step = f"{row['stage_num']}.{row['step_num']}"
+    jobs = counted(row["jobs"], "prepared job")
+    are = "is" if row["jobs"] == 1 else "are"
+    text = f"{jobs} of step {step} {are} not submitted. Run the step's notebook."
+    return Remark(f"Cycle {row['cycle_name']}", text, Severity.WARNING)
 
 
 def _failed_chain(row: dict[str, Any]) -> Remark:
@@ -125,5 +161,5 @@ def _failed_chain(row: dict[str, Any]) -> Remark:
     )
 
 
-def _location(row: dict[str, Any], step_num: int) -> str:
+def _location(row: Mapping[str, Any], step_num: int) -> str:
     return f"{row['cycle_name']}, stage {row['stage_num']} step {step_num}"

@@ -22,7 +22,7 @@ from helpers.database.schema import require_migrated
 from helpers.display import Remark
 from helpers.identity import host_name, package_version
 from helpers.irp_integration import IRPClient
-from helpers.monitor.attention import unpolled_batches, what_waits_for_people
+from helpers.monitor.attention import unpolled_batches, what_waits_for_people, why_idle
 from helpers.monitor.chaining_section import execute_due_steps
 from helpers.monitor.housekeeping import do_housekeeping
 from helpers.monitor.outside_watch import call_heartbeat
@@ -34,8 +34,11 @@ from helpers.monitor.reports import (
     PollReport,
     ReconciledBatch,
     ReconReport,
+    said_once,
 )
 from helpers.monitor.summary import SummaryReport
+from helpers.notifications.events import announce_failing
+from helpers.notifications.failures import FailingBatch, failing_batches
 from helpers.notifications.outbox import Sending, send_due
 from helpers.pass_health import pass_health
 from helpers.recording import server_clock
@@ -110,25 +113,30 @@ class Monitor:
         """Section 5: send due cards, do the housekeeping, put the end of the pass on record."""
         sending = Sending()
         errors: list[Remark] = []
+        failing: list[FailingBatch] = []
         with isolated("Notifications", errors):
+            failing = failing_batches()
+            announce_failing(failing)
             sending = send_due()
         with isolated("Housekeeping", errors):
             errors += do_housekeeping(self._run_id, settings=self._settings)
-        report = self._summary(sending, errors)
+        report = self._summary(sending, failing, errors)
         with isolated("The record of this pass", report.errors):
             _log_end(self._run_id, report)
             if warning := call_heartbeat(self._settings.monitor_heartbeat_url):
                 report.warnings.append(warning)
         return report
 
-    def _summary(self, sending: Sending, errors: list[Remark]) -> SummaryReport:
+    def _summary(
+        self, sending: Sending, failing: list[FailingBatch], errors: list[Remark]
+    ) -> SummaryReport:
         with transaction() as connection:
             work = queries("monitor_runs").open_work(connection)
         health = pass_health(interval=self._interval)
         # That this pass runs proves no other; before the first there is nothing to miss.
         warnings = health.about_schedules() if health.age is None else health.warnings()
         warnings += unpolled_batches(self._polled.held_elsewhere, interval=self._interval)
-        to_do, to_do_total = what_waits_for_people(self._reconciled)
+        to_do, to_do_total = what_waits_for_people(self._reconciled, failing)
         settled = [item.outcome.status for item in self._reconciled.settled]
         completed = settled.count(BatchStatus.COMPLETED)
         return SummaryReport(
@@ -152,6 +160,8 @@ class Monitor:
             seconds=time.monotonic() - self._started,
             next_run_ts=self._next_run(work_is_left=any(work.values())),
             active_batches=work["active_batches"],
+            jobs_failed_so_far=sum(batch["failed"] for batch in failing),
+            idle=why_idle(),
             health=health,
             warnings=warnings,
         )
@@ -162,13 +172,15 @@ class Monitor:
             Remark(f"Stage {step.stage_num}, step {step.next_step_num}", step.error or "")
             for step in self._chained.failed
         ]
-        return [
-            *([Remark("Moody's", polls.refused)] if polls.refused else []),
-            *polls.problems,
-            *self._reconciled.errors,
-            *failed_steps,
-            *self._chained.errors,
-        ]
+        return said_once(
+            [
+                *([Remark("Moody's", polls.refused)] if polls.refused else []),
+                *polls.problems,
+                *self._reconciled.errors,
+                *failed_steps,
+                *self._chained.errors,
+            ]
+        )
 
     def _next_run(self, *, work_is_left: bool) -> datetime | None:
         if not work_is_left:

@@ -24,6 +24,7 @@ from helpers.pass_health import PassHealth
 from helpers.text import counted, listed
 
 T = TypeVar("T")
+_NOTHING_IS_ACTIVE = "nothing is active"
 
 
 @dataclass(repr=False)
@@ -52,6 +53,8 @@ class SummaryReport(Report):
     active_batches: int
     health: PassHealth  # of the passes before this one
     warnings: list[str] = field(default_factory=list)  # about monitoring itself
+    jobs_failed_so_far: int = 0  # of batches that are still ACTIVE
+    idle: str = _NOTHING_IS_ACTIVE  # why nothing is active, if nothing is
 
     @property
     def failed(self) -> bool:
@@ -68,30 +71,34 @@ class SummaryReport(Report):
     @property
     def headline(self) -> str:
         """The pass in one sentence."""
-        parts = []
-        if self.batches_failed:
-            parts.append(f"{counted(self.batches_failed, 'batch', 'batches')} failed just now")
-        if self.errors:
-            about = listed([error.about for error in self.errors], most=3)
-            parts.append(f"{counted(len(self.errors), 'error')} ({about})")
-        if self.to_do_total:
-            parts.append(counted(self.to_do_total, "thing waits", "things wait") + " for you")
-        if self.cards_waiting:
-            parts.append(counted(self.cards_waiting, "card") + " not sent yet")
-        if self.warnings:
-            parts.append(counted(len(self.warnings), "warning") + " about monitoring itself")
-        return ", ".join(parts or ["All is well"]) + f"; {self._what_is_active}."
-
-    @property
-    def _what_is_active(self) -> str:
-        if not self.active_batches:
-            return "nothing is active"
-        return counted(self.active_batches, "batch is active", "batches are active")
+        about = listed([error.about for error in self.errors], most=3)
+        errors = f"{counted(len(self.errors), 'error')} ({about})"
+        so_far = counted(self.jobs_failed_so_far, "job has", "jobs have")
+        waits = counted(self.to_do_total, "thing waits", "things wait")
+        amiss = {
+            f"{counted(self.batches_failed, 'batch', 'batches')} failed just now": (
+                self.batches_failed
+            ),
+            f"{so_far} failed so far": self.jobs_failed_so_far,
+            errors: len(self.errors),
+            f"{waits} for you": self.to_do_total,
+            f"{counted(self.cards_waiting, 'card')} not sent yet": self.cards_waiting,
+            f"{counted(len(self.warnings), 'warning')} about monitoring itself": (
+                len(self.warnings)
+            ),
+        }
+        said = [text for text, count in amiss.items() if count]
+        if self.active_batches:
+            active = counted(self.active_batches, "batch is active", "batches are active")
+            return f"{', '.join(said or ['All is well'])}; {active}."
+        if said or self.idle == _NOTHING_IS_ACTIVE:
+            return f"{', '.join(said or ['All is well'])}; {self.idle}."
+        return f"Nothing to watch: {self.idle}."
 
     @property
     def severity(self) -> Severity:
         """How it looks."""
-        if self.batches_failed or self.errors:
+        if self.batches_failed or self.errors or self.jobs_failed_so_far:
             return Severity.ERROR
         if self.to_do or self.cards_waiting or self.warnings:
             return Severity.WARNING

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from helpers.display import Block, Headline, Remark, Remarks, Report, Severity
 from helpers.monitor.attention import what_waits_for_people
 from helpers.monitor.reports import ReconReport
+from helpers.notifications.failures import failing_batches
 from helpers.text import counted
 
 
@@ -33,4 +34,4 @@ def what_waits() -> Waiting:
 
     What the last pass found stuck is in its summary; this looks at what has ended.
     """
-    return Waiting(*what_waits_for_people(ReconReport()))
+    return Waiting(*what_waits_for_people(ReconReport(), failing_batches()))

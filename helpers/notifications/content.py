@@ -38,7 +38,7 @@ class Reason:
 class CardContent:
     """What a card tells."""
 
-    outcome: str  # FAILED, ERROR, CANCELLED or RECOVERED
+    outcome: str  # FAILED, ERROR, CANCELLED, RECOVERED or, while the batch is ACTIVE, FAILING
     subject: str
     cycle: str
     place: str
@@ -63,6 +63,8 @@ def _full_content(event: Event) -> CardContent:
     match kind:
         case NotificationKind.BATCH_FAILED:
             return _batch_content(event, BatchStatus(event["payload"]["batch_status"]).value)
+        case NotificationKind.JOBS_FAILED:
+            return _batch_content(event, "FAILING")
         case NotificationKind.BATCH_RECOVERED:
             return _batch_content(event, "RECOVERED")
         case NotificationKind.CHAIN_FAILED:
@@ -82,7 +84,7 @@ def _batch_content(event: Event, outcome: str) -> CardContent:
         f"step {facts['step_num']} {facts['step_name']}",
         facts=(
             ("Batch", _batch(event)),
-            ("Jobs", _counts(facts["job_status_counts"])),
+            *_counts(facts.get("job_status_counts")),
             ("When", _moment(facts["occurred_ts"])),
         ),
         summary=facts["reason"],
@@ -134,10 +136,13 @@ def _batch(event: Event) -> str:
     return f"{event['batch_id']}{again}"
 
 
-def _counts(jobs_by_status: dict[str, int]) -> str:
+def _counts(jobs_by_status: dict[str, int] | None) -> list[tuple[str, str]]:
+    """Return the fact of how many jobs there are; none while the batch is ACTIVE."""
+    if jobs_by_status is None:
+        return []
     parts = [f"{n} {label.replace('_', ' ').lower()}" for label, n in jobs_by_status.items()]
     total = counted(sum(jobs_by_status.values()), "job")
-    return f"{total}: {', '.join(sorted(parts))}" if parts else total
+    return [("Jobs", f"{total}: {', '.join(sorted(parts))}" if parts else total)]
 
 
 def _moment(iso: str) -> str:

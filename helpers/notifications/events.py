@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 from helpers.constants import BatchStatus, NotificationKind
 from helpers.database import queries, transaction
-from helpers.notifications.failures import Failures, failures_of
+from helpers.notifications.failures import FailingBatch, Failures, failures_of, so_far
 from helpers.reconciliation import BatchFacts, Decision
 from helpers.records import Batch, ChainRun
 from helpers.redaction import redact
@@ -26,6 +26,10 @@ def announce_batch(batch: Batch, *, decision: Decision, facts: BatchFacts, next_
 
     A batch that failed, and one that completes after people were, or will be, told that it failed.
     """
+    with transaction() as connection:
+        queries("notifications").close_early(
+            connection, batch_id=batch["batch_id"], reason="The batch has ended."
+        )
     kind = _batch_event(batch["batch_id"], decision.status)
     if kind is None:
         return
@@ -39,6 +43,33 @@ def announce_batch(batch: Batch, *, decision: Decision, facts: BatchFacts, next_
         "next_step": f"{_advice(decision.status)} {next_step}",
     }
     _enqueue(kind, batch["batch_id"], batch["activation_num"], None, payload)
+
+
+def announce_failing(batches: list[FailingBatch]) -> None:
+    """Store, once per activation, that jobs of batches have failed which are still ACTIVE.
+
+    What fails later is told when the batch has ended.
+    """
+    new = [batch for batch in batches if not batch["is_announced"]]
+    failures = failures_of([batch["batch_id"] for batch in new])
+    for batch in new:
+        told = failures.get(batch["batch_id"], Failures([], 0))
+        payload = {
+            **_location(batch),
+            "notebook_path": batch["notebook_path"],
+            "reason": so_far(batch),
+            "jobs_total": told.total,
+            "jobs": told.jobs,
+            "next_step": "What struck these jobs may strike the others: look at the reasons. "
+            "Resubmit or skip them in the notebook Manage Batches.",
+        }
+        with transaction() as connection:
+            queries("notifications").enqueue_early(
+                connection,
+                batch_id=batch["batch_id"],
+                activation_num=batch["activation_num"],
+                payload=json.dumps(_storable(payload)),
+            )
 
 
 def _batch_event(batch_id: int, status: BatchStatus) -> NotificationKind | None:
@@ -90,7 +121,7 @@ def announce_chain_failure(
     )
 
 
-def _location(of: Batch | ChainRun) -> dict[str, Any]:
+def _location(of: Batch | ChainRun | FailingBatch) -> dict[str, Any]:
     return {
         "cycle_name": of["cycle_name"],
         "stage_num": of["stage_num"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from helpers.database import queries, transaction
 from helpers.job_names import job_name
@@ -61,6 +61,38 @@ class Failures:
             told = [f"“{shorten(shown[0].reason, longest_reason)}”"]  # all jobs, and only numbers
         left = self.total - sum(group.jobs for group in shown)
         return "; ".join([*told, *([counted(left, "more job")] if left > 0 else [])]) + "."
+
+
+class FailingBatch(TypedDict):
+    """A batch that is still ACTIVE, and of which jobs have failed."""
+
+    batch_id: int
+    batch_type: str
+    activation_num: int
+    notebook_path: str | None
+    cycle_name: str
+    stage_num: int
+    stage_name: str
+    step_num: int
+    step_name: str
+    jobs: int
+    failed: int
+    open: int
+    is_announced: bool
+
+
+def failing_batches() -> list[FailingBatch]:
+    """Return the watched batches of which jobs have failed while others are open."""
+    with transaction() as connection:
+        return list(queries("failures").failing_batches(connection))
+
+
+def so_far(batch: FailingBatch) -> str:
+    """Say how many jobs of a batch have failed, and how many are open."""
+    of = f"{batch['failed']:,} of {counted(batch['jobs'], 'job')}"
+    have = "has" if batch["failed"] == 1 else "have"
+    are = "is" if batch["open"] == 1 else "are"
+    return f"{of} {have} failed so far; {batch['open']:,} {are} still open."
 
 
 def failures_of(batch_ids: Collection[int]) -> dict[int, Failures]:

@@ -33,6 +33,43 @@ WHERE cycle.status = 'ACTIVE' AND run.status = 'FAILED'
 ORDER BY run.completed_ts DESC, run.id DESC
 LIMIT :most::int;
 
+-- name: prepared_and_idle(most)
+-- The first step with prepared jobs of each active cycle in which nothing runs, is due or has failed:
+-- nobody submits them.
+SELECT DISTINCT ON (cycle.id) cycle.cycle_name, stage.stage_num, step.step_num,
+       count(*) AS jobs
+FROM irp_job AS job
+JOIN irp_batch AS batch ON batch.id = job.batch_id
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+WHERE cycle.status = 'ACTIVE'
+  AND coalesce(batch.status, 'INITIATED') = 'INITIATED'
+  AND NOT coalesce(job.skipped, false) AND coalesce(job.status, 'INITIATED') = 'INITIATED'
+  AND NOT EXISTS (
+      SELECT FROM irp_stage AS busy_stage
+      JOIN irp_step AS busy_step ON busy_step.stage_id = busy_stage.id
+      JOIN irp_batch AS busy ON busy.step_id = busy_step.id
+      LEFT JOIN irp_chain_run AS run
+          ON run.batch_id = busy.id AND run.status IN ('PENDING', 'RUNNING', 'FAILED')
+      WHERE busy_stage.cycle_id = cycle.id
+        AND (busy.status IN ('ACTIVE', 'FAILED', 'ERROR', 'CANCELLED') OR run.id IS NOT NULL))
+GROUP BY cycle.id, stage.id, step.id
+ORDER BY cycle.id, stage.stage_num, step.step_num
+LIMIT :most::int;
+
+-- name: cycles()^
+-- How many cycles there are, how many of them are active, and an active one without a batch.
+SELECT count(*) AS cycles,
+       count(*) FILTER (WHERE cycle.status = 'ACTIVE') AS active,
+       min(cycle.cycle_name) FILTER (
+           WHERE cycle.status = 'ACTIVE' AND NOT EXISTS (
+               SELECT FROM irp_stage AS stage
+               JOIN irp_step AS step ON step.stage_id = stage.id
+               JOIN irp_batch AS batch ON batch.step_id = step.id
+               WHERE stage.cycle_id = cycle.id)) AS without_batch
+FROM irp_cycle AS cycle;
+
 -- name: unpolled(polled_types, terminal, for_longer_than)
 -- Watched batches about whose open jobs nobody has asked Moody's for so long, longest first. A time in
 -- the future is no poll's: another tool wrote it, or the server's clock went back.

@@ -61,7 +61,7 @@ def test_an_empty_database_gives_nothing_to_do_and_no_error(metastore, workflows
     assert str(done.polled) == "No job to ask Moody's about."
     assert str(done.reconciled) == "No batch to reconcile."
     assert str(done.chained) == "No step was due."
-    assert done.summary.headline == "All is well; nothing is active."
+    assert done.summary.headline == "Nothing to watch: there is no cycle yet."
     assert done.summary.next_run == "not needed until a batch is submitted"
     assert not done.summary.failed
     assert monitor_runs(sql) == [(0, 0, 0, 0, 0, 0, 0, 0)]
@@ -177,6 +177,98 @@ def test_a_failed_batch_sends_a_card_and_waits_for_people_in_every_summary(
         assert item.text.startswith("FAILED since ")
         assert f"Failed: job 1. “{reason}”" in item.text
     assert not first.summary.failed  # the pass itself went well
+
+
+def test_jobs_that_failed_are_told_while_their_batch_is_active_and_once(cycle, moodys, teams, sql):
+    jobs = [running(moodys, "model", "FAILED", reason=said) for said in ("No curve.", "No data.")]
+    batch = active_batch(cycle, BatchType.ANALYSIS, [*jobs, running(moodys, "model", "RUNNING")])
+
+    first, second = one_pass(), one_pass()
+
+    assert first.became == {batch.batch_id: "ACTIVE"}
+    assert first.summary.headline.startswith("2 jobs have failed so far, 1 thing waits for you; ")
+    assert first.summary.severity == "error"
+    assert not first.summary.failed
+    [item] = first.summary.to_do
+    assert item.about == f"Batch {batch.batch_id} (Analysis, {CYCLE}, stage 4 step 1)"
+    assert item.text.startswith("2 of 3 jobs have failed so far; 1 is still open. ")
+    assert "“No curve.”" in item.text
+    assert [done.summary.cards_sent for done in (first, second)] == [1, 0]
+    [card] = map(json.dumps, teams.messages)
+    assert "FAILING: Analysis" in card
+    assert "2 of 3 jobs have failed so far; 1 is still open." in card
+    assert "No data." in card
+
+
+def test_the_card_of_a_batch_that_has_ended_replaces_the_early_one_that_was_not_sent(
+    cycle, moodys, teams, sql
+):
+    open_job = running(moodys, "model", "RUNNING")
+    batch = active_batch(cycle, BatchType.ANALYSIS, [running(moodys, "model", "FAILED"), open_job])
+    teams.misbehave(Fault.HTTP_STATUS, http_status=503)
+    one_pass()
+    teams.behave()
+    sql.execute("UPDATE irp_job SET status = 'FINISHED' WHERE id = %s", [batch.job_ids[1]])
+    sql.execute("UPDATE irp_notification SET next_attempt_ts = now()")
+
+    one_pass()
+
+    about_batch = (
+        "SELECT kind::text, status::text FROM irp_notification"
+        " WHERE chain_run_id IS NULL ORDER BY id"
+    )
+    assert rows(sql, about_batch) == [("JOBS_FAILED", "SUPPRESSED"), ("BATCH_FAILED", "SENT")]
+    assert "FAILING" not in json.dumps(teams.messages)
+
+
+def test_each_activation_has_an_early_card_of_its_own(cycle, moodys, teams, sql):
+    jobs = [running(moodys, "model", "FAILED"), running(moodys, "model", "RUNNING")]
+    active_batch(cycle, BatchType.ANALYSIS, jobs)
+    one_pass()
+
+    sql.execute("UPDATE irp_batch SET status = 'FAILED', completed_ts = now()")
+    sql.execute("UPDATE irp_batch SET status = 'ACTIVE', completed_ts = NULL")
+    one_pass()
+
+    assert rows(sql, "SELECT kind::text, activation_num FROM irp_notification ORDER BY id") == [
+        ("JOBS_FAILED", 1),
+        ("JOBS_FAILED", 2),
+    ]
+
+
+def test_prepared_jobs_that_nobody_submits_are_said_as_what_they_are(cycle, moodys, sql):
+    step_id = add_step(cycle, stage_num=4, step_num=1)
+    later = add_step(cycle, stage_num=5, step_num=1)
+    batch = add_batch(step_id, BatchType.ANALYSIS, [PreparedJob()] * 3)
+    add_batch(later, BatchType.GROUPING, [PreparedJob()] * 2)
+
+    waits = one_pass().summary
+    sql.execute("UPDATE irp_batch SET status = 'ACTIVE' WHERE id = %s", [batch.batch_id])
+    watched = one_pass().summary
+
+    [item] = waits.to_do
+    assert item.about == f"Cycle {CYCLE}"
+    assert item.text == "3 prepared jobs of step 4.1 are not submitted. Run the step's notebook."
+    assert waits.headline == "1 thing waits for you; nothing is active."
+    assert not [item for item in watched.to_do if "prepared" in item.text]  # later steps wait
+
+
+def test_a_cycle_without_batches_and_an_empty_metastore_are_said_as_what_they_are(
+    metastore, workflows, sql
+):
+    empty = one_pass().summary.headline
+    cycle = add_cycle(CYCLE)
+    without_batch = one_pass().summary.headline
+    step = add_step(cycle, stage_num=4, step_num=1)
+    add_batch(step, BatchType.ANALYSIS, [PreparedJob()], status=BatchStatus.COMPLETED)
+    sql.execute("UPDATE irp_job SET status = 'FINISHED'")
+    done = one_pass().summary.headline
+    sql.execute("UPDATE irp_cycle SET status = 'ARCHIVED'")
+
+    assert empty == "Nothing to watch: there is no cycle yet."
+    assert without_batch == f"Nothing to watch: cycle {CYCLE} has no batch yet."
+    assert done == "All is well; nothing is active."
+    assert one_pass().summary.headline == "Nothing to watch: no cycle is active."
 
 
 def test_what_waits_names_the_analysis_whose_reason_it_shows(cycle, moodys, sql):

@@ -133,7 +133,7 @@ def test_a_pass_where_nothing_is_active_imports_nothing_heavy(metastore, workflo
     command = [sys.executable, "-c", PASS, *sorted(HEAVY)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
 
-    assert done.stdout == "All is well; nothing is active.\n\n"
+    assert done.stdout == "Nothing to watch: there is no cycle yet.\n\n"
 
 
 def cpu_of_children() -> float:

@@ -25,7 +25,8 @@ _BROKEN = {
     "a card of an activation that has not ended": """
         SELECT card.id FROM irp_notification AS card
         JOIN irp_batch AS batch ON batch.id = card.batch_id
-        WHERE batch.status = 'ACTIVE' AND card.activation_num = batch.activation_num""",
+        WHERE batch.status = 'ACTIVE' AND card.activation_num = batch.activation_num
+          AND card.kind <> 'JOBS_FAILED'""",
     "an analysis or EDM creation that ended without a hand-over": """
         SELECT id FROM irp_batch AS batch
         WHERE (batch_type, status::text) IN (('Analysis', 'FAILED'), ('Analysis', 'COMPLETED'),
