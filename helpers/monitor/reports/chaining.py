@@ -1,0 +1,126 @@
+"""What section 4 of a pass did: the steps that followed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from helpers.constants import ChainRunStatus, CycleStatus
+from helpers.display import (
+    Block,
+    Headline,
+    Note,
+    Remark,
+    Remarks,
+    Report,
+    Row,
+    Severity,
+    Table,
+    Value,
+    badge,
+    duration,
+    moment,
+)
+from helpers.identity import owner_name
+from helpers.steps.claims import OpenChainRun
+from helpers.text import counted, shorten
+
+_NAMED = 8  # of the things that one remark is about
+_MOODYS_ID = re.compile(r"\bjob [0-9]+\b")
+_MOST_OF_A_CAUSE = 600
+_MOST_OF_AN_ERROR = 2_000
+
+
+@dataclass(frozen=True)
+class ChainedStep:
+    """A next step that this pass started, or tried to."""
+
+    batch_id: int
+    cycle_name: str
+    stage_num: int
+    from_step_num: int
+    next_step_num: int
+    error: str | None
+    executed_path: str | None = None
+    seconds: float | None = None  # None: it was not started
+
+    @property
+    def status(self) -> ChainRunStatus:
+        """How it ended."""
+        return ChainRunStatus.COMPLETED if self.error is None else ChainRunStatus.FAILED
+
+
+@dataclass(repr=False)
+class ChainReport(Report):
+    """Section 4: the steps that followed."""
+
+    steps: list[ChainedStep] = field(default_factory=list)
+    open_elsewhere: list[OpenChainRun] = field(default_factory=list)
+    blocked: str | None = None  # why nothing was started
+    errors: list[Remark] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[ChainedStep]:
+        """Steps whose notebook failed or could not be started."""
+        return [step for step in self.steps if step.error is not None]
+
+    def state(self, run: OpenChainRun) -> str:
+        """Return why this pass does not run a chain run that is due or running."""
+        if run["cycle_status"] != CycleStatus.ACTIVE:
+            return f"waits, because the cycle is {run['cycle_status']}"
+        if run["status"] == ChainRunStatus.RUNNING:
+            since, alive = moment(run["started_ts"]), moment(run["heartbeat_ts"])
+            who = owner_name(run["owner"] or "another run")
+            return f"run by {who} since {since}, last sign of life {alive}"
+        return "due; the next pass starts it"
+
+    @property
+    def headline(self) -> str:
+        """The section in one sentence."""
+        if self.blocked:
+            return f"No step was started, because it would fail as well: {self.blocked}"
+        if not self.steps:
+            return "No step was due."
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"{counted(len(self.steps), 'next step')} started{failed}."
+
+    @property
+    def severity(self) -> Severity:
+        """How it looks."""
+        if self.failed or self.errors or self.blocked:
+            return Severity.ERROR
+        return Severity.OK if self.steps else Severity.NEUTRAL
+
+    def blocks(self) -> Iterator[Block]:
+        """Give what is shown, from the top."""
+        yield Headline(self.severity, self.headline)
+        yield Remarks(self.errors)
+        yield Table(
+            ["Step", "After", "How it ended", "Took", "Executed copy"],
+            [_chained_row(step) for step in self.steps],
+            "step",
+        )
+        yield Remarks(
+            [
+                Remark(
+                    f"{run['cycle_name']}, stage {run['stage_num']}, step {run['next_step_num']}",
+                    self.state(run),
+                )
+                for run in self.open_elsewhere
+            ],
+            "step",
+            title="Not run by this pass" if self.open_elsewhere else "",
+        )
+
+
+def _chained_row(step: ChainedStep) -> Row:
+    cells: list[Value] = [
+        f"{step.cycle_name}, stage {step.stage_num}, step {step.next_step_num}",
+        f"batch {step.batch_id}, step {step.from_step_num}",
+        badge(step.status),
+        duration(step.seconds),
+        step.executed_path or "—",
+    ]
+    error = [Note(shorten(step.error, _MOST_OF_AN_ERROR), Severity.ERROR)] if step.error else []
+    return Row(cells, error)

@@ -1,0 +1,177 @@
+"""What section 2 of a pass found out: the answers of Moody's."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from helpers.display import (
+    Block,
+    Headline,
+    Note,
+    Remark,
+    Remarks,
+    Report,
+    Row,
+    Severity,
+    Table,
+    badge,
+    ids,
+)
+from helpers.recording import Recorded
+from helpers.text import counted, listed
+
+_NAMED = 8  # of the things that one remark is about
+_MOODYS_ID = re.compile(r"\bjob [0-9]+\b")
+_MOST_OF_A_CAUSE = 600
+_MOST_OF_AN_ERROR = 2_000
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A job that moved."""
+
+    job_id: int
+    batch_id: int
+    old_status: str
+    new_status: str
+
+
+@dataclass(frozen=True)
+class Movement:
+    """Jobs of one batch that moved alike."""
+
+    batch_id: int
+    old_status: str
+    new_status: str
+    job_ids: list[int]
+
+
+def said_once(remarks: list[Remark]) -> list[Remark]:
+    """Return each text once, with all that it is about: a dead host is not a thousand remarks.
+
+    Texts that differ in Moody's id of their job only are the same.
+    """
+    groups: dict[str, list[Remark]] = {}
+    for remark in remarks:
+        groups.setdefault(_MOODYS_ID.sub("job …", remark.text), []).append(remark)
+    return [
+        Remark(_together([r.about for r in group]), group[0].text if len(group) == 1 else text)
+        for text, group in groups.items()
+    ]
+
+
+def _together(names: list[str]) -> str:
+    """Return ``Job 5, Batch 2`` for different things, and ``Jobs 5, 6 and 40 more`` for alike."""
+    jobs = [name.removeprefix("Job ") for name in names]
+    if len(names) > 1 and all(job.isdecimal() for job in jobs):
+        return f"Jobs {listed(jobs, most=_NAMED)}"
+    return listed(names, most=_NAMED)
+
+
+@dataclass(repr=False)
+class PollReport(Report):
+    """Section 2: what Moody's said."""
+
+    batch_ids: list[int] = field(default_factory=list)  # polled by this pass
+    held_elsewhere: dict[int, str] = field(default_factory=dict)  # batch -> who polls it
+    jobs_due: int = 0
+    jobs_polled: int = 0
+    polls_failed: int = 0
+    transitions: list[Transition] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    not_submitted: list[int] = field(default_factory=list)  # jobs without a workflow id
+    not_asked: int = 0  # for want of time, or of an answer from the host
+    refused: str | None = None  # Moody's cannot be asked at all: settings or credentials
+    errors: list[Remark] = field(default_factory=list)
+    notes: list[Remark] = field(default_factory=list)  # what went another way, and well
+    seconds: float = 0.0
+
+    def note(self, recorded: Recorded, batch_id: int) -> Remark | None:
+        """Take in one recorded answer; return what people should know of it."""
+        job_id = recorded.answer.question.job_id
+        self.jobs_polled += 1
+        self.polls_failed += recorded.answer.error is not None
+        if recorded.changed and recorded.old_status and recorded.new_status:
+            moved = Transition(job_id, batch_id, recorded.old_status, recorded.new_status)
+            self.transitions.append(moved)
+        if recorded.remark is not None:
+            return Remark(f"Job {job_id}", recorded.remark)
+        if recorded.note is not None:
+            self.notes.append(Remark(f"Job {job_id}", recorded.note))
+        return None
+
+    @property
+    def problems(self) -> list[Remark]:
+        """What is wrong with a host first, then what is odd about single jobs; each thing once."""
+        return said_once(self.errors + self.remarks)
+
+    @property
+    def movements(self) -> list[Movement]:
+        """The jobs that moved, together where they moved alike; batches in order."""
+        alike: dict[tuple[int, str, str], list[int]] = defaultdict(list)
+        for move in self.transitions:
+            alike[move.batch_id, move.old_status, move.new_status].append(move.job_id)
+        return [Movement(*key, sorted(job_ids)) for key, job_ids in sorted(alike.items())]
+
+    @property
+    def all_remarks(self) -> list[Remark]:
+        """The problems, and what people should know besides."""
+        return self.problems + said_once(self.notes)
+
+    @property
+    def headline(self) -> str:
+        """The section in one sentence."""
+        if self.refused:
+            return f"Moody's could not be asked about {counted(self.jobs_due, 'job')}."
+        if not self.jobs_due:
+            return "No job to ask Moody's about."
+        said = (
+            f"{counted(self.jobs_polled, 'job')} polled, {len(self.transitions):,} changed status"
+        )
+        failed = f", {self.polls_failed:,} without a usable answer" if self.polls_failed else ""
+        left = f", {self.not_asked:,} left for the next pass" if self.not_asked else ""
+        return f"{said}{failed}{left}; it took {self.seconds:.1f} s."
+
+    @property
+    def severity(self) -> Severity:
+        """How it looks."""
+        if self.refused:
+            return Severity.ERROR
+        if self.all_remarks or self.not_submitted or self.not_asked:
+            return Severity.WARNING
+        return Severity.OK if self.jobs_polled else Severity.NEUTRAL
+
+    def blocks(self) -> Iterator[Block]:
+        """Give what is shown, from the top."""
+        yield Headline(self.severity, self.headline)
+        if self.refused:
+            yield Note(self.refused, Severity.ERROR)
+        if self.not_submitted:
+            jobs = counted(len(self.not_submitted), "job was", "jobs were")
+            yield Note(
+                f"{jobs} never submitted and cannot be polled: {ids(self.not_submitted)}. Submit "
+                "the batch again, or skip them.",
+                Severity.WARNING,
+            )
+        yield Remarks(self.all_remarks)
+        rows = [
+            Row(
+                [
+                    str(move.batch_id),
+                    len(move.job_ids),
+                    badge(move.old_status),
+                    badge(move.new_status),
+                    ids(move.job_ids),
+                ]
+            )
+            for move in self.movements
+        ]
+        yield Table(["Batch", "Jobs", "From", "To", "Which"], rows, "status change")
+        held = list(self.held_elsewhere.items())
+        for batch_id, owner in held[: self.most_lines]:
+            yield Note(f"batch {batch_id} is polled by another run: {owner}")
+        if more := len(held[self.most_lines :]):
+            yield Note(f"… and {counted(more, 'more batch', 'more batches')}")
