@@ -44,13 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _start(notebook: Path) -> bool:
     result = execute_next_step(notebook)
-    said = "submitted" if result["success"] else f"FAILED: {result['error']}"
-    print(f"  {notebook.parent.name} / {notebook.stem}: {said} ({result['execution_time']:.1f} s)")
+    outcome = "submitted" if result["success"] else f"FAILED: {result['error']}"
+    print(
+        f"  {notebook.parent.name} / {notebook.stem}: {outcome} ({result['execution_time']:.1f} s)"
+    )
     return result["success"]
 
 
 def _monitor_until_done(notebook: Path, executed: Path) -> bool:
-    """Run the monitor notebook until nothing is left to do; False where that did not work out."""
+    """Run the monitor notebook until nothing is left to do; False if that did not work out."""
     deadline = time.monotonic() + _LONGEST_SECONDS
     while time.monotonic() < deadline:
         outcome = NotebookRun(notebook, executed, timeout_seconds=_PASS_SECONDS).execute()

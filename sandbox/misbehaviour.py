@@ -194,8 +194,8 @@ def _id_key(row: dict[str, Any]) -> str:
 
 
 def _other_id(row: dict[str, Any]) -> Any:
-    said = row[_id_key(row)]
-    return type(said)(int(said) + 1)
+    job_id = row[_id_key(row)]
+    return type(job_id)(int(job_id) + 1)
 
 
 def edited(value: Any, how: Misbehaviour) -> Any:

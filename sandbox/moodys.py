@@ -26,7 +26,7 @@ from sandbox.moodys_reads import read_routes
 from sandbox.moodys_world import Changed, Received, World
 from sandbox.moodys_writes import write_routes
 from sandbox.server import arguments
-from sandbox.stand_in import StandIn, told
+from sandbox.stand_in import StandIn, control_route
 
 _SETTINGS = frozenset({"time_scale", "relative_locations", "token_seconds"})
 
@@ -107,7 +107,7 @@ class MoodysStandIn(StandIn):
         self.jobs.move(str(job_id), Script.standing(status, reason))
 
     def rescript(self, job_id: str | int, script: Script) -> None:
-        """Let a job follow another script from now on; raises KeyError where it is unknown."""
+        """Let a job follow another script from now on; raises KeyError if it is unknown."""
         self.jobs.move(str(job_id), script)
 
     def script(
@@ -165,22 +165,24 @@ class MoodysStandIn(StandIn):
         }
 
     def control_routes(self) -> list[Route]:
-        """Return what can be asked and told under ``/_sandbox/``."""
+        """Return what can be asked and ordered under ``/_sandbox/``."""
         return [*super().control_routes(), *_control_routes(self)]
 
 
 def _control_routes(moodys: MoodysStandIn) -> list[Route]:
     """Return the control calls that only this stand-in has."""
     return [
-        told("GET", "/jobs", lambda request, _: _jobs(moodys, request)),
-        told("POST", "/jobs", lambda _, body: {"jobIds": _add_jobs(moodys, **body)}),
-        told("PATCH", "/jobs/{job_id}", lambda request, body: _move(moodys, request, **body)),
-        told("POST", "/scripts", lambda _, body: _script(moodys, **body)),
-        told("DELETE", "/scripts", lambda _, __: moodys.jobs.clear_rules()),
-        told("GET", "/submissions", lambda _, __: [asdict(s) for s in moodys.submissions]),
-        told("POST", "/advance", lambda _, body: moodys.advance(float(body["seconds"]))),
-        told("POST", "/settings", lambda _, body: _set(moodys, body)),
-        told("POST", "/expire-tokens", lambda _, __: moodys.access.expire_tokens()),
+        control_route("GET", "/jobs", lambda request, _: _jobs(moodys, request)),
+        control_route("POST", "/jobs", lambda _, body: {"jobIds": _add_jobs(moodys, **body)}),
+        control_route(
+            "PATCH", "/jobs/{job_id}", lambda request, body: _move(moodys, request, **body)
+        ),
+        control_route("POST", "/scripts", lambda _, body: _script(moodys, **body)),
+        control_route("DELETE", "/scripts", lambda _, __: moodys.jobs.clear_rules()),
+        control_route("GET", "/submissions", lambda _, __: [asdict(s) for s in moodys.submissions]),
+        control_route("POST", "/advance", lambda _, body: moodys.advance(float(body["seconds"]))),
+        control_route("POST", "/settings", lambda _, body: _set(moodys, body)),
+        control_route("POST", "/expire-tokens", lambda _, __: moodys.access.expire_tokens()),
     ]
 
 

@@ -25,7 +25,7 @@ class Access:
     _tokens: dict[str, datetime] = field(default_factory=dict)  # to when each runs out
 
     def login(self, body: Any, now: datetime) -> dict[str, Any] | None:
-        """Return what a login answers; None where the credentials are wrong."""
+        """Return what a login answers; None if the credentials are wrong."""
         expected = {
             "tenantName": self.tenant_name,
             "username": self.username,
@@ -55,15 +55,15 @@ class Access:
 
     def environment(self, url: str, *, bearer: bool = False) -> dict[str, str]:
         """Return the settings with which a client speaks to the stand-in at this URL."""
-        place = {
+        variables = {
             "RISK_MODELER_BASE_URL": url,
             "RISK_MODELER_RESOURCE_GROUP_ID": RESOURCE_GROUP_ID,
             "AWS_ENDPOINT_URL_S3": url,  # where boto3 uploads the files of an import
         }
         if not bearer:
-            return {**place, "RISK_MODELER_API_KEY": self.api_key}
+            return {**variables, "RISK_MODELER_API_KEY": self.api_key}
         return {
-            **place,
+            **variables,
             "RISK_MODELER_TENANT_NAME": self.tenant_name,
             "RISK_MODELER_USERNAME": self.username,
             "RISK_MODELER_PASSWORD": self.password,
@@ -102,7 +102,7 @@ class RequestIds:
         self._answers[request_id] = response
 
     def end(self, request_id: str) -> None:
-        """Note that it is over; where it was not carried out, the key is free again."""
+        """Note that it is over; if it was not carried out, the key is free again."""
         if self._answers.get(request_id) is None:
             self._answers.pop(request_id, None)
 
@@ -112,5 +112,5 @@ class RequestIds:
 
 
 def header(headers: Mapping[str, str], name: str) -> str:
-    """Return a header, empty where it is missing."""
+    """Return a header, empty if it is missing."""
     return headers.get(name, "").strip()

@@ -39,9 +39,9 @@ class Term:
         """Tell whether a row fulfils it; a field that the row does not have says nothing."""
         if self.field not in row:
             return True
-        said = str(row[self.field])
+        text = str(row[self.field])
         return any(
-            said.startswith(value[:-1]) if value.endswith("*") else said == value
+            text.startswith(value[:-1]) if value.endswith("*") else text == value
             for value in self.values
         )
 
@@ -50,7 +50,7 @@ def parse_filter(text: str) -> list[Term]:
     """Return the conditions of a filter such as ``a = "x" AND b IN ("y", "z")``.
 
     Raises:
-        ValueError: something is left over that is no condition.
+        ValueError: something is left that is no condition.
     """
     if re.sub(r"\bAND\b|\s", "", _TERM.sub("", text)):
         raise ValueError(f"Invalid filter: {text[:200]}")

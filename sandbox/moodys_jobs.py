@@ -230,7 +230,7 @@ class JobBook:
         return reversed(jobs)
 
     def move(self, job_id: str, script: Script) -> None:
-        """Let a job follow another script from now on; raises KeyError where it is unknown."""
+        """Let a job follow another script from now on; raises KeyError if it is unknown."""
         with self._lock:
             self._jobs[job_id].follow(script, now=self.now(), time_scale=self.time_scale)
 

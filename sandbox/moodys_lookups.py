@@ -144,13 +144,13 @@ async def _folder(_: World, request: Request, __: Misbehaviour | None) -> Respon
         {
             "folderId": str(_FOLDER_ID),
             "folderType": body.get("folderType"),
-            "uploadDetails": {str(name): _upload_place(str(name)) for name in wanted},
+            "uploadDetails": {str(name): _upload_location(str(name)) for name in wanted},
         },
         201,
     )
 
 
-def _upload_place(name: str) -> dict[str, object]:
+def _upload_location(name: str) -> dict[str, object]:
     """Return an upload place; its address can only be reached through ``AWS_ENDPOINT_URL_S3``."""
     way_in = {
         "accessKeyId": "SANDBOX",

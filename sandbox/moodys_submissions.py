@@ -119,7 +119,7 @@ def _process(body: Body, ids: Mapping[str, int], _: Catalogue) -> Plan:
 
 
 def _name_behind(uri: str, catalogue: Catalogue) -> str:
-    """Return the name of the EDM or portfolio at a URI; the URI where it is not known here."""
+    """Return the name of the EDM or portfolio at a URI; the URI if it is not known here."""
     last = uri.rsplit("/", maxsplit=1)[-1]
     resource_id = int(last) if last.isdecimal() else 0
     kind, id_key, name_key = (

@@ -32,7 +32,7 @@ class Received:
     family: str
     name: str
     location: str
-    job_id: str | None  # None where it made a resource at once
+    job_id: str | None  # None if it made a resource at once
     request_id: str | None
     body: dict[str, Any]
 
@@ -84,7 +84,7 @@ def error_body(http_status: int, message: str) -> dict[str, str]:
 
 
 async def json_object(request: Request) -> dict[str, Any]:
-    """Return the request's body; raises ``RefusedError`` where it is no JSON object."""
+    """Return the request's body; raises ``RefusedError`` if it is not a JSON object."""
     try:
         body = json.loads(await request.body())
     except ValueError:

@@ -155,10 +155,10 @@ async def answer(
         return spoiled(await carry_out(how), how)
     if how.carried_out:
         done = await carry_out(how)
-        return done if await _hung(request, how) else _in_place_of_an_answer(how, error_body)
+        return done if await _hung(request, how) else _instead_of_an_answer(how, error_body)
     if await _hung(request, how) and not await request.is_disconnected():
         return await carry_out(None)
-    return _in_place_of_an_answer(how, error_body)
+    return _instead_of_an_answer(how, error_body)
 
 
 async def _hung(request: Request, how: Misbehaviour) -> bool:
@@ -170,7 +170,7 @@ async def _hung(request: Request, how: Misbehaviour) -> bool:
     return True
 
 
-def _in_place_of_an_answer(how: Misbehaviour, error_body: ErrorBody) -> Response:
+def _instead_of_an_answer(how: Misbehaviour, error_body: ErrorBody) -> Response:
     match how.fault:
         case Fault.HTML_403:
             return HTMLResponse(_HTML_403, HTTPStatus.FORBIDDEN)

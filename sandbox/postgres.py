@@ -19,7 +19,7 @@ def embedded_postgres(folder: Path, *, settings: dict[str, str] | None = None) -
     The server listens on a Unix socket only. It stops with the last process that uses it.
 
     Args:
-        folder: made where it does not exist; its parent is made too.
+        folder: made if it does not exist; its parent is made too.
         settings: server settings that take effect on a reload, such as ``fsync``.
     """
     os.environ.setdefault("XDG_RUNTIME_DIR", "/tmp")  # noqa: S108 - where sockets and locks go
@@ -63,7 +63,7 @@ def recreate_database(server_url: str, name: str, *, template: str = "template1"
 
 
 def drop_database(server_url: str, name: str) -> None:
-    """Drop a database and end its sessions; nothing happens where there is none."""
+    """Drop a database and end its sessions; nothing happens if there is none."""
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))

@@ -148,7 +148,7 @@ class _Server(uvicorn.Server):
 
 
 def bound_socket(port: int = 0) -> socket.socket:
-    """Return a socket on loopback, on a free port where none is named."""
+    """Return a socket on loopback, on a free port if none is named."""
     # Only where the protocol is named does asyncio set TCP_NODELAY; without it, each answer
     # waits 40 ms for an acknowledgement.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -1,4 +1,4 @@
-"""What the stand-ins have in common: misbehaving, counting, being served and being told things.
+"""What the stand-ins have in common: misbehaving, counting, being served and controlled.
 
 Control is by this object, or by JSON under ``/_sandbox/`` on the same port, without
 credentials: tests and demos live in other processes.
@@ -21,7 +21,7 @@ from sandbox.odd_answers import JsonResponse
 from sandbox.server import CONTROL_PREFIX, Listener, ThreadedServer, serve_here
 
 Json: TypeAlias = Any
-Told: TypeAlias = Callable[[Request, Json], Json]
+Control: TypeAlias = Callable[[Request, Json], Json]
 
 
 class StandIn:
@@ -138,16 +138,18 @@ class StandIn:
             self.in_flight -= 1
 
     def control_routes(self) -> list[Route]:
-        """Return what can be asked and told under ``/_sandbox/``."""
+        """Return what can be asked and ordered under ``/_sandbox/``."""
         return [
-            told("GET", "/statistics", lambda _, __: self.statistics()),
-            told("POST", "/reset", lambda _, __: self.reset()),
-            told(
+            control_route("GET", "/statistics", lambda _, __: self.statistics()),
+            control_route("POST", "/reset", lambda _, __: self.reset()),
+            control_route(
                 "POST", "/refuse", lambda _, body: self.refuse_connections(float(body["seconds"]))
             ),
-            told("POST", "/misbehaviours", lambda _, body: self.misbehave(**body).as_json()),
-            told("DELETE", "/misbehaviours", lambda _, __: self.behave()),
-            told(
+            control_route(
+                "POST", "/misbehaviours", lambda _, body: self.misbehave(**body).as_json()
+            ),
+            control_route("DELETE", "/misbehaviours", lambda _, __: self.behave()),
+            control_route(
                 "GET",
                 "/misbehaviours",
                 lambda _, __: [active.as_json() for active in self.misbehaviours.all()],
@@ -155,13 +157,13 @@ class StandIn:
         ]
 
 
-def told(method: str, path: str, tell: Told) -> Route:
+def control_route(method: str, path: str, act: Control) -> Route:
     """Return the route of one control call; what it lacks or mistakes is answered with 400."""
 
     async def endpoint(request: Request) -> Response:
         try:
             body = json.loads(await request.body() or b"{}")
-            return JsonResponse(tell(request, body))
+            return JsonResponse(act(request, body))
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as exc:
             return JsonResponse({"error": f"{type(exc).__name__}: {exc}"}, 400)
 

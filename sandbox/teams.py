@@ -19,7 +19,7 @@ from starlette.routing import Route
 from sandbox.misbehaviour import Call, Misbehaviour
 from sandbox.odd_answers import answer, error_response
 from sandbox.server import arguments
-from sandbox.stand_in import StandIn, told
+from sandbox.stand_in import StandIn, control_route
 
 MOST_BYTES = 28 * 1024
 CARD_CONTENT_TYPE = "application/vnd.microsoft.card.adaptive"
@@ -90,11 +90,11 @@ class TeamsStandIn(StandIn):
         return {**super().statistics(), "messages": len(self.messages)}
 
     def control_routes(self) -> list[Route]:
-        """Return what can be asked and told under ``/_sandbox/``."""
+        """Return what can be asked and ordered under ``/_sandbox/``."""
         return [
             *super().control_routes(),
-            told("GET", "/messages", lambda _, __: list(self.messages)),
-            told(
+            control_route("GET", "/messages", lambda _, __: list(self.messages)),
+            control_route(
                 "GET",
                 "/webhook",
                 lambda request, _: {
@@ -105,9 +105,9 @@ class TeamsStandIn(StandIn):
 
 
 def problem_with(message: Any) -> str | None:
-    """Return why a Workflows webhook could not post this; None where it could."""
+    """Return why a Workflows webhook could not post this; None if it could."""
     if not isinstance(message, dict) or message.get("type") != "message":
-        return 'The message is no object with "type": "message".'
+        return 'The message is not an object with "type": "message".'
     attachments = message.get("attachments")
     if not isinstance(attachments, list) or not attachments:
         return "The message has no attachments."

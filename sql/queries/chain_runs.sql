@@ -14,7 +14,7 @@ RETURNING id;
 
 -- name: cancel_overtaken(reason, expires)!
 -- Cancel the chain runs whose batch became active again before they started, or after their claim
--- expired; the step run that such an owner left behind has failed.
+-- expired; the step run of such an owner has failed.
 WITH overtaken AS (
     UPDATE irp_chain_run AS run
     SET status = 'CANCELLED', completed_ts = now(), error_message = :reason::text

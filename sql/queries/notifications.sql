@@ -1,5 +1,5 @@
 -- name: enqueue(kind, batch_id, activation_num, chain_run_id, payload)$
--- Put one event into the outbox, once; NULL where it is there already.
+-- Put one event into the outbox, once; NULL if it is there already.
 INSERT INTO irp_notification (kind, batch_id, activation_num, chain_run_id, payload)
 VALUES (:kind::notification_kind_enum, :batch_id::int, :activation_num::int, :chain_run_id::int,
         :payload::jsonb)
@@ -78,7 +78,7 @@ UPDATE irp_notification SET attempts = attempts + 1
 WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
 
 -- name: mark_sent(ids)!
--- Teams has taken the card.
+-- Teams has accepted the card.
 UPDATE irp_notification SET status = 'SENT', sent_ts = now(), last_error = NULL
 WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
 

@@ -1,0 +1,270 @@
+"""The field's standard words, everywhere: no private dialect in names, messages and documents.
+
+Each word here has a standard one beside it. Names are those of functions, classes, parameters,
+variables and attributes; texts are everything else that people read, comments included. What was
+released as it is, and ordinary English, is excepted.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.settings import PROJECT_DIR
+
+# Words of a name in snake case, and what to call it instead.
+IN_NAMES = {
+    "hand_over|handover|hand_overs": "chain run",
+    "settle|settles|settled|settling": "finish, finished, terminal",
+    "give_back|gives_back|gave_back|let_go": "release",
+    "in_doubt|doubt|doubts": "outcome unknown",
+    "patiently": "retry while unavailable",
+    "survived": "isolate errors",
+    "in_words": "describe",
+    "leftover|leftovers|left_over|left_behind": "orphaned",
+    "tidy|tidies|tidied|tidy_up|chore|chores": "housekeeping, prune",
+    "story|stories": "content",
+    "desk": "session",
+    "doomed": "to delete",
+    "tone|tones": "severity",
+    "(?<!in_)places?": "location, step reference",
+    "told|said": "message, reply",
+    "broken_off": "no response",
+    "at_work": "running",
+}
+# Phrases, and what to write instead.
+IN_TEXTS = {
+    r"hand-?overs?": "chain run",
+    r"(un)?settle[sd]?|settling": "finish, finished, terminal",
+    r"g[ia]ven? back|gave back|gives back|lets? go of": "release",
+    r"in doubt": "outcome unknown",
+    r"patiently": "retry while unavailable",
+    r"left[- ]?overs?|left[- ]behind": "orphaned, left",
+    r"frozen cop(y|ies)": "scheduled copy",
+    r"tid(y|ies|ied|ying)( \w+)? up|chores?": "housekeeping, prune",
+    r"doomed": "to delete",
+    r"broken? off|broke [\w' ]+ off": "no response, cut off",
+    r"at work": "running",
+    r"but for|for want of": "except for, without",
+    r"(?<!there )(?<!that )\b(is|are) no (valid |known )?(id|job|batch|cycle|status|notebook|path|"
+    r"number|schedule|time zone|object|type)\b": "is not a valid …",
+    r"which is no \w+": "which is not …",
+    r"(None|True|False|empty|raises|error|nothing) where": "if",
+    r"where (it|they|there|nobody|nothing|none) (is|are|was|has|have|had|can|cannot|does|do)"
+    r"(?! (served|cut|written|kept))": "if",
+    r"took no \w+|has taken (it|the (job|card|message))|takes? no (login|job|card)": (
+        "accept, reject"
+    ),
+}
+NAMES = [(re.compile(rf"(?:^|_)({word})(?:_|$)"), better) for word, better in IN_NAMES.items()]
+TEXTS = [(re.compile(rf"\b(?:{t})\b", re.IGNORECASE), better) for t, better in IN_TEXTS.items()]
+
+# Columns of a released table.
+ALLOWED_NAMES = {"batches_settled", "tidied_ts"}
+FOLDERS = ["helpers", "sandbox", "sql", "docs", "workflows/_Tools", "workflows/_Template", "tests"]
+ENDINGS = {".py", ".sql", ".html", ".txt", ".md", ".ipynb", ".jinja"}
+# What was released stays as it is; this file names the words.
+LEFT_OUT = re.compile(r"sql/migrations/000\d_|tests/unit/test_words\.py|tests/support/.*\.sql")
+# To be shortened until it is empty, and never lengthened.
+NOT_YET_CLEAN: list[str] = [
+    "docs/architecture.md",
+    "helpers/actions.py",
+    "helpers/batch/reading.py",
+    "helpers/batch/reconciling.py",
+    "helpers/constants.py",
+    "helpers/cycle.py",
+    "helpers/database/connection.py",
+    "helpers/database/migrations.py",
+    "helpers/display/progress.py",
+    "helpers/errors.py",
+    "helpers/forecasting/law.py",
+    "helpers/irp_integration/answers.py",
+    "helpers/irp_integration/asking.py",
+    "helpers/irp_integration/bodies.py",
+    "helpers/irp_integration/causes.py",
+    "helpers/irp_integration/deadlines.py",
+    "helpers/irp_integration/lanes.py",
+    "helpers/irp_integration/login.py",
+    "helpers/irp_integration/submissions.py",
+    "helpers/job.py",
+    "helpers/monitor/attention.py",
+    "helpers/monitor/monitor_pass.py",
+    "helpers/monitor/polling_section.py",
+    "helpers/monitor/reports/batches.py",
+    "helpers/monitor/reports/polling.py",
+    "helpers/monitor/summary.py",
+    "helpers/notebook_executor.py",
+    "helpers/notebooks/executor.py",
+    "helpers/notebooks/file.py",
+    "helpers/notebooks/kernel.py",
+    "helpers/notebooks/run.py",
+    "helpers/notebooks/session.py",
+    "helpers/notebooks/watchdog.py",
+    "helpers/notifications/cards.py",
+    "helpers/notifications/content.py",
+    "helpers/notifications/events.py",
+    "helpers/notifications/failures.py",
+    "helpers/notifications/messages.py",
+    "helpers/notifications/outbox.py",
+    "helpers/notifications/teams.py",
+    "helpers/reconciliation.py",
+    "helpers/recording.py",
+    "helpers/schedule/status.py",
+    "helpers/stage/location.py",
+    "helpers/stage/reports.py",
+    "helpers/stage/step_notebook.py",
+    "helpers/stage/summary.py",
+    "helpers/workflow_paths.py",
+    "sql/queries/batch.sql",
+    "tests/benchmarks/bench_monitor.py",
+    "tests/benchmarks/world.py",
+    "tests/faults/test_crashes.py",
+    "tests/faults/test_frozen.py",
+    "tests/faults/test_hands.py",
+    "tests/faults/test_hostile_values.py",
+    "tests/faults/test_moodys_misbehaving.py",
+    "tests/faults/test_overlap.py",
+    "tests/faults/test_postgres_misbehaving.py",
+    "tests/faults/test_teams_misbehaving.py",
+    "tests/forecasts/figures.py",
+    "tests/forecasts/hangs.py",
+    "tests/forecasts/report.py",
+    "tests/forecasts/test_goals.py",
+    "tests/integration/test_adoption.py",
+    "tests/integration/test_batch.py",
+    "tests/integration/test_board_reading.py",
+    "tests/integration/test_chain_runs.py",
+    "tests/integration/test_check.py",
+    "tests/integration/test_cycle.py",
+    "tests/integration/test_database.py",
+    "tests/integration/test_failures.py",
+    "tests/integration/test_irp_client.py",
+    "tests/integration/test_irp_polling.py",
+    "tests/integration/test_job.py",
+    "tests/integration/test_migrations.py",
+    "tests/integration/test_monitor_pass.py",
+    "tests/integration/test_moodys_stand_in.py",
+    "tests/integration/test_named_batch.py",
+    "tests/integration/test_outbox.py",
+    "tests/integration/test_pass_chaining.py",
+    "tests/integration/test_pass_figures.py",
+    "tests/integration/test_pass_health.py",
+    "tests/integration/test_pass_interrupts.py",
+    "tests/integration/test_plans.py",
+    "tests/integration/test_query_plans.py",
+    "tests/integration/test_recording.py",
+    "tests/integration/test_reference.py",
+    "tests/integration/test_schedule_commands.py",
+    "tests/integration/test_schedule_servers.py",
+    "tests/integration/test_stage.py",
+    "tests/integration/test_submission.py",
+    "tests/integration/test_teams_stand_in.py",
+    "tests/notebooks/test_executors.py",
+    "tests/notebooks/test_notebook_run.py",
+    "tests/property/test_cards.py",
+    "tests/property/test_foreign_text.py",
+    "tests/property/test_reconciliation_laws.py",
+    "tests/property/test_status_moves.py",
+    "tests/property/test_submission_answers.py",
+    "tests/property/test_walks.py",
+    "tests/support/faults_checks.py",
+    "tests/support/faults_points.py",
+    "tests/support/faults_world.py",
+    "tests/support/own_postgres.py",
+    "tests/support/passes.py",
+    "tests/support/waiting.py",
+    "tests/unit/test_answers.py",
+    "tests/unit/test_board.py",
+    "tests/unit/test_bodies.py",
+    "tests/unit/test_cards.py",
+    "tests/unit/test_chain_rules.py",
+    "tests/unit/test_columns.py",
+    "tests/unit/test_constants.py",
+    "tests/unit/test_display.py",
+    "tests/unit/test_failures.py",
+    "tests/unit/test_ids.py",
+    "tests/unit/test_notebook_file.py",
+    "tests/unit/test_notebooks_as_files.py",
+    "tests/unit/test_reconciliation.py",
+    "tests/unit/test_redaction.py",
+    "tests/unit/test_settings.py",
+    "tests/unit/test_stage_location.py",
+    "tests/unit/test_submissions.py",
+    "tests/unit/test_teams.py",
+    "tests/unit/test_workflow_paths.py",
+]
+
+
+def files() -> list[Path]:
+    found = [PROJECT_DIR / name for name in ("README.md", "CONTRIBUTING.md")]
+    for folder in FOLDERS:
+        found += [p for p in (PROJECT_DIR / folder).rglob("*") if p.suffix in ENDINGS]
+    return [path for path in found if not LEFT_OUT.search(known_as(path))]
+
+
+def known_as(path: Path) -> str:
+    return path.relative_to(PROJECT_DIR).as_posix()
+
+
+def problems(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8")
+    found = [
+        f"{known_as(path)}:{line}: {name}: rather {better}"
+        for line, name in (names_of(text) if path.suffix == ".py" else [])
+        for pattern, better in NAMES
+        if pattern.search(snake(name)) and name not in ALLOWED_NAMES
+    ]
+    found += [
+        f"{known_as(path)}:{line}: “{match[0]}”: rather {better}"
+        for line, part in texts_of(path, text)
+        for pattern, better in TEXTS
+        for match in [pattern.search(part)]
+        if match
+    ]
+    return sorted(set(found))
+
+
+def names_of(source: str) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.lineno, node.name
+            case ast.arg() | ast.keyword():
+                yield node.lineno, node.arg or ""
+            case ast.Name():
+                yield node.lineno, node.id
+            case ast.Attribute():
+                yield node.lineno, node.attr
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def texts_of(path: Path, text: str) -> Iterator[tuple[int, str]]:
+    """Yield what people read; of code its strings and comments."""
+    if path.suffix == ".py":
+        kinds = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", -1)}
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type in kinds:
+                yield token.start[0], " ".join(token.string.split())
+    elif path.suffix == ".ipynb":
+        for number, cell in enumerate(json.loads(text)["cells"]):
+            yield number, " ".join("".join(cell["source"]).split())
+    else:
+        for number, line in enumerate(text.splitlines(), 1):
+            yield number, line
+
+
+@pytest.mark.parametrize("path", files(), ids=known_as)
+def test_the_words_are_the_fields(path):
+    if known_as(path) in NOT_YET_CLEAN:
+        pytest.skip("not yet")
+    assert problems(path) == []
