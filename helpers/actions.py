@@ -15,8 +15,8 @@ from helpers.constants import ActionKind, ActionStatus
 from helpers.database import queries, transaction
 from helpers.errors import BatchMonitoringError
 from helpers.identity import person
-from helpers.redaction import redact
-from helpers.text import clean, shorten, storable_json
+from helpers.redaction import redact_json, shown
+from helpers.text import clean, storable_json
 
 _MAX_REASON = 2_000
 _MAX_OUTCOME = 2_000
@@ -64,13 +64,13 @@ def checked_reason(reason: str) -> str:
         raise BatchMonitoringError(
             'Say why, for whoever reads the history: reason="EDM was locked; fixed by IT".'
         )
-    return shorten(redact(text), _MAX_REASON)
+    return shown(text, _MAX_REASON)
 
 
 def record(plan_id: UUID, action: Action, *, reason: str) -> int:
     """Put an action on record, in the transaction under way; return its id."""
     fields = vars(action) | {
-        "details": redact(storable_json(action.details)),
+        "details": redact_json(storable_json(action.details)),
         "outcome": _outcome(action.outcome),
     }
     with transaction() as connection:
@@ -95,4 +95,4 @@ def finish(action_id: int, status: ActionStatus, outcome: str) -> None:
 
 
 def _outcome(text: str | None) -> str | None:
-    return None if text is None else shorten(redact(clean(text)), _MAX_OUTCOME)
+    return None if text is None else shown(text, _MAX_OUTCOME)

@@ -22,7 +22,7 @@ from helpers.irp_integration.questions import Answer, Question
 from helpers.irp_integration.submissions import Outcome, Submission
 from helpers.recording import MAX_REASON, record, server_clock
 from helpers.records import JobConfiguration, JobDetails, is_id
-from helpers.redaction import redact, shown
+from helpers.redaction import redact, redact_json, shown
 from helpers.text import storable_json
 
 __all__ = [
@@ -262,7 +262,7 @@ def complete_job(job_id: int, details: Mapping[str, Any] | None = None) -> None:
             job_id=job_id,
             status=JobStatus.FINISHED,
             workflow_id=None,
-            response=None if details is None else redact(storable_json(dict(details))),
+            response=None if details is None else redact_json(storable_json(dict(details))),
         )
     _require_change(job_id, changed)
 

@@ -19,8 +19,8 @@ from helpers.database import queries, transaction
 from helpers.errors import DatabaseError, DatabaseUnavailableError
 from helpers.irp_integration.bodies import MoodysTimes, failure_reason, moodys_times
 from helpers.irp_integration.questions import Answer, is_known
-from helpers.redaction import redact
-from helpers.text import clean, shorten
+from helpers.redaction import redact, redact_json, shown
+from helpers.text import clean
 
 RECORD_CHUNK = 500
 """Answers per transaction: few round trips, and little to ask again after a crash."""
@@ -80,7 +80,7 @@ class Recorded:
             return self.problem or self.answer.error
         said = self.answer.status or ""
         if not is_known(said):
-            word = shorten(redact(clean(said)), 60)
+            word = shown(said, 60)
             return f"Moody's says {word!r}, an unrecognised status; the job was left unchanged."
         if self.new_status not in {None, said}:
             return f"Moody's says {said} after {self.old_status}; the job was left unchanged."
@@ -140,7 +140,9 @@ class _Entry:
 
 
 def _entry(answer: Answer) -> _Entry:
-    body = "null" if answer.body is None else redact(json.dumps(answer.body, ensure_ascii=False))
+    body = (
+        "null" if answer.body is None else redact_json(json.dumps(answer.body, ensure_ascii=False))
+    )
     times = moodys_times(answer.body or {})
     return _Entry(answer, body, len(body.encode()), _reason(answer), times)
 
@@ -314,4 +316,4 @@ def _columns(answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def _shown(text: str | None) -> str | None:
-    return text and shorten(redact(clean(text)), MAX_REASON)  # cut last, or half a secret is left
+    return text and shown(text, MAX_REASON)

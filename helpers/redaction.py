@@ -13,6 +13,7 @@ import json
 import re
 from contextlib import suppress
 from functools import lru_cache
+from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 from psycopg import ProgrammingError
@@ -41,6 +42,26 @@ def redact(text: str) -> str:
     for secret in anywhere:
         text = text.replace(secret, "***")
     return alone.sub("***", text) if alone else text
+
+
+def redact_json(text: str) -> str:
+    """Return JSON without secrets, and JSON still: a secret may be a number or a bracket."""
+    if redact(text) == text:
+        return text
+    return json.dumps(_redacted(json.loads(text)), ensure_ascii=False)
+
+
+def _redacted(value: Any) -> Any:
+    match value:
+        case dict():
+            return {redact(key): _redacted(item) for key, item in value.items()}
+        case list():
+            return [_redacted(item) for item in value]
+        case str():
+            return redact(value)
+        case _:
+            text = json.dumps(value)
+            return value if redact(text) == text else "***"
 
 
 def describe(exc: Exception) -> str:

@@ -36,7 +36,7 @@ from helpers.irp_integration.health import Health
 from helpers.irp_integration.lanes import Lane
 from helpers.irp_integration.questions import Answer, Question, Task, plans
 from helpers.irp_integration.transport import Transport
-from helpers.redaction import redact
+from helpers.redaction import describe
 
 _LOOK_SECONDS = 1.0  # how often a listener that waits asks whether to go on
 _GRACE_SECONDS = 2.0  # for threads to come back from the last read of a pass
@@ -149,7 +149,7 @@ class Poller:
             try:
                 answers, size = self._carry_out(task)
             except Exception as exc:  # noqa: BLE001 - around one task: what is wrong with it is on record
-                error = MoodysError(redact(f"{type(exc).__name__}: {exc}"))
+                error = MoodysError(describe(exc))
                 answers = self._lanes[task.family].failed(task, self.clock(), error)
             finally:
                 self._finish(task, answers, size)

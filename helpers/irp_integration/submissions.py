@@ -20,8 +20,8 @@ from helpers.errors import MoodysError
 from helpers.irp_integration.answers import PROXY_LOGIN, message_in, redirect, storable_body
 from helpers.irp_integration.endpoints import normal_id
 from helpers.irp_integration.transport import Raw
-from helpers.redaction import redact
-from helpers.text import clean, shorten, storable_json
+from helpers.redaction import redact_json, shown
+from helpers.text import storable_json
 
 _NOT_FINAL = frozenset({401, 407, 408, 409, 425, 429})
 """Errors that reject nothing for good: a login that expired or that a proxy wants, a first try that
@@ -129,9 +129,9 @@ def response_record(raw: Raw) -> str:
     try:
         body = storable_body(raw.content, http_status=raw.http_status) if raw.content else None
     except MoodysError:
-        body = shorten(redact(clean(raw.content.decode(errors="replace"))), _MAX_SHOWN)
+        body = shown(raw.content.decode(errors="replace"), _MAX_SHOWN)
     answer = {"status": raw.http_status, "location": _location(raw) or None, "body": body}
-    return redact(storable_json(answer))
+    return redact_json(storable_json(answer))
 
 
 def _problem(raw: Raw, outcome: Outcome, *, is_polled: bool) -> str:  # noqa: PLR0911 - one per kind

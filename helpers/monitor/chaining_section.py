@@ -7,7 +7,6 @@ from helpers.errors import NotebookError
 from helpers.identity import owner_id
 from helpers.monitor.problems import isolated
 from helpers.monitor.reports import ChainedStep, ChainReport
-from helpers.redaction import redact
 from helpers.settings import Settings
 from helpers.steps import claims
 from helpers.steps.claims import Claim
@@ -57,7 +56,7 @@ def _chained(end: StepEnd, claim: Claim) -> ChainedStep:
         stage_num=claim.run["stage_num"],
         from_step_num=claim.run["step_num"],
         next_step_num=claim.run["next_step_num"],
-        error=problem and redact(problem),
+        error=problem,
         executed_path=relative_to_workflows(copy) if copy else None,
         seconds=end.result["execution_time"] if end.result else None,
     )

@@ -42,6 +42,7 @@ from helpers.notifications.failures import FailingBatch, failing_batches
 from helpers.notifications.outbox import Sending, send_due
 from helpers.pass_health import pass_health
 from helpers.recording import server_clock
+from helpers.redaction import redact_json
 from helpers.schedule.scheduled_copy import own_copy_is_current, own_run_id
 from helpers.settings import Settings, get_settings
 from helpers.text import counted
@@ -233,8 +234,10 @@ def _log_end(run_id: int, report: SummaryReport) -> None:
             status_changes=report.transitions,
             chains_run=report.chains_executed,
             cards_sent=report.cards_sent,
-            errors=json.dumps(
-                [{"about": e.about, "text": e.text} for e in _for_the_record(report.errors)]
+            errors=redact_json(
+                json.dumps(
+                    [{"about": e.about, "text": e.text} for e in _for_the_record(report.errors)]
+                )
             ),
         )
 

@@ -15,8 +15,7 @@ from helpers.database import queries, transaction
 from helpers.notifications.failures import FailingBatch, Failures, failures_of, so_far
 from helpers.reconciliation import BatchFacts, Decision
 from helpers.records import Batch, ChainRun
-from helpers.redaction import redact
-from helpers.text import clean, shorten
+from helpers.redaction import shown
 
 _LONGEST_TEXT = 16_000  # about what a card can hold
 
@@ -153,12 +152,9 @@ def _enqueue(
 
 
 def _storable(value: Any) -> Any:
-    """Return a JSON value whose every text may be stored: no secret, nothing endless.
-
-    Secrets go before the text is cut, because half a secret would not be found any more.
-    """
+    """Return a JSON value whose every text may be stored: no secret, nothing endless."""
     if isinstance(value, str):
-        return shorten(redact(clean(value)), _LONGEST_TEXT)
+        return shown(value, _LONGEST_TEXT)
     if isinstance(value, dict):
         return {key: _storable(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -23,13 +23,13 @@ from helpers.errors import BatchError, JobError, NotebookError
 from helpers.irp_integration import IRPClient
 from helpers.job import complete_job, fail_job, get_job_config
 from helpers.records import BatchSubmission, Step
-from helpers.redaction import redact
+from helpers.redaction import shown
 from helpers.stage.location import current_place
 from helpers.stage.mending import batch_with
 from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
 from helpers.stage.summary import stage_batches, summarise_stage
 from helpers.steps.execution import STEP_ID_VARIABLE
-from helpers.text import counted, listed, shorten, storable_json
+from helpers.text import counted, listed, storable_json
 from helpers.workflow_paths import ACTIVE_PREFIX, workflows_dir
 
 RETRY_AFTER_SECONDS = (10.0, 30.0, 90.0)
@@ -214,7 +214,7 @@ def _do_job(job_id: int, work: Work) -> str | None:
             fail_job(job_id, problem)
     except JobError as exc:  # a person ended it meanwhile, or it runs at Moody's
         return str(exc)
-    return problem and shorten(redact(f"Job {job_id}: {problem}"), _LONGEST_PROBLEM)
+    return problem and shown(f"Job {job_id}: {problem}", _LONGEST_PROBLEM)
 
 
 def _result(

@@ -21,7 +21,7 @@ from helpers.notebooks.executor import ExecutorRun
 from helpers.notebooks.run import NotebookOutcome, NotebookRun
 from helpers.notifications import events
 from helpers.records import NotebookResult, Step
-from helpers.redaction import redact
+from helpers.redaction import describe
 from helpers.steps import claims
 from helpers.steps.claims import AbandonedChainRun, Claim
 from helpers.workflow_paths import executed_copy_path, find_step_notebook, relative_to_workflows
@@ -101,7 +101,7 @@ class StepExecution:
         try:
             return self._notebook_run.execute()
         except Exception as exc:  # noqa: BLE001 - a claim must come to its end
-            problem = redact(f"{type(exc).__name__}: {exc}")
+            problem = describe(exc)
             log.error("%s could not be run: %s", self.notebook.name, problem)  # noqa: TRY400 - the traceback may hold a secret
             return NotebookOutcome.failed(f"The notebook could not be run. {problem}")
 

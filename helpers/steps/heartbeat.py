@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from helpers.database import connect, queries, translated_errors
 from helpers.identity import owner_id
-from helpers.redaction import redact
+from helpers.redaction import describe
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Heartbeat:
         try:
             kept = self._renew(ids)
         except Exception as exc:  # noqa: BLE001 - whatever it is, nothing was renewed
-            log.warning("Claims were not renewed: %s", redact(f"{type(exc).__name__}: {exc}"))
+            log.warning("Claims were not renewed: %s", describe(exc))
             return
         with self._lock:
             self._renewed.update((i, begun) for i in kept if i in self._renewed)

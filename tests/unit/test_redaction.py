@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import redaction
-from helpers.redaction import redact, register_secret, shown
+from helpers.redaction import redact, redact_json, register_secret, shown
 from helpers.settings import get_settings
 
 
@@ -138,3 +138,35 @@ def test_what_is_shown_holds_no_part_of_a_secret_that_can_be_used(before, after,
     assert len(text) <= limit
     assert "Zq7-Zq8" not in text
     assert "Zq9-Zq0" not in text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=12,
+)
+
+
+SYNTAX = ["123456", "true", "null", "[{}]", '", "', "4711", '"a"']
+
+
+@given(value=JSON, secret=st.sampled_from(SYNTAX))
+def test_json_stays_json_whatever_a_secret_is(value, secret):
+    """A password may be a number or brackets; an answer that holds it is still recorded."""
+    redaction._registered.clear()
+    register_secret(secret)
+
+    kept = json.loads(redact_json(json.dumps([value, secret, 123456])))
+
+    assert isinstance(kept, list)
+    assert len(kept) == 3
+    assert kept[1] == "***"
+
+
+def test_a_number_that_is_a_secret_becomes_a_text():
+    register_secret("123456")
+
+    assert json.loads(redact_json('{"pin": 123456, "jobId": "1234567"}')) == {
+        "pin": "***",
+        "jobId": "***7",
+    }
