@@ -6,30 +6,31 @@ configured secret in it. Imported only where a notebook is run: nbformat takes i
 
 from __future__ import annotations
 
-import html
+import json
 import uuid
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from nbformat.reader import NotJSONError
+from nbformat.v4.rwbase import strip_transient
 
 from helpers.errors import NotebookError
-from helpers.redaction import redact
-from helpers.settings import get_settings
+from helpers.redaction import redact, shown
 from helpers.text import clean, shorten
 
 SKIP_TAG = "skip-execution"
 _LONGEST_STREAM = 200_000
-_LONGEST_MESSAGE = 4_000
 _LONGEST_LABEL = 60
+_LONGEST_REASON = 300
 _FORMAT = 4
 
 
 def read_notebook(path: Path) -> NotebookNode:
     """Return the notebook in today's format, without the outputs that this run will replace.
+
+    What JupyterLab opens is read: it need not be valid by the schema.
 
     Raises:
         NotebookError: the file cannot be read, or holds no notebook.
@@ -37,42 +38,60 @@ def read_notebook(path: Path) -> NotebookNode:
     try:
         read = nbformat.reader.reads(path.read_text(encoding="utf-8-sig"))
         notebook: NotebookNode = nbformat.convert(read, _FORMAT)
+        _complete(notebook)
         for cell in cells_to_run(notebook):
             cell.outputs, cell.execution_count = [], None
-        _, notebook = nbformat.validator.normalize(_identified(notebook))
-        nbformat.validate(notebook, relax_add_props=True)
     except OSError as exc:
         raise NotebookError(f"{path.name} cannot be read: {exc.strerror}.") from exc
     except (NotJSONError, UnicodeDecodeError) as exc:
         raise NotebookError(f"{path.name} is no notebook: it does not hold JSON.") from exc
     except nbformat.ValidationError as exc:
-        reason = shown(str(exc).splitlines()[0], 300)
+        reason = shown(str(exc).splitlines()[0], _LONGEST_REASON)
         raise NotebookError(f"{path.name} is no valid notebook: {reason}") from exc
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as exc:
-        reason = shown(f"{type(exc).__name__}: {exc}", 300)
+        reason = shown(f"{type(exc).__name__}: {exc}", _LONGEST_REASON)
         raise NotebookError(f"{path.name} is no notebook that can be run: {reason}") from exc
     return notebook
 
 
-def _identified(notebook: NotebookNode) -> NotebookNode:
-    """Give every cell an id of its own; nbformat does it too, but warns of each."""
-    seen: set[str] = set()
+def _complete(notebook: NotebookNode) -> None:
+    """Add what a cell must have, and give each an id of its own."""
+    if not isinstance(notebook.cells, list):
+        raise TypeError("its cells are not a list")
+    notebook.metadata = table(notebook, "metadata")
+    seen: set[Any] = {None} if notebook.nbformat_minor >= 5 else set()  # noqa: PLR2004 - ids came with 4.5
     for cell in notebook.cells:
-        if cell.get("id") in seen or ("id" not in cell and notebook.nbformat_minor >= 5):  # noqa: PLR2004 - ids came with 4.5
+        cell.metadata = table(cell, "metadata")
+        if not isinstance(cell.source, str):
+            raise TypeError("a cell whose source is not text")
+        if cell.get("id") in seen:
             cell.id = uuid.uuid4().hex[:8]
         seen.add(cell.get("id"))
-    return notebook
+
+
+def table(node: NotebookNode, key: str) -> NotebookNode:
+    """Return what stands under a key; an empty table if that is something else."""
+    value = node.get(key)
+    return value if isinstance(value, NotebookNode) else NotebookNode()
 
 
 def cells_to_run(notebook: NotebookNode) -> list[NotebookNode]:
-    """Return the cells that a run executes, as nbclient chooses them."""
-    return [
-        cell
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        and cell.source.strip()
-        and SKIP_TAG not in cell.metadata.get("tags", [])
-    ]
+    """Return the cells that a run executes."""
+    return [cell for cell in notebook.cells if is_to_run(cell)]
+
+
+def is_to_run(cell: NotebookNode) -> bool:
+    """Tell whether a run executes a cell, as nbclient does."""
+    return cell.cell_type == "code" and bool(cell.source.strip()) and not _is_tagged(cell, SKIP_TAG)
+
+
+def may_fail(cell: NotebookNode) -> bool:
+    """Tell whether a run goes on after an error of this cell."""
+    return _is_tagged(cell, "raises-exception")
+
+
+def _is_tagged(cell: NotebookNode, tag: str) -> bool:
+    return tag in (cell.metadata.get("tags") or [])
 
 
 def label(cell: NotebookNode) -> str:
@@ -80,67 +99,46 @@ def label(cell: NotebookNode) -> str:
     return shown(cell.source.strip().partition("\n")[0], _LONGEST_LABEL)
 
 
-def shown(text: str, limit: int = _LONGEST_MESSAGE) -> str:
-    """Return foreign text fit for people: no terminal sequences, no secrets, not too long."""
-    return shorten(redact(clean(text)).strip(), limit)
-
-
-def tidy_outputs(notebook: NotebookNode) -> NotebookNode:
-    """Return the notebook with each stream in one piece and without any secret.
-
-    In one piece first: a kernel sends a stream as it comes, and may cut a secret in two.
-    """
-    coalesce = CoalesceStreamsPreprocessor()
-    for index, cell in enumerate(notebook.cells):
-        coalesce.preprocess_cell(cell, {}, index)
-    tidy: NotebookNode = nbformat.from_dict(_without_secrets(notebook))
-    return tidy
-
-
-def _without_secrets(value: Any) -> Any:
+def without_secrets(value: Any) -> Any:
+    """Return a notebook, or a part of one, with every known secret taken out."""
     if isinstance(value, str):
-        return _without_secrets_in(value)
+        return redact(value)
     if isinstance(value, list):
-        return [_without_secrets(item) for item in value]
+        return [without_secrets(item) for item in value]
     if isinstance(value, dict):
-        return {_without_secrets_in(key): _without_secrets(item) for key, item in value.items()}
+        clear = {redact(key): without_secrets(item) for key, item in value.items()}
+        return type(value)(clear)
     return value
 
 
-def _without_secrets_in(text: str) -> str:
-    text = redact(text)
-    for secret in get_settings().secrets():  # a table that a cell shows is HTML
-        text = text.replace(html.escape(secret), "***")
-    return text
-
-
 def stream(notebook: NotebookNode, name: str) -> str:
-    """Return what all cells that were run wrote to ``stdout`` or ``stderr``, in their order."""
+    """Return what all cells that were run wrote to ``stdout`` or ``stderr``, in their order.
+
+    The notebook must be without secrets already: half of one would not be found.
+    """
     texts = [
         output.text
         for cell in cells_to_run(notebook)
         for output in cell.outputs
         if output.output_type == "stream" and output.name == name
     ]
-    return shorten(redact(clean("".join(texts))), _LONGEST_STREAM)
+    text = shorten("".join(texts), 4 * _LONGEST_STREAM)  # cleaning copies it a few times
+    return shorten(redact(clean(text)), _LONGEST_STREAM)
 
 
 def write_copy(notebook: NotebookNode, path: Path) -> None:
     """Write the notebook aside and rename it, so that nobody sees half of it.
 
     Raises:
-        NotebookError: it could not be written; nothing is left behind.
+        OSError: it could not be written; nothing is left behind.
     """
     aside = path.with_name(f".{uuid.uuid4().hex}.part")
-    text = nbformat.v4.writes(notebook)
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            aside.write_text(text, encoding="utf-8", errors="replace")
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as exc:
-        raise NotebookError(
-            f"The executed copy could not be written to {path.parent}: {exc.strerror}."
-        ) from exc
+        with aside.open("w", encoding="utf-8", errors="replace") as file:
+            # Piece by piece: the text of a large notebook would take its memory once more.
+            json.dump(strip_transient(notebook), file, ensure_ascii=False, indent=1, sort_keys=True)
+            file.write("\n")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

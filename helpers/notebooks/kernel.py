@@ -1,91 +1,75 @@
 """The kernel of one run: started in a notebook's folder under a watchdog, and ended with it.
 
 All that a kernel needs while it lives (its sockets, its connection file, what it says on its
-standard streams) lies in one private folder. There are no TCP ports, which two kernels that
-start side by side could both believe to be free, and which other accounts could reach; only
-where the temporary folder's path is too long for a socket are there.
+standard streams) lies in one private folder. A kernel that is known to speak through sockets in
+a folder has no TCP ports, which two kernels that start side by side could both believe to be
+free, and which other accounts could reach.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
-import shlex
+import re
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from queue import Empty
+from typing import Any
 
+import zmq
 from jupyter_client.asynchronous.client import AsyncKernelClient
-from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
-from nbformat import NotebookNode
+from traitlets import Type
 
-from helpers.errors import NotebookError
 from helpers.notebooks import watchdog
-from helpers.notebooks.file import shown
+from helpers.notebooks.kernel_choice import runs_ipykernel
+from helpers.notebooks.outputs import Message, TolerantChannel, request_of
+from helpers.redaction import shown
+from helpers.text import clean
 
 log = logging.getLogger(__name__)
 
 START_SECONDS = 120.0
 _SHUTDOWN_SECONDS = 5.0  # for the notebook's own atexit handlers
+_LOOK_SECONDS = 1.0
 _LONGEST_SOCKET_PATH = 90  # the system's limit is 103 or 107; “-ipc-5” and a margin go off
 _WATCHDOG_SECONDS = watchdog.PATIENCE_SECONDS + watchdog.LAST_PATIENCE_SECONDS + 4
+_LONGEST_SAID = 64_000
+_LONGEST_REASON = 4_000
+_ERROR = re.compile(r"error|exception|panic|fatal|failed|cannot|no such", re.IGNORECASE)
+
+# A kernel throws outputs away while nobody takes them fast enough. ipykernel can be told to wait
+# (ZMQ_XPUB_NODROP is option 69), and then a few messages need to lie here, of whatever size.
+_WAIT_FOR_READERS = (
+    "(lambda thread: thread.schedule(lambda: thread.socket.setsockopt(69, 1)))"
+    "(get_ipython().kernel.iopub_thread)"
+)
+_MOST_WAITING = 16
+_AT_A_TIME = 50  # messages until something else may run
 
 
-def choose_kernel(notebook: NotebookNode) -> tuple[str, str | None]:
-    """Return the name of the kernel to use, and a remark where it is not the one it names.
-
-    A Python notebook whose kernel is not installed here, because it was written on another
-    machine, runs with the Python of this process; one in another language is refused.
-
-    Raises:
-        NotebookError: there is no kernel for it; the message says what to do.
-    """
-    spec = notebook.metadata.get("kernelspec", {})
-    name = spec.get("name") or NATIVE_KERNEL_NAME
-    known = shown(name, 100)
-    try:
-        KernelSpecManager().get_kernel_spec(name)
-    except NoSuchKernel:
-        language = spec.get("language") or notebook.metadata.get("language_info", {}).get("name")
-        if language not in {None, "", "python"}:
-            raise NotebookError(
-                f"The kernel “{known}” is not installed on this machine. Install it for the "
-                "account that runs the monitor, or choose another in the notebook."
-            ) from None
-    except (ValueError, OSError) as exc:  # a kernel.json that is cut off, or not ours to read
-        raise NotebookError(f"The kernel “{known}” is not usable: {shown(str(exc))}") from exc
-    else:
-        return name, None
-    notebook.metadata["kernelspec"] = {
-        "name": NATIVE_KERNEL_NAME,
-        "display_name": "Python 3",
-        "language": "python",
-    }
-    return NATIVE_KERNEL_NAME, (
-        f"The kernel “{known}” is not installed on this machine; the notebook ran with "
-        f"{sys.executable}. To install it, run this with the Python that it should use: "
-        f"python -m ipykernel install --user --name {shlex.quote(known)}\n"
-    )
+class KernelDiedError(Exception):
+    """The kernel ended while it had something to do."""
 
 
 class _WatchedKernelManager(AsyncKernelManager):
-    def runs_ipykernel(self) -> bool:
-        spec = self.kernel_spec
-        return spec is not None and any("ipykernel" in part for part in spec.argv)
-
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
-        arguments = list(extra_arguments or [])
-        if self.runs_ipykernel():
-            arguments.append("--HistoryManager.hist_file=:memory:")  # the file's lock is a person's
-        command = super().format_kernel_cmd(arguments)
+        command = super().format_kernel_cmd(extra_arguments)
         folder = str(Path(self.connection_file).parent)
         return [sys.executable, "-I", "-S", watchdog.__file__, folder, *command]
+
+
+class _Client(AsyncKernelClient):
+    shell_channel_class = Type(TolerantChannel)
+    iopub_channel_class = Type(TolerantChannel)
+    control_channel_class = Type(TolerantChannel)
 
 
 class NotebookKernel:
@@ -98,24 +82,32 @@ class NotebookKernel:
         self._private = tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True)
         connection_file = str(Path(self._private.name) / "k.json")
         self.manager = _WatchedKernelManager(
-            kernel_name=name,
-            transport="ipc" if len(os.fsencode(connection_file)) <= _LONGEST_SOCKET_PATH else "tcp",
-            connection_file=connection_file,
+            kernel_name=name, connection_file=connection_file, client_factory=_Client
         )
+        self._is_ipykernel = runs_ipykernel(self.manager.kernel_spec)
+        if self._is_ipykernel and len(os.fsencode(connection_file)) <= _LONGEST_SOCKET_PATH:
+            self.manager.transport = "ipc"
         self._client: AsyncKernelClient | None = None
+        self._listening: asyncio.Task[None] | None = None
         self._pipe: int | None = None
         self._said = Path(self._private.name) / "said"
 
-    async def start(self) -> AsyncKernelClient:
-        """Start the kernel and return a client to it, once it answers.
+    async def start(self, *, on_output: Callable[[Message], None]) -> None:
+        """Start the kernel; return once it answers.
+
+        Args:
+            on_output: takes each message about outputs.
 
         Raises:
-            RuntimeError, OSError: it did not start; ``start_problem`` tells why.
+            Exception: it did not start; ``start_problem`` tells why.
         """
+        # The file of IPython's history is locked by a person's kernel now and then.
+        options = ["--HistoryManager.hist_file=:memory:"] if self._is_ipykernel else []
         readable, self._pipe = os.pipe()
         try:
             with self._said.open("wb") as said:
                 await self.manager.start_kernel(
+                    extra_arguments=options,
                     cwd=str(self._folder),
                     env={**os.environ, **self._environment},
                     stdin=readable,
@@ -124,11 +116,67 @@ class NotebookKernel:
                 )
         finally:
             os.close(readable)
-        self._client = self.manager.client()
-        self._client.start_channels(stdin=False, hb=False)
-        await self._client.wait_for_ready(timeout=START_SECONDS)
-        self._client.allow_stdin = False
+        client = self._client = self.manager.client()
+        if self._is_ipykernel:
+            client.context.setsockopt(zmq.RCVHWM, _MOST_WAITING)  # of sockets to come
+        client.start_channels(stdin=False, hb=False)
+        await client.wait_for_ready(timeout=START_SECONDS)
+        client.allow_stdin = False
+        if self._is_ipykernel:
+            client.execute(_WAIT_FOR_READERS, silent=True)
+        self._listening = asyncio.ensure_future(self._listen(on_output))
+
+    @property
+    def client(self) -> AsyncKernelClient:
+        """The client of a kernel that has started."""
+        assert self._client is not None  # noqa: S101 - nobody asks before
         return self._client
+
+    async def _listen(self, on_output: Callable[[Message], None]) -> None:
+        for taken in itertools.count():
+            on_output(await self.client.iopub_channel.receive())
+            if taken % _AT_A_TIME == 0:  # what is there already comes without a pause
+                await asyncio.sleep(0)
+
+    async def reply_to(self, request: str) -> Any:
+        """Return the content of the kernel's reply to a request to run code.
+
+        Raises:
+            KernelDiedError: there will be none.
+        """
+        while True:
+            is_alive = await self.manager.is_alive()
+            with contextlib.suppress(Empty):
+                message = await self.client.get_shell_msg(timeout=_LOOK_SECONDS)
+                if request_of(message) == request:
+                    return message["content"]
+                continue
+            if not is_alive:
+                raise KernelDiedError("it ended by itself")
+
+    async def language_info(self) -> dict[str, Any]:
+        """Return what the kernel says of its language, which tells viewers how to show code."""
+        reply = await self.reply_to(self.client.kernel_info())
+        info = reply.get("language_info") if isinstance(reply, dict) else None
+        return (
+            info if isinstance(info, dict) and isinstance(info.get("name"), str) else {"name": ""}
+        )
+
+    async def gets_to(self, event: asyncio.Event, *, within_seconds: int) -> bool:
+        """Wait for what the kernel's outputs bring about; False if it does not come."""
+        for _ in range(within_seconds):
+            is_alive = await self.manager.is_alive()
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(event.wait(), _LOOK_SECONDS)
+            if not is_alive:
+                break
+        return False
+
+    def ask_beside_the_cells(self) -> str:
+        """Send a request that a kernel answers while a cell runs; return its id."""
+        message = self.client.session.msg("kernel_info_request")
+        self.client.control_channel.send(message)
+        return str(message["header"]["msg_id"])
 
     async def end(self, *, gracefully: bool) -> None:
         """End the kernel and all that it started; return when they are gone.
@@ -148,16 +196,19 @@ class NotebookKernel:
                 await self.manager.signal_kernel(signal.SIGKILL)
                 await self._is_gone(within_seconds=_SHUTDOWN_SECONDS)
         finally:
+            if self._listening is not None:
+                self._listening.cancel()
+                await asyncio.wait({self._listening})
             if self._client is not None:
                 self._client.stop_channels()
             await self.manager.cleanup_resources()
             self._private.cleanup()
 
     async def _ask_to_exit(self) -> None:
-        if self._client is not None and self.manager.runs_ipykernel():
+        if self._is_ipykernel and self._listening is not None:
             # Its answer to a shutdown request, from another thread, now and then waits for a
             # thread that has ended (seen with 7.4: one run in fifteen). Its own way out does not.
-            self._client.execute("get_ipython().ask_exit()", silent=True)
+            self.client.execute("get_ipython().ask_exit()", silent=True)
         else:
             await self.manager.request_shutdown()
 
@@ -170,12 +221,13 @@ class NotebookKernel:
         return not alive
 
     def start_problem(self, cause: Exception) -> str:
-        """Return why the kernel did not start: what it said last, else what Jupyter says."""
-        lines = [str(cause)]
-        with contextlib.suppress(OSError):
-            said = self._said.read_text(errors="replace")
-            lines += [line for line in said.split("\n") if line.strip()]
-        return f"The kernel “{shown(self.name, 100)}” did not start: {shown(lines[-1])}"
+        """Return why the kernel did not start: what it said of it, else what Jupyter says."""
+        said = ""
+        with contextlib.suppress(OSError), self._said.open("rb") as file:
+            file.seek(max(self._said.stat().st_size - _LONGEST_SAID, 0))
+            said = reason_in(clean(file.read().decode(errors="replace")))
+        reason = shown(said or str(cause) or type(cause).__name__, _LONGEST_REASON)
+        return f"The kernel “{shown(self.name, 100)}” did not start: {reason}"
 
     async def death(self) -> str:
         """Return how the kernel died."""
@@ -185,3 +237,14 @@ class NotebookKernel:
         with contextlib.suppress(ValueError, TypeError):
             return f"the kernel crashed ({signal.Signals((status or 0) - 128).name})."
         return f"the kernel ended by itself, with status {status}."
+
+
+def reason_in(output: str) -> str:
+    """Return what a program's last words give as its reason: the error, and not where it struck.
+
+    Empty if it said nothing. Stack traces are indented, or go on with “at …” behind the error.
+    """
+    lines = [line for line in output.splitlines() if line.strip()]
+    spoken = [line for line in lines if not line[0].isspace() and not line.startswith("at ")]
+    errors = [number for number, line in enumerate(spoken) if _ERROR.search(line)]
+    return " ".join(spoken[errors[-1] :] if errors else (spoken or lines)[-1:])

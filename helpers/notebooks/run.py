@@ -10,55 +10,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.errors import NotebookError
+from helpers.notebooks.outcome import Ending, NotebookOutcome, Verdict
+from helpers.redaction import shown
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 log = logging.getLogger(__name__)
 
+__all__ = ["SESSION_NAME_VARIABLE", "Ending", "NotebookOutcome", "NotebookRun", "Verdict"]
+
 SESSION_NAME_VARIABLE = "JPY_SESSION_NAME"  # a kernel's notebook, as Jupyter's own server tells it
-
-
-class Ending(StrEnum):
-    """How a run came to its end."""
-
-    SUCCEEDED = "SUCCEEDED"  # every cell ran through
-    FAILED = "FAILED"  # the notebook failed, took too long, lost its kernel or could not be run
-    STOPPED = "STOPPED"  # ``stop`` ended it; the notebook is not to blame
-
-
-@dataclass(frozen=True)
-class NotebookOutcome:
-    """How a run ended: ``error`` is None if it succeeded.
-
-    ``executed_path`` is None if no copy was written: nothing ran, or it could not be.
-    """
-
-    ending: Ending
-    error: str | None
-    executed_path: Path | None
-    execution_seconds: float
-    stdout: str
-    stderr: str
-
-    @classmethod
-    def failed(cls, error: str) -> NotebookOutcome:
-        """Return the outcome of a run that failed before it began."""
-        return cls(Ending.FAILED, error, None, 0.0, "", "")
-
-    @classmethod
-    def stopped(cls, reason: str) -> NotebookOutcome:
-        """Return the outcome of a run that was stopped before it began."""
-        return cls(Ending.STOPPED, reason, None, 0.0, "", "")
+_LONGEST_PROBLEM = 4_000
 
 
 class NotebookRun:
@@ -88,6 +58,8 @@ class NotebookRun:
         self._environment = {SESSION_NAME_VARIABLE: str(source), **(environment or {})}
         self._on_cell = on_cell
         self._stopped: Future[str] = Future()
+        self.verdict: Future[Verdict] = Future()
+        """Known as soon as the last cell has ended: before the kernel is, and the copy written."""
 
     def stop(self, reason: str) -> None:
         """End the run, its kernel and all that it started; from any thread, at any time.
@@ -111,54 +83,74 @@ class NotebookRun:
 
     def _execute(self) -> NotebookOutcome:
         if self._stopped.done():
-            return NotebookOutcome.stopped(self._stopped.result())
+            return self._not_run(NotebookOutcome.stopped(self._stopped.result()))
         # These take a second to import, which a pass without notebooks shall not pay for.
-        from helpers.notebooks import file, kernel  # noqa: PLC0415
+        from helpers.notebooks import file, kernel_choice  # noqa: PLC0415
 
-        started = time.monotonic()
         try:
             notebook = file.read_notebook(self._source)
-            kernel_name, remark = kernel.choose_kernel(notebook)
+            kernel_name, remark = kernel_choice.choose_kernel(notebook)
         except NotebookError as exc:
-            return NotebookOutcome.failed(str(exc))
+            return self._not_run(NotebookOutcome.failed(str(exc)))
+        except Exception as exc:  # noqa: BLE001 - of whatever library
+            return self._not_run(NotebookOutcome.failed(self._problem(exc)))
+        verdict = self._run(notebook, kernel_name)
         if remark:
-            log.warning("%s: %s", self._source.name, remark.rstrip())
-        ending, error, executed = self._run_and_copy(notebook, kernel_name, started)
-        return NotebookOutcome(
-            ending=ending,
-            error=error,
-            executed_path=executed,
-            execution_seconds=time.monotonic() - started,
-            stdout=file.stream(notebook, "stdout"),
-            stderr=(remark or "") + file.stream(notebook, "stderr"),
-        )
+            log.warning("%s: %s", self._source.name, remark)
+            verdict = replace(verdict, remarks=(remark, *verdict.remarks))
+        return self._written(notebook, verdict)
 
-    def _run_and_copy(
-        self, notebook: NotebookNode, kernel_name: str, started: float
-    ) -> tuple[Ending, str | None, Path | None]:
-        """Return the ending, the error, and where the executed copy is."""
-        from helpers.notebooks import file, session  # noqa: PLC0415 - see above
+    def _run(self, notebook: NotebookNode, kernel_name: str) -> Verdict:
+        """Run the cells; whatever goes wrong is a verdict, so that the outputs are kept."""
+        from helpers.notebooks import session  # noqa: PLC0415 - see above
 
-        running = session.NotebookSession(
-            notebook,
-            kernel_name=kernel_name,
-            folder=self._source.parent,
-            environment=self._environment,
-            deadline=started + self._timeout_seconds,
-            timeout_seconds=self._timeout_seconds,
-            stopped=self._stopped,
-            on_cell=self._on_cell,
-        )
         try:
-            error = asyncio.run(running.run())
-        finally:
-            try:
-                file.write_copy(file.tidy_outputs(notebook), self._executed_copy)
-                executed: Path | None = self._executed_copy
-            except NotebookError as exc:
-                executed, lost = None, str(exc)
-        if running.was_stopped:
-            return Ending.STOPPED, error, executed
-        if executed is None:
-            error = "\n".join(filter(None, [error, lost]))
-        return Ending.FAILED if error else Ending.SUCCEEDED, error, executed
+            running = session.NotebookSession(
+                notebook,
+                kernel_name=kernel_name,
+                folder=self._source.parent,
+                environment=self._environment,
+                timeout_seconds=self._timeout_seconds,
+                stopped=self._stopped,
+                on_cell=self._on_cell,
+                on_verdict=self._decide,
+            )
+            asyncio.run(running.run())
+        except Exception as exc:  # noqa: BLE001 - of whatever library
+            self._decide(Verdict(Ending.FAILED, self._problem(exc)))
+        return self.verdict.result()
+
+    def _problem(self, exc: Exception) -> str:
+        problem = shown(f"{type(exc).__name__}: {exc}", _LONGEST_PROBLEM)
+        log.error("%s: %s", self._source.name, problem)  # the traceback may hold a secret
+        return f"The notebook could not be run. {problem}"
+
+    def _not_run(self, outcome: NotebookOutcome) -> NotebookOutcome:
+        self._decide(outcome)
+        return outcome
+
+    def _decide(self, verdict: Verdict) -> None:
+        with contextlib.suppress(InvalidStateError):  # the first one counts
+            self.verdict.set_result(verdict)
+
+    def _written(self, notebook: NotebookNode, verdict: Verdict) -> NotebookOutcome:
+        """Write the copy; one that cannot be written takes the outputs, and not the work."""
+        from helpers.notebooks import file  # noqa: PLC0415 - see above
+
+        notebook = file.without_secrets(notebook)
+        executed: Path | None = self._executed_copy
+        try:
+            file.write_copy(notebook, self._executed_copy)
+        except OSError as exc:
+            executed = None
+            where = f"could not be written to {self._executed_copy.parent}: {exc.strerror}."
+            lost = f"The outputs are lost: the executed copy {where}"
+            log.warning("%s: %s", self._source.name, lost)
+            verdict = replace(verdict, remarks=(*verdict.remarks, lost))
+        remarks = "".join(f"{remark}\n" for remark in verdict.remarks)
+        return NotebookOutcome(
+            **vars(verdict),
+            executed_path=executed,
+            stdout=file.stream(notebook, "stdout"),
+            stderr=remarks + file.stream(notebook, "stderr"),
+        )

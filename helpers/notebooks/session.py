@@ -1,67 +1,33 @@
 """Execute the cells of one notebook against one deadline, and say in one sentence what went wrong.
 
-Imported only where a notebook is run, because nbconvert takes a second to import.
+Imported only when a notebook is run, because nbconvert takes a second to import.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
-from jupyter_client.asynchronous.client import AsyncKernelClient
-from nbclient.exceptions import CellExecutionError, DeadKernelError
-from nbconvert.preprocessors import ExecutePreprocessor
 from nbformat import NotebookNode
-from nbformat.v4 import new_output
-from zmq import ZMQBaseError
+from nbformat.v4 import new_code_cell, new_output
 
-from helpers.notebooks.file import cells_to_run, label, shown
-from helpers.notebooks.kernel import NotebookKernel
-from helpers.text import counted
+from helpers.notebooks.cell_result import LONGEST_ERROR, CellResult, cell_result
+from helpers.notebooks.file import is_to_run, label, may_fail
+from helpers.notebooks.kernel import KernelDiedError, NotebookKernel
+from helpers.notebooks.outcome import Ending, Verdict
+from helpers.notebooks.outputs import CellOutputs
+from helpers.redaction import shown
+from helpers.text import counted, shorten
 
-_MOST_STREAM = 20_000_000  # characters; a runaway loop must not take the monitor's memory
-_IOPUB_SECONDS = 30  # outputs may trail a cell's end by so much on a busy machine
-
-_log = logging.getLogger(__name__)
-_log.setLevel(logging.INFO)  # below that, nbclient logs what cells write, which may hold secrets
-
-
-class _Executor(ExecutePreprocessor):
-    """nbconvert's, on a kernel that it does not own, and with an end to what it keeps."""
-
-    def __init__(self, notebook: NotebookNode, **options: Any) -> None:
-        super().__init__(iopub_timeout=_IOPUB_SECONDS, log=_log, **options)  # type: ignore[no-untyped-call]  # nbconvert's
-        self.nb = notebook
-        self._kept = 0
-
-    async def run(self, kernel: NotebookKernel, client: AsyncKernelClient) -> None:
-        """Execute all cells."""
-        self.km, self.kc, self.owns_km = kernel.manager, client, False
-        await self.async_execute()
-
-    def output(
-        self,
-        outs: list[NotebookNode],
-        msg: dict[str, Any],
-        display_id: str | None,
-        cell_index: int,
-    ) -> NotebookNode | None:
-        """Keep an output, unless the notebook has written too much already."""
-        if msg["msg_type"] == "stream":
-            if self._kept > _MOST_STREAM:
-                return None
-            content = msg["content"]
-            self._kept += len(content["text"])
-            if self._kept > _MOST_STREAM:
-                content["text"] += "\n[What this notebook wrote from here on was not kept.]\n"
-        return super().output(outs, msg, display_id, cell_index)
+_TRAIL_SECONDS = 30  # outputs may trail a cell's end by so much on a busy machine
+_LOOK_SECONDS = 1.0
+_CATCH_UP_SECONDS = 2  # for what a cell has shown when it is cut off
 
 
 @dataclass
@@ -72,105 +38,145 @@ class NotebookSession:
     kernel_name: str
     folder: Path
     environment: Mapping[str, str]
-    deadline: float  # of time.monotonic()
-    timeout_seconds: float  # how long that was in all
+    timeout_seconds: float
     stopped: Future[str]  # completed from outside, with the reason, to end the run
     on_cell: Callable[[int, int], None] | None
-    was_stopped: bool = field(default=False, init=False)  # and did not end by itself before
-    _cells: list[NotebookNode] = field(init=False)
-    _number: int = 0  # of the cell that was started last, as Jupyter counts
-    _done: int = 0
-    _running: NotebookNode | None = None
-    _running_since: float = 0.0
+    on_verdict: Callable[[Verdict], None]  # called at once, while the kernel is still there
 
     def __post_init__(self) -> None:
-        self._cells = cells_to_run(self.notebook)
+        self._cells = [(i, cell) for i, cell in enumerate(self.notebook.cells) if is_to_run(cell)]
+        self._outputs = CellOutputs(self.notebook)
+        self._number = 0  # of the cell that was started last, as Jupyter counts
+        self._started = self._running_since = monotonic()
 
-    async def run(self) -> str | None:
-        """Return None where every cell ran through, else what people should read."""
+    async def run(self) -> None:
+        """Run the cells; return when the kernel and all that it started are gone."""
         kernel = NotebookKernel(self.kernel_name, folder=self.folder, environment=self.environment)
         work = asyncio.ensure_future(self._work(kernel))
         ended_by_itself = False
         try:
             ended_by_itself = await self._finishes(work)
-            return await self._verdict(work, kernel) if ended_by_itself else self._cut_off()
+            if not ended_by_itself and self._number:
+                await self._catch_up(kernel)
+            verdict = await self._verdict(work, kernel) if ended_by_itself else self._cut_off()
+            self.on_verdict(verdict)
         finally:
             await kernel.end(gracefully=ended_by_itself)
+            self._outputs.finish()
 
-    async def _finishes(self, work: asyncio.Future[None]) -> bool:
-        """Wait for the work, but no longer than it may take; False where it was cut off."""
+    async def _finishes(self, work: asyncio.Future[CellResult]) -> bool:
+        """Wait for the work, but no longer than it may take; False if it was cut off."""
         either: set[asyncio.Future[Any]] = {work, asyncio.wrap_future(self.stopped)}
-        left = max(self.deadline - time.monotonic(), 0)
-        await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        done: set[asyncio.Future[Any]] = set()
+        while not done and (left := self._started + self.timeout_seconds - monotonic()) > 0:
+            slice_seconds = min(left, _LOOK_SECONDS)
+            done, _ = await asyncio.wait(
+                either, timeout=slice_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
         if work.done():
             return True
-        work.cancel()  # nbclient turns it into an error of its own, which tells nothing
+        work.cancel()
         await asyncio.wait({work})
-        if not work.cancelled():
-            work.exception()  # looked at, so that asyncio does not complain
         return False
 
-    async def _work(self, kernel: NotebookKernel) -> None:
-        client = await kernel.start()
-        self._report()
-        executor = _Executor(
-            self.notebook, on_cell_execute=self._cell_starts, on_cell_executed=self._cell_ended
-        )
-        await executor.run(kernel, client)
+    async def _work(self, kernel: NotebookKernel) -> CellResult:
+        """Run the cells until one ends the run; return how that one ended."""
+        await kernel.start(on_output=self._outputs.take)
+        self.notebook.metadata.language_info = await kernel.language_info()
+        self._report(0)
+        for index, cell in self._cells:
+            self._number, self._running_since = self._number + 1, monotonic()
+            result = await self._run_cell(kernel, index, cell)
+            self._report(self._number)
+            if result.error or result.exits:
+                return result
+        return self._late_result()
 
-    def _cell_starts(self, *, cell: NotebookNode, **_: Any) -> None:
-        self._number += 1
-        self._running, self._running_since = cell, time.monotonic()
+    def _late_result(self) -> CellResult:
+        """Return what threads of earlier cells have reported since those cells ended."""
+        for number, (_, cell) in enumerate(self._cells, start=1):
+            result = cell_result({"status": "ok"}, cell.outputs, errors_allowed=may_fail(cell))
+            if result.error:
+                self._number = number
+                return result
+        return CellResult()
 
-    def _cell_ended(self, **_: Any) -> None:
-        self._done += 1
-        self._report()
+    async def _run_cell(self, kernel: NotebookKernel, index: int, cell: NotebookNode) -> CellResult:
+        request = kernel.client.execute(cell.source, stop_on_error=not may_fail(cell))
+        is_done = self._outputs.expect(request, cell, index)
+        reply = await kernel.reply_to(request)
+        if not await kernel.gets_to(is_done, within_seconds=_TRAIL_SECONDS):
+            self._outputs.mark(cell, index, "The kernel did not say that these are all outputs.")
+        cell.execution_count = self._number
+        return cell_result(reply, cell.outputs, errors_allowed=may_fail(cell))
 
-    def _report(self) -> None:
+    async def _catch_up(self, kernel: NotebookKernel) -> None:
+        """Take what the cell has shown by now: a kernel answers here while a cell runs."""
+        request = kernel.ask_beside_the_cells()
+        is_done = self._outputs.expect(request, new_code_cell(), -1)
+        await kernel.gets_to(is_done, within_seconds=_CATCH_UP_SECONDS)
+
+    def _report(self, done: int) -> None:
         if self.on_cell is not None:
             with suppress(Exception):  # a terminal that is gone must not fail the notebook
-                self.on_cell(self._done, len(self._cells))
+                self.on_cell(done, len(self._cells))
 
-    async def _verdict(self, work: asyncio.Future[None], kernel: NotebookKernel) -> str | None:
+    async def _verdict(self, work: asyncio.Future[CellResult], kernel: NotebookKernel) -> Verdict:
         try:
-            work.result()
-        except CellExecutionError as exc:
+            result = work.result()
+        except Exception as exc:  # noqa: BLE001 - of whatever library; the outputs are kept
+            if self._number == 0:
+                return self._ended(Ending.FAILED, kernel.start_problem(exc))
+            if isinstance(exc, KernelDiedError):
+                return self._noted("DeadKernel", f"{self._where()}: {await kernel.death()}")
+            problem = shown(f"{type(exc).__name__}: {exc}", LONGEST_ERROR)
+            return self._noted("NotRun", f"{self._where()} could not be run. {problem}")
+        if result.error:
             # Where the failure is stands first: readers may cut the text at its end.
-            return shown(f"{self._where()}: {exc.ename}: {exc.evalue}".rstrip(": "))
-        except (RuntimeError, OSError, ZMQBaseError) as exc:
-            if self._running is None:
-                return kernel.start_problem(exc)
-            if not isinstance(exc, DeadKernelError):
-                raise
-            return self._noted("DeadKernel", f"{self._where()}: {await kernel.death()}")
-        return None
+            error = shorten(f"{self._where()}: {result.error}", LONGEST_ERROR)
+            return self._ended(Ending.FAILED, error)
+        return self._ended(Ending.SUCCEEDED, None, *self._not_run())
 
-    def _cut_off(self) -> str:
+    def _not_run(self) -> list[str]:
+        """Return a remark about the cells behind one that exited, and put it into that one."""
+        first, last = self._number + 1, len(self._cells)
+        if first > last:
+            return []
+        which = f"Cells {first} to {last} were" if first < last else f"Cell {last} was"
+        remark = f"{which} not run: {self._where()} ended the notebook."
+        index, cell = self._cells[self._number - 1]
+        self._outputs.mark(cell, index, remark)
+        return [remark]
+
+    def _cut_off(self) -> Verdict:
         if self.stopped.done():
-            self.was_stopped = True
-            where = f" {self._where()} was running." if self._running else ""
-            return self._noted("Stopped", f"{self.stopped.result()}{where}")
+            where = f" {self._where()} was running." if self._number else ""
+            return self._noted("Stopped", f"{self.stopped.result()}{where}", Ending.STOPPED)
         allowed = f"{_seconds(self.timeout_seconds)}, the longest that the notebook may take."
-        if self._running is None:
-            return f"The kernel had not started after {allowed}"
-        took = _seconds(time.monotonic() - self._running_since)
+        if self._number == 0:
+            return self._ended(Ending.FAILED, f"The kernel had not started after {allowed}")
+        took = _seconds(monotonic() - self._running_since)
         return self._noted(
             "Timeout", f"{self._where()} was stopped after {took}: the run had taken {allowed}"
         )
 
     def _where(self) -> str:
         """Return which cell was run last: its number as Jupyter shows it, and its first line."""
-        if self._running is None:
+        if self._number == 0:
             return "Before the first cell"
-        return f"Cell {self._number} “{label(self._running)}”"
+        return f"Cell {self._number} “{label(self._cells[self._number - 1][1])}”"
 
-    def _noted(self, name: str, error: str) -> str:
-        """Put an error that no cell raised into the cell that was running; return it."""
-        if self._running is not None:
-            self._running.outputs.append(
+    def _noted(self, name: str, error: str, ending: Ending = Ending.FAILED) -> Verdict:
+        """Put an error that no cell raised into the cell that was running."""
+        if self._number:
+            cell = self._cells[self._number - 1][1]
+            cell.outputs.append(
                 new_output("error", ename=name, evalue=error, traceback=[f"{name}: {error}"])
             )
-        return error
+        return self._ended(ending, error)
+
+    def _ended(self, ending: Ending, error: str | None, *remarks: str) -> Verdict:
+        return Verdict(ending, error, monotonic() - self._started, remarks)
 
 
 def _seconds(seconds: float) -> str:
