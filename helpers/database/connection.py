@@ -211,6 +211,16 @@ def transaction() -> Iterator[Connection]:
         _require_intact(connection)
 
 
+@contextmanager
+def joining(connection: Connection) -> Iterator[None]:
+    """Have ``transaction()`` give this connection, whose own transaction is the caller's affair."""
+    token = _current.set(connection)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
 def _require_intact(connection: Connection) -> None:
     """Raise where a statement failed and its error was swallowed: COMMIT would roll back silently.
 

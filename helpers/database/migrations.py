@@ -17,9 +17,10 @@ from yoyo.backends.core import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
 from yoyo.migrations import default_migration_table
 
-from helpers.database.connection import Connection, connect
+from helpers.database.connection import Connection, connect, joining
 from helpers.database.locks import AdvisoryLocks, LockSpace
 from helpers.database.named import queries, sql_dir
+from helpers.database.schema import missing_migrations, own_objects, problem, require_migrated
 from helpers.database.tracking_log import bring_over_adopted_log, move_dependants
 from helpers.database.translation import translated_errors
 from helpers.errors import DatabaseError
@@ -37,7 +38,9 @@ class Migrated:
     remarks: list[str] = field(default_factory=list)
 
 
-def migrate(*, on_progress: Callable[[int], object] = lambda _: None) -> Migrated:
+def migrate(
+    *, on_progress: Callable[[int], object] = lambda _: None, anew: bool = False
+) -> Migrated:
     """Apply what is missing and say what was done.
 
     Each migration is one transaction, its note of having been applied included. Two of these at
@@ -46,18 +49,23 @@ def migrate(*, on_progress: Callable[[int], object] = lambda _: None) -> Migrate
 
     Args:
         on_progress: is told how many rows of the tracking log have been brought over so far.
+        anew: the team's tables were made anew since they were migrated: drop what the migrations
+            had made beside them, which is about batches that are gone, and apply all of them.
 
     Raises:
         DatabaseError: the database cannot be reached, the role may not act for the owner of the
             tables, or a migration failed and was rolled back.
+        SchemaOutdatedError: the database is not as the migrations leave it, all the same.
     """
     with AdvisoryLocks(owner=f"migrate, {process_name()}", ends_when_idle=False) as locks:
         locks.acquire(LockSpace.MIGRATE, 0)
-        with translated_errors(), _backend() as backend:
+        with translated_errors(), _backend(anew=anew) as backend:
             pending = backend.to_apply(yoyo.read_migrations(str(sql_dir() / "migrations")))
             for migration in pending:
                 _apply(migration, backend)
             rows, remarks = bring_over_adopted_log(backend.connection, on_progress)
+            with joining(backend.connection):
+                require_migrated()
         return Migrated([migration.id for migration in pending], rows, remarks)
 
 
@@ -71,10 +79,15 @@ def _apply(migration: yoyo.migrations.Migration, backend: yoyo.backends.Database
 
 
 @contextmanager
-def _backend() -> Iterator[yoyo.backends.DatabaseBackend]:
+def _backend(*, anew: bool) -> Iterator[yoyo.backends.DatabaseBackend]:
     backend = _open_backend()
     try:
         _act_as_owner(backend.connection)
+        with joining(backend.connection):
+            if anew:
+                _forget_what_was_migrated(backend.connection)
+            elif not missing_migrations():
+                require_migrated()
         backend.init_database()
         backend.break_lock()  # left by a run that was killed: our own lock tells the living
         yield backend
@@ -105,6 +118,28 @@ def _act_as_owner(connection: Connection) -> None:
             f"The role of DATABASE_URL may not create tables in schema {place['schema']}. Migrate "
             "as the database's owner, or have it GRANT CREATE ON SCHEMA to this role."
         )
+
+
+def _forget_what_was_migrated(connection: Connection) -> None:
+    """Drop what the migrations made beside the team's tables, with their notes.
+
+    Raises:
+        DatabaseError: the team's tables were not made anew.
+    """
+    if missing_migrations() or problem() is None:
+        raise DatabaseError("The tables were not made anew since they were migrated: migrate them.")
+    if queries("migrations").has_our_log(connection):
+        raise DatabaseError(
+            "irp_job_tracking_log was not made anew with the other tables: rename or drop it first."
+        )
+    own = own_objects()
+    with connection.transaction():
+        for row in list(
+            queries("migrations").leftovers(
+                connection, tables=own["TABLE"], types=own["TYPE"], functions=own["FUNCTION"]
+            )
+        ):
+            connection.execute(row["statement"])
 
 
 def _open_backend() -> yoyo.backends.DatabaseBackend:

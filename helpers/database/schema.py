@@ -1,13 +1,27 @@
-"""Which migrations the database has: what a pass asks before it begins.
+"""Is the database as the migrations leave it: what a pass asks before it begins.
 
-Applying them is ``helpers.database.migrations``, which an explicit command calls and nothing else.
+The list of applied migrations alone proves little: the tables may have been made anew since, or
+``search_path`` may have another schema first. So the tables themselves are looked at as well.
+Applying migrations is ``helpers.database.migrations``, by an explicit command and nothing else.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from functools import cache
+
 from helpers.database.connection import transaction
 from helpers.database.named import queries, sql_dir
 from helpers.errors import SchemaOutdatedError
+from helpers.text import listed
+
+THE_TEAMS = "0001_metastore"
+"""The migration whose objects teams have from before; what all others make is this package's."""
+
+_MOST_NAMED = 5
+_NO_COLUMNS = {"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "EXCLUDE"}
+_COMMA_BETWEEN_COLUMNS = re.compile(r",(?![^()]*\))")
 
 
 def migration_ids() -> list[str]:
@@ -24,11 +38,33 @@ def missing_migrations() -> list[str]:
     return [name for name in migration_ids() if name not in applied]
 
 
+def problem() -> str | None:
+    """Return how the database differs from what its list of migrations says, and what to do."""
+    tables, columns = zip(*sorted(expected_columns()), strict=True)
+    with transaction() as connection:
+        missing = [
+            row["name"]
+            for row in queries("migrations").missing_objects(
+                connection, tables=list(tables), columns=list(columns)
+            )
+        ]
+        path = queries("migrations").search_path(connection)
+    if not missing:
+        return None
+    return (
+        f"All migrations are noted as applied, but {listed(missing, most=_MOST_NAMED)} "
+        f"{'is' if len(missing) == 1 else 'are'} missing in the tables that search_path ({path}) "
+        "finds first: if that is the wrong schema, put the right one first (ALTER ROLE … SET "
+        "search_path); if the tables were made anew, run `python -m helpers.database migrate "
+        "--anew`."
+    )
+
+
 def require_migrated() -> None:
     """Make sure that the database has every migration.
 
     Raises:
-        SchemaOutdatedError: it lacks some; the message says how to apply them.
+        SchemaOutdatedError: it lacks some, or is not as they left it; the message says what to do.
     """
     missing = missing_migrations()
     if missing:
@@ -37,3 +73,47 @@ def require_migrated() -> None:
             f"({', '.join(missing)}). Apply them with `python -m helpers.database migrate`; "
             "nothing was written."
         )
+    if found := problem():
+        raise SchemaOutdatedError(found)
+
+
+@cache
+def expected_columns() -> frozenset[tuple[str, str]]:
+    """Return (table, column) of all that the migrations leave, read from their SQL."""
+    made: dict[str, set[str]] = {}
+    for statement in _statements(migration_ids()):
+        if match := re.match(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+) \((.*)\)", statement):
+            words = [part.split()[0] for part in _COMMA_BETWEEN_COLUMNS.split(match[2])]
+            made[match[1]] = {word for word in words if word.upper() not in _NO_COLUMNS}
+        elif match := re.match(r"ALTER TABLE (\w+) RENAME TO (\w+)", statement):
+            del made[match[1]]  # set aside, until its rows are brought over
+        elif match := re.match(r"ALTER TABLE (\w+) ", statement):
+            made.setdefault(match[1], set()).update(
+                re.findall(r"ADD COLUMN (?:IF NOT EXISTS )?(\w+)", statement)
+            )
+    return frozenset((table, column) for table, columns in made.items() for column in columns)
+
+
+def own_objects() -> dict[str, list[str]]:
+    """Return the names of this package's own tables, types and functions, by kind."""
+    own = list(_statements([name for name in migration_ids() if name != THE_TEAMS]))
+    return {
+        kind: [
+            match[1]
+            for statement in own
+            if (
+                match := re.match(
+                    rf"CREATE (?:OR REPLACE )?{kind} (?:IF NOT EXISTS )?(\w+)", statement
+                )
+            )
+        ]
+        for kind in ("TABLE", "TYPE", "FUNCTION", "VIEW")
+    }
+
+
+def _statements(names: list[str]) -> Iterator[str]:
+    """Give the statements of these migrations, each on one line and without comments."""
+    for name in names:
+        text = (sql_dir() / "migrations" / f"{name}.sql").read_text(encoding="utf-8")
+        for statement in re.sub(r"--.*", "", text).split(";"):
+            yield " ".join(statement.split())

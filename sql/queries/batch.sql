@@ -115,11 +115,13 @@ WHERE job.batch_id = :batch_id::int
                 OR NOT coalesce(said.http_status = ANY (:nothing_said::int[]), true)))
        OR NOT said.job_status = ANY (:known::text[])
        OR NOT coalesce(job.status, 'INITIATED')::text = ANY (:statuses::text[])
-       OR (SELECT coalesce(
-               max(moved.ts), CASE WHEN job.updated_ts IS NULL AND job.submitted_ts IS NULL
-                                    AND job.created_ts IS NULL THEN 'epoch' ELSE now() END)
-           FROM (VALUES (job.updated_ts), (job.submitted_ts), (job.created_ts)) AS moved (ts)
-           WHERE moved.ts <= now() + interval '1 minute') < now() - :stale_after::interval)
+       OR coalesce((SELECT moved.ts
+                    FROM (VALUES (1, job.updated_ts), (2, job.submitted_ts), (3, job.created_ts))
+                        AS moved (position, ts)
+                    WHERE moved.ts <= now() + interval '1 minute'
+                    ORDER BY moved.position LIMIT 1),
+                   CASE WHEN coalesce(job.updated_ts, job.submitted_ts, job.created_ts) IS NULL
+                        THEN 'epoch' ELSE now() END) < now() - :stale_after::interval)
 ORDER BY job.id
 LIMIT :most::int;
 

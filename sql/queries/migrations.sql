@@ -6,6 +6,51 @@ SELECT to_regclass('_yoyo_migration') IS NOT NULL;
 -- The migrations that were applied.
 SELECT migration_id FROM _yoyo_migration ORDER BY migration_id;
 
+-- name: missing_objects(tables, columns)
+-- Which of these columns are not in the tables that search_path finds first, and the trigger that
+-- counts activations if it does not fire.
+SELECT expected.table_name || '.' || expected.column_name AS name
+FROM unnest(:tables::text[], :columns::text[]) AS expected (table_name, column_name)
+LEFT JOIN pg_attribute AS found
+    ON found.attrelid = to_regclass(expected.table_name) AND found.attname = expected.column_name
+    AND found.attnum > 0 AND NOT found.attisdropped
+WHERE found.attrelid IS NULL
+UNION ALL
+SELECT 'trigger irp_batch_count_activation'
+WHERE NOT EXISTS (SELECT FROM pg_trigger
+                  WHERE tgrelid = to_regclass('irp_batch') AND tgname = 'irp_batch_count_activation'
+                    AND tgenabled IN ('O', 'A'))
+ORDER BY name;
+
+-- name: search_path()$
+-- The schemas that are searched, in order.
+SELECT current_setting('search_path');
+
+-- name: leftovers(tables, types, functions)
+-- Statements that drop what the migrations made beside a team's tables, in the schema of those.
+WITH schema AS (SELECT relnamespace AS id FROM pg_class WHERE oid = to_regclass('irp_batch'))
+SELECT 'DROP ' || CASE relkind WHEN 'v' THEN 'VIEW ' ELSE 'TABLE ' END || pg_class.oid::regclass
+           || ' CASCADE' AS statement
+FROM pg_class, schema
+WHERE relnamespace = schema.id AND relkind IN ('r', 'v')
+  AND relname <> 'irp_job_tracking_log'
+  AND (relname = ANY (:tables::text[]) OR relname ~ '^_?yoyo_' OR relname ~ '^irp_v_')
+  AND NOT relispartition
+UNION ALL
+SELECT 'DROP TYPE ' || pg_type.oid::regtype || ' CASCADE'
+FROM pg_type, schema
+WHERE typnamespace = schema.id AND typtype = 'e' AND typname = ANY (:types::text[])
+UNION ALL
+SELECT 'DROP FUNCTION ' || pg_proc.oid::regprocedure || ' CASCADE'
+FROM pg_proc, schema
+WHERE pronamespace = schema.id AND proname = ANY (:functions::text[])
+ORDER BY statement DESC;
+
+-- name: has_our_log()$
+-- Whether the tracking log is the one that the migrations made.
+SELECT EXISTS (SELECT FROM pg_class
+               WHERE oid = to_regclass('irp_job_tracking_log') AND relkind = 'p');
+
 -- name: has_adopted_log()$
 -- Whether a tracking log from before still waits to be brought over.
 SELECT to_regclass('irp_job_tracking_log_adopted') IS NOT NULL;
