@@ -107,8 +107,15 @@ def legacy_body(job: Job, now: datetime) -> Body:
         "endTime": ended and whole_seconds(ended),
         "summary": {"processing": summary(job, status) or _NOT_AVAILABLE},
         "output": {"resultUri": job.result_uri or _NOT_AVAILABLE},
-        "messages": [{"message": job.reason or "", "type": "ERROR"}] if failed else [],
-        "jobs": [{"workflowId": int(job.job_id), "taskId": 1, "name": job.job_type}],
+        "messages": [],
+        "jobs": [
+            {
+                "workflowId": int(job.job_id),
+                "taskId": 1,
+                "name": job.job_type,
+                "output": {"errors": [{"message": job.reason or _NOT_AVAILABLE}] if failed else []},
+            }
+        ],
     }
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, assert_never
 
-from helpers.constants import Family
+from helpers.constants import BatchType, Family
 from helpers.irp_integration.answers import job_body
 from helpers.irp_integration.bodies import Body
-from helpers.irp_integration.endpoints import required_id
+from helpers.irp_integration.endpoints import LEGACY_TYPES, legacy_path, required_id
 from helpers.irp_integration.login import published_client
 from helpers.irp_integration.prepared import MADE_ID, PreparedRequest
 from helpers.irp_integration.submissions import Outcome, Submission, job_id_in_location, judge
@@ -29,9 +30,16 @@ class _Reads:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def _read(self, family: Family, job_id: int | str) -> Body:
+    def _read(self, family: Family, job_id: int | str, *, legacy_type: str | None = None) -> Body:
+        """Read a job; if its family does not know it, where other tools submit such jobs."""
         workflow_id = required_id(job_id)
         raw = self._transport.get(family.job_path(workflow_id))
+        if raw.http_status == HTTPStatus.NOT_FOUND and legacy_type is not None:
+            legacy = self._transport.get(legacy_path(workflow_id))
+            if legacy.http_status == HTTPStatus.OK:
+                body = job_body(legacy.content, http_status=200, workflow_id=workflow_id)
+                if body.get("type") == legacy_type:
+                    return body
         location = raw.headers.get("Location", "")
         return job_body(
             raw.content, http_status=raw.http_status, workflow_id=workflow_id, location=location
@@ -41,13 +49,15 @@ class _Reads:
 class _RiskDataJobs(_Reads):
     def get_risk_data_job(self, job_id: int | str) -> Body:
         """Return an EDM creation or upgrade; raises ``MoodysError``."""
-        return self._read(Family.RISK_DATA, job_id)
+        return self._read(
+            Family.RISK_DATA, job_id, legacy_type=LEGACY_TYPES[BatchType.EDM_DB_UPGRADE]
+        )
 
 
 class _MriImportJobs(_Reads):
     def get_import_job(self, job_id: int | str) -> Body:
         """Return an MRI import; raises ``MoodysError``."""
-        return self._read(Family.IMPORT, job_id)
+        return self._read(Family.IMPORT, job_id, legacy_type=LEGACY_TYPES[BatchType.MRI_IMPORT])
 
 
 class _GeohazJobs(_Reads):

@@ -174,7 +174,7 @@ class Lane:
         self._keep_reason(task, asked_ts, exc)
         (self._searches if task.is_search else self._reads).appendleft(task)
         self._is_scouting = self._is_scouted
-        if is_late or pauses >= _PAUSES_UNTIL_DOWN:
+        if pauses >= _PAUSES_UNTIL_DOWN or (is_late and not pace.has_answered):
             self.health.note_outage(self.family, exc)
 
     def _pace_of(self, task: Task) -> Pace:

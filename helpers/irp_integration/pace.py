@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-_PAUSE_SECONDS = 1.0  # if the host does not say how long
+_PAUSE_SECONDS = 1.0  # at least, and if the host does not say how long
 _WINDOW_SECONDS = 1.0  # limits tend to count requests by the second
 _DECREASE = 0.9
 _INCREASE = 0.2, 0.004  # a second: requests a second, or this part of the rate if that is more
@@ -35,6 +35,11 @@ class Pace:
     _throttled: float | None = None  # when, as long as the rate does not reflect it
     _raised: float = 0.0  # when the rate was raised last
     _answered: deque[float] = field(default_factory=deque)  # when, lately
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether the host has let anything through."""
+        return bool(self._answered)
 
     def wait_seconds(self, now: float) -> float:
         """Return how long the next request has to wait."""
@@ -72,7 +77,7 @@ class Pace:
 
     def note_throttled(self, *, sent: float, now: float, retry_after: float | None) -> None:
         """Take in that the host did not let a request through; all of one burst count once."""
-        until = now + (_PAUSE_SECONDS if retry_after is None else retry_after)
+        until = now + max(retry_after or 0.0, _PAUSE_SECONDS)
         if sent >= self._pause_ends:
             self.pauses_in_a_row += 1
             self._throttled = now

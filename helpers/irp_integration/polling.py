@@ -120,10 +120,14 @@ class Poller:
 
     def _goes_on(self) -> bool:
         """Tell whether there is something more to be asked."""
+        now = time.monotonic()
         return (
             not (self._is_closed or self.stopped)
-            and time.monotonic() < self._deadline
-            and any(lane.goes_on for lane in self._lanes.values())
+            and now < self._deadline
+            and any(
+                lane.goes_on and now + lane.wait_seconds(now) < self._deadline
+                for lane in self._lanes.values()
+            )
         )
 
     def _tries(self, unanswered: Mapping[int, Question]) -> list[Answer]:
@@ -159,11 +163,10 @@ class Poller:
         with self._lock:
             while True:
                 self.stopped = self.stopped or not self.keep_asking()
-                if not self._busy and not self._goes_on():
-                    self._result_is_there.notify()
                 now = time.monotonic()
                 if self._is_closed or self.stopped or now >= self._deadline or self._is_over():
                     self._task_is_there.notify_all()
+                    self._result_is_there.notify()
                     return None
                 wait, lane = self._next_lane(now)
                 if lane is not None and wait <= 0:

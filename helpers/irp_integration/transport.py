@@ -36,6 +36,7 @@ _PAUSE_SECONDS = 0.5  # before the second try, unless Retry-After says otherwise
 _LONGEST_PAUSE_SECONDS = 5.0  # whoever wants us to wait longer is asked in the next pass
 _LEAST_SECONDS = 0.1  # a timeout of nothing is refused
 _PIECE_BYTES = 64 * 1024
+_SLACK_SECONDS = 0.5  # a socket's own timeout comes first, which knows better what went wrong
 _LATE = "Moody's did not finish its answer in time."
 _large_answers = threading.BoundedSemaphore(2)  # that are read at once
 
@@ -150,7 +151,7 @@ class Transport:
         if left <= 0:
             raise NoResponseError("There was no time left to ask Moody's.")
         until = time.monotonic() + left
-        with self._deadlines.until(until) as call:
+        with self._deadlines.until(until + _SLACK_SECONDS) as call:
             try:
                 with self._client.session.send(
                     self._prepared(method, path, **request),

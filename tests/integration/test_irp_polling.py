@@ -1,12 +1,14 @@
+import socket
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from helpers.constants import BACKWARD_MOVES, Family
+from helpers.constants import BACKWARD_MOVES, BatchType, Family
 from helpers.irp_integration import IRPClient, polling, transport
 from helpers.irp_integration import questions as questions_module
+from helpers.irp_integration.bodies import failure_reason
 from helpers.irp_integration.polling import Poller
 from helpers.irp_integration.questions import Answer, Question
 from sandbox.misbehaviour import Fault
@@ -286,6 +288,63 @@ def test_families_without_a_proven_search_are_read_by_id_side_by_side(ask, moody
     assert len(answers) == 40
     assert requests_of(moodys, "geohaz") == {"by-id": 40}
     assert 2 <= moodys.statistics()["most_in_flight"] <= 8
+
+
+def test_a_job_that_another_tool_submitted_is_found_where_such_tools_submit(ask, moodys):
+    ids = moodys.add_jobs("workflows", 3, status="FAILED", job_type="MRI_IMPORT", reason="No file.")
+    imports = [replace(q, batch_type=BatchType.MRI_IMPORT) for q in questions(ids, family=IMPORT)]
+    first, *others = imports
+
+    answers, _ = ask([first, *(replace(question, is_legacy=True) for question in others)])
+
+    assert by_job(answers) == dict.fromkeys(range(1, 4), "FAILED")
+    assert all(answer.is_legacy and answer.is_read for answer in answers)
+    assert {failure_reason(answer.body) for answer in answers} == {"No file."}
+    assert requests_of(moodys, "import") == {"by-id": 1}
+    assert requests_of(moodys, "workflows") == {"by-id": 3}
+
+
+@pytest.mark.parametrize(
+    ("batch_type", "job_type"),
+    [
+        # another kind of job has the same id there
+        (BatchType.MRI_IMPORT, "EDM_DATA_UPGRADE"),
+        (BatchType.EDM_DB_UPGRADE, "MRI_IMPORT"),
+        # jobs of these types are not submitted there
+        (BatchType.EDM_CREATION, "EDM_DATA_UPGRADE"),
+        (BatchType.GEOHAZ, "GEOHAZ"),
+    ],
+)
+def test_what_is_found_there_is_believed_only_if_its_type_fits(ask, moodys, batch_type, job_type):
+    [known] = moodys.add_jobs("workflows", 1, status="FINISHED", job_type=job_type)
+    [question] = questions([known], family=batch_type.family)
+
+    [answer], _ = ask([replace(question, batch_type=batch_type)])
+
+    assert (answer.status, answer.http_status) == (None, 404)
+    assert "does not know job" in answer.error
+
+
+def test_a_job_of_ours_in_such_a_batch_is_found_in_its_family(ask, moodys):
+    [known] = moodys.add_jobs("import", 1, status="RUNNING")
+    [question] = questions([known], family=IMPORT)
+
+    [answer], _ = ask([replace(question, batch_type=BatchType.MRI_IMPORT, is_legacy=True)])
+
+    assert (answer.status, answer.is_legacy) == ("RUNNING", False)
+
+
+def test_a_name_that_is_resolved_for_ever_keeps_no_pass(ask, moodys, monkeypatch):
+    ids = moodys.add_jobs("geohaz", 3, status="RUNNING")
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(60) and [])
+
+    answers, _ = ask(questions(ids, family=GEOHAZ), budget_seconds=1.0)
+
+    assert {answer.error for answer in answers} == {"Moody's did not finish its answer in time."}
+    assert len(answers) == 3
+    assert all(t.daemon for t in threading.enumerate() if t.name.startswith("poll"))
+    over.set()
 
 
 def test_one_bad_job_does_not_keep_the_others(ask, moodys):

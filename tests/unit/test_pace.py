@@ -1,0 +1,146 @@
+"""The pace is learned from hosts that limit requests in the ways that hosts do, simulated."""
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+
+from helpers.irp_integration.pace import Pace, retry_after_seconds
+
+BUDGET_SECONDS = 45.0
+
+
+def by_the_second(most: int) -> Callable[[float], bool]:
+    """Let so many requests through in each second of the clock."""
+    seen: dict[int, int] = {}
+
+    def admits(now: float) -> bool:
+        seen[int(now)] = seen.get(int(now), 0) + 1
+        return seen[int(now)] <= most
+
+    return admits
+
+
+def by_the_last_second(most: int) -> Callable[[float], bool]:
+    """Let so many requests through in any second, those that were not let through included."""
+    seen: deque[float] = deque()
+
+    def admits(now: float) -> bool:
+        while seen and seen[0] <= now - 1:
+            seen.popleft()
+        seen.append(now)
+        return len(seen) <= most
+
+    return admits
+
+
+def by_tokens(rate: int) -> Callable[[float], bool]:
+    """Let a request through for each token; so many come in each second, and so many are kept."""
+    tokens, at = float(rate), 0.0
+
+    def admits(now: float) -> bool:
+        nonlocal tokens, at
+        tokens, at = min(rate, tokens + (now - at) * rate), now
+        if tokens < 1:
+            return False
+        tokens -= 1
+        return True
+
+    return admits
+
+
+def asked(
+    admits: Callable[[float], bool],
+    jobs: int,
+    *,
+    workers: int,
+    latency: float,
+    retry_after: float | None,
+    pace: Pace | None = None,
+) -> tuple[int, int]:
+    """Return how many jobs were answered within the budget, and how often the host throttled."""
+    pace, rng, number = pace or Pace(), random.Random(7), itertools.count()
+    under_way: list[tuple[float, int, bool, float]] = []
+    now, waiting, answered, throttled = 0.0, jobs, 0, 0
+    while answered < jobs and now < BUDGET_SECONDS:
+        wait = pace.wait_seconds(now)
+        is_free = waiting > 0 and len(under_way) < workers
+        if is_free and wait <= 0:
+            pace.note_sent(now)
+            waiting -= 1
+            end = now + latency * rng.uniform(0.8, 1.2)
+            heapq.heappush(under_way, (end, next(number), admits(now), now))
+            continue
+        if is_free and (not under_way or now + wait < under_way[0][0]):
+            now += wait
+            continue
+        now, _, is_answer, sent = heapq.heappop(under_way)
+        if is_answer:
+            pace.note_answer(now)
+            answered += 1
+        else:
+            pace.note_throttled(sent=sent, now=now, retry_after=retry_after)
+            waiting, throttled = waiting + 1, throttled + 1
+    return answered, throttled
+
+
+@pytest.mark.parametrize("limit", [by_the_second, by_the_last_second, by_tokens])
+@pytest.mark.parametrize("workers", [4, 64, 256])
+@pytest.mark.parametrize("latency", [0.002, 0.1])
+@pytest.mark.parametrize("retry_after", [None, 1.0, 0.0])
+def test_600_jobs_are_answered_in_time_at_20_requests_a_second(
+    limit, workers, latency, retry_after
+):
+    answered, _ = asked(limit(20), 600, workers=workers, latency=latency, retry_after=retry_after)
+
+    assert answered == 600
+
+
+@pytest.mark.parametrize("limit", [by_the_second, by_tokens])
+def test_what_a_host_allows_is_used_and_hardly_ever_exceeded(limit):
+    answered, throttled = asked(limit(200), 20_000, workers=256, latency=0.1, retry_after=1.0)
+
+    assert answered >= 0.85 * 200 * BUDGET_SECONDS
+    assert throttled < 0.025 * answered
+
+
+def test_a_host_that_does_not_throttle_is_not_slowed_down():
+    answered, throttled = asked(lambda _: True, 10_000, workers=64, latency=0.1, retry_after=None)
+
+    assert (answered, throttled) == (10_000, 0)
+
+
+def test_one_burst_counts_once_and_an_answer_ends_the_count():
+    pace = Pace()
+    for _ in range(64):
+        pace.note_throttled(sent=0.0, now=1.0, retry_after=2.0)
+    assert (pace.pauses_in_a_row, pace.wait_seconds(1.0)) == (1, 2.0)
+
+    pace.note_throttled(sent=3.0, now=3.5, retry_after=1.0)
+    assert pace.pauses_in_a_row == 2
+
+    pace.note_answer(5.0)
+    assert pace.pauses_in_a_row == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "1.5"}, None),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:00"}, 0.0),
+        (
+            {
+                "Retry-After": "Wed, 21 Oct 2026 07:29:00 GMT",
+                "Date": "Wed, 21 Oct 2026 07:28:00 GMT",
+            },
+            60.0,
+        ),
+    ],
+)
+def test_how_long_to_wait_is_said_in_seconds_or_as_a_date(headers, seconds):
+    assert retry_after_seconds(headers) == seconds
