@@ -114,7 +114,7 @@ def run_all_cells(page: sync_api.Page, notebook: str) -> None:
 
 
 def schedule_every_minute(page: sync_api.Page) -> None:
-    """Follow the seven steps; the names are those of current and of older schedulers."""
+    """Follow the steps of the README; the names are those of current and of older schedulers."""
     page.locator(".jp-LauncherCard", has_text="Jobs").click()
     page.get_by_role("tab", name="Job Definitions").click()
     page.get_by_text("There are no").wait_for()
@@ -165,7 +165,7 @@ def await_passes(database: str, number: int) -> list[tuple[str, int]]:
     return passes
 
 
-def test_the_monitor_is_scheduled_by_the_seven_steps_and_polls(lab, page):
+def test_the_monitor_is_scheduled_by_hand_as_the_readme_says_and_polls(lab, page):
     open_folder(page, "workspace", "workflows", "Active_Demo-2025-Q1", "notebooks", "Stage_06")
     run_all_cells(page, "Step_01")
     page.get_by_text("The monitor takes over from here: it watches").wait_for()
