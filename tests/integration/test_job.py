@@ -150,8 +150,8 @@ ODD = [
     ({"fault": Fault.HTTP_STATUS, "http_status": 500}, 500, "down or overloaded"),
     ({"fault": Fault.HTTP_STATUS, "http_status": 503}, 503, "down or overloaded"),
     # no answer at all
-    ({"fault": Fault.RESET}, None, "broke the connection off"),
-    ({"fault": Fault.TRUNCATED}, None, "broke the connection off"),
+    ({"fault": Fault.RESET}, None, "closed the connection before"),
+    ({"fault": Fault.TRUNCATED}, None, "closed the connection before"),
     ({"fault": Fault.HANG}, None, "did not answer in time"),
     # something, but no job
     ({"fault": Fault.MALFORMED_JSON}, 200, "not JSON"),

@@ -108,11 +108,11 @@ def test_the_key_is_stored_before_the_first_try(moodys, prepared, sql):
 
 UNKNOWN_OUTCOMES = [
     # the answer was lost, and the job is there
-    ({"fault": Fault.RESET, "carried_out": True, "times": 2}, "broke the connection off"),
+    ({"fault": Fault.RESET, "carried_out": True, "times": 2}, "closed the connection before"),
     ({"fault": Fault.HANG, "carried_out": True, "times": 1}, "did not answer in time"),
     ({"fault": Fault.HTTP_STATUS, "http_status": 504, "carried_out": True, "times": 2}, "504"),
     # it was not accepted, which nobody can know
-    ({"fault": Fault.RESET, "times": 2}, "broke the connection off"),
+    ({"fault": Fault.RESET, "times": 2}, "closed the connection before"),
     ({"fault": Fault.HTTP_STATUS, "http_status": 503, "times": 2}, "503"),
     ({"fault": Fault.HTTP_STATUS, "http_status": 500, "times": 2}, "500"),
     # not now
