@@ -60,7 +60,8 @@ class Failures:
         if len(self.groups) == 1 and not any(job.get("name") for job in self.jobs):
             told = [f"“{shorten(shown[0].reason, longest_reason)}”"]  # all jobs, and only numbers
         left = self.total - sum(group.jobs for group in shown)
-        return "; ".join([*told, *([counted(left, "more job")] if left > 0 else [])]) + "."
+        said = "; ".join([*told, *([counted(left, "more job")] if left > 0 else [])])
+        return said if said.endswith((".”", "!”", "?”")) else f"{said}."
 
 
 class FailingBatch(TypedDict):

@@ -140,8 +140,8 @@ class StageSummary(Report):
         )
         if self.failures:
             yield Note(
-                "Resubmit these jobs, or skip them, and set the batch to ACTIVE again: the next "
-                "pass decides it anew. The README of the notebook Monitor Active Jobs shows how."
+                "Resubmit these jobs or skip them in the notebook Manage Batches; the next pass "
+                "then decides the batch anew."
             )
         yield Table(
             ["Step", "Batch", "Status", "Jobs", "Submitted", "Took", "Longest job"],
@@ -221,8 +221,8 @@ class SubmissionReport(Report):
         yield Table(columns, [self._row(item) for item in self.submissions], "batch", "batches")
         if self.failed and not self.done:
             yield Note(
-                "Correct what is named above, then resubmit: the README of the notebook Monitor "
-                "Active Jobs shows how."
+                "Correct what is named above, then resubmit these jobs in the notebook Manage "
+                "Batches."
             )
         else:
             yield Note(
