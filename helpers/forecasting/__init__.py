@@ -7,7 +7,7 @@ their outcomes: the intervals are widened by their own record.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from helpers.forecasting.history import (
     COVERAGE,
@@ -20,6 +20,7 @@ from helpers.forecasting.history import (
     size_class,
     stage,
 )
+from helpers.forecasting.sizes import job_size
 from helpers.forecasting.values import (
     BatchForecast,
     BatchState,
@@ -27,6 +28,7 @@ from helpers.forecasting.values import (
     Job,
     JobForecast,
     Outcome,
+    PastJob,
     miss,
 )
 
@@ -42,11 +44,14 @@ __all__ = [
     "JobForecast",
     "KindHistory",
     "Outcome",
+    "PastJob",
     "Record",
     "find_overruns",
     "forecast_batches",
     "forecast_chain",
     "forecast_jobs",
+    "job_size",
+    "learn",
     "miss",
     "quantile_points",
     "size_class",
@@ -82,3 +87,10 @@ def forecast_jobs(history: History, batch: BatchState) -> list[JobForecast]:
     from helpers.forecasting.jobs import forecast_jobs  # noqa: PLC0415
 
     return forecast_jobs(history, batch)
+
+
+def learn(jobs: Sequence[PastJob], *, log: Callable[[float], float]) -> KindHistory:
+    """Return the history of a kind after these jobs, each forecast from what had ended before."""
+    from helpers.forecasting.learning import learn  # noqa: PLC0415
+
+    return learn(jobs, log=log)

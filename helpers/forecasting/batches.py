@@ -16,7 +16,7 @@ from helpers.forecasting.values import BatchForecast, BatchState, Interval, Job,
 Array: TypeAlias = npt.NDArray[np.float64]
 _WORLDS = 64
 _SEED = 20_040  # the same state gives the same forecast
-_MOST_LOG = 30.0  # of a drawn duration: longer than anything that anybody waits for
+_MOST_LOG = 20.0  # of a drawn duration: fifteen years
 
 
 def forecast_batches(history: History, batches: Sequence[BatchState]) -> list[BatchForecast]:

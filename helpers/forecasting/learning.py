@@ -10,8 +10,8 @@ import bisect
 import copy
 import math
 import statistics
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +26,7 @@ from helpers.forecasting.history import (
     size_class,
 )
 from helpers.forecasting.jobs import corrected_level, shift, spread
+from helpers.forecasting.values import PastJob
 
 _BATCH_NEEDED = 5  # jobs from which a batch's own effect can be told from theirs
 _ROUNDING = 1e-9
@@ -118,3 +119,30 @@ class Learner:
         self._last.append((log_seconds, size))
         for key in {None, size}:
             bisect.insort(self._classes.setdefault(key, []), log_seconds)
+
+
+def learn(jobs: Sequence[PastJob], *, log: Callable[[float], float]) -> KindHistory:
+    """Return the history of a kind after these jobs, each forecast from what had ended before it.
+
+    A run is taken for over when the last of these jobs of it has ended.
+    """
+    learner, promises = Learner(), dict[int, Promise | None]()
+    residuals: dict[object, list[float]] = defaultdict(list)
+    left = Counter(job.run for job in jobs)
+    ends = [(job.ended, 0, number) for number, job in enumerate(jobs)]
+    starts = [
+        (job.started, 1, number) for number, job in enumerate(jobs) if job.ended > job.started
+    ]
+    for _, is_start, number in sorted(ends + starts):
+        job = jobs[number]
+        if is_start:
+            promises[number] = learner.promise(job.size, residuals[job.run])
+            continue
+        seconds, promise = log(job.ended - job.started), promises.get(number)
+        learner.finish(seconds, job.size, promise)
+        if promise is not None:
+            residuals[job.run].append(seconds - promise.base)
+        left[job.run] -= 1
+        if not left[job.run] and residuals[job.run]:
+            learner.finish_batch(residuals.pop(job.run))
+    return learner.history()

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 _LEAST = 1e-3
+_MOST = 1e10  # seconds: three centuries are a date that every clock can show
 
 
 class Outcome(StrEnum):
@@ -25,6 +26,16 @@ class Job:
     """A job's seconds (it took, has run or has waited for so long), and its size if known."""
 
     seconds: float
+    size: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastJob:
+    """A job that has finished: of which run, and when (in seconds since any one moment)."""
+
+    run: object
+    started: float
+    ended: float
     size: float | None = None
 
 
@@ -67,7 +78,7 @@ class Interval:
         return Interval(
             min(self.median, self.low * math.exp(-by)),
             self.median,
-            max(self.median, self.high * math.exp(by)),
+            max(self.median, min(self.high * math.exp(by), _MOST)),
         )
 
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 from helpers.constants import JobStatus
 from helpers.database import AdvisoryLocks, LockSpace, queries, transaction
 from helpers.display import Remark
+from helpers.forecasts import store_forecasts
 from helpers.identity import process_name
 from helpers.irp_integration.bodies import moodys_times
 from helpers.monitor.problems import isolated
@@ -55,6 +56,7 @@ def _tasks(settings: Settings) -> list[Callable[[], object]]:
         lambda: _run_in_pieces("prune_monitor_runs", older_than=retention),
         lambda: _run_in_pieces("prune_reconciliations", older_than=retention),
         fill_in_times,
+        store_forecasts,
         lambda: prune_copies(older_than=retention, keep_at_most=runs),
         lambda: prune_own_schedule(
             older_than=retention, keep_at_most=runs, budget_seconds=_SCHEDULER_SECONDS

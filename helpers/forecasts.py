@@ -1,0 +1,218 @@
+"""Forecasts of the metastore's batches: made, kept, and judged when their batch has ended.
+
+The decisions are those of ``helpers.forecasting``. Nothing here asks Moody's or changes a job.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+from helpers.constants import JobStatus
+from helpers.database import queries, transaction
+from helpers.forecasting import (
+    BatchForecast,
+    BatchState,
+    History,
+    Interval,
+    Job,
+    JobForecast,
+    KindHistory,
+    Outcome,
+    PastJob,
+    Record,
+    find_overruns,
+    forecast_batches,
+    forecast_jobs,
+    job_size,
+    learn,
+    miss,
+)
+from helpers.forecasting.history import KEPT_ERRORS, KEPT_SAMPLES
+
+_LATELY = 400
+_DECIMALS = 6  # of stored logs
+_FINISHED = [JobStatus.FINISHED.value]
+_RUNNING = [JobStatus.RUNNING.value]
+_WAITING = [JobStatus.SUBMITTED.value, JobStatus.PENDING.value, JobStatus.QUEUED.value]
+
+
+@dataclass(frozen=True)
+class ActiveForecast:
+    """What is forecast of one ACTIVE batch, and of its running and waiting jobs by their ids."""
+
+    activation_num: int
+    batch: BatchForecast
+    jobs: dict[int, JobForecast]
+    overruns: list[int]  # ids of running jobs that take far longer than any of the batch
+
+
+def store_forecasts() -> None:
+    """Judge the forecasts whose batches have ended, refresh the history, and forecast anew.
+
+    A batch keeps one forecast an hour; those without a number say why.
+    """
+    with transaction() as connection:
+        queries("forecasts").judge(connection)
+        queries("forecasts").forget_unjudgeable(connection)
+        batch_types = {batch["batch_type"] for batch in _open_batches()}
+    for batch_type in sorted(batch_types):
+        _refresh(batch_type)
+    made = forecast_active(pass_seconds=0.0)
+    with transaction() as connection:
+        for batch_id, active in made.items():
+            queries("forecasts").store_forecast(
+                connection,
+                batch_id=batch_id,
+                activation_num=active.activation_num,
+                **_columns(active.batch),
+            )
+
+
+def forecast_active(*, pass_seconds: float) -> dict[int, ActiveForecast]:
+    """Forecast the ACTIVE batches of which Moody's has a job, by batch id; nothing is written.
+
+    Args:
+        pass_seconds: how often a pass looks; a job is two passes old before it is an overrun.
+    """
+    with transaction():
+        batches = _open_batches()
+        rows = _jobs([batch["batch_id"] for batch in batches])
+        history = _history(sorted({batch["batch_type"] for batch in batches}))
+    states = [_state(batch["batch_type"], rows.get(batch["batch_id"], [])) for batch in batches]
+    found = {}
+    forecasts = forecast_batches(history, states)
+    for batch, state, forecast in zip(batches, states, forecasts, strict=True):
+        of = rows.get(batch["batch_id"], [])
+        running = [row["job_id"] for row in of if row["status"] in _RUNNING]
+        waiting = [row["job_id"] for row in of if row["status"] in _WAITING]
+        overruns = find_overruns(history, state, pass_seconds=pass_seconds)
+        found[batch["batch_id"]] = ActiveForecast(
+            batch["activation_num"],
+            forecast,
+            dict(zip(running + waiting, forecast_jobs(history, state), strict=True)),
+            [running[position] for position in overruns],
+        )
+    return found
+
+
+def held_lately(*, most: int = _LATELY) -> tuple[int, int]:
+    """Return how many of the last forecasts held, and how many those are: their batches ended."""
+    with transaction() as connection:
+        row = queries("forecasts").held_lately(connection, most=most)
+    return row["held"], row["total"]
+
+
+def _open_batches() -> list[dict[str, Any]]:
+    with transaction() as connection:
+        return list(
+            queries("forecasts").open_batches(connection, waiting=_WAITING, running=_RUNNING)
+        )
+
+
+def _jobs(batch_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """Return the jobs of each batch that count, in the order of their ends or starts."""
+    with transaction() as connection:
+        rows = queries("forecasts").jobs(
+            connection,
+            batch_ids=list(batch_ids),
+            finished=_FINISHED,
+            waiting=_WAITING,
+            running=_RUNNING,
+        )
+        return {key: list(of) for key, of in groupby(rows, key=lambda row: row["batch_id"])}
+
+
+def _state(batch_type: str, rows: Sequence[Mapping[str, Any]]) -> BatchState:
+    def jobs(statuses: list[str]) -> list[Job]:
+        return [
+            Job(row["seconds"] or 0.0, job_size(row["configuration"], row["members"]))
+            for row in rows
+            if row["status"] in statuses
+        ]
+
+    return BatchState(batch_type, jobs(_FINISHED), jobs(_RUNNING), jobs(_WAITING))
+
+
+def _refresh(batch_type: str) -> None:
+    """Replace the stored history of a type by that of its last jobs."""
+    with transaction() as connection:
+        rows = list(
+            queries("forecasts").past_jobs(
+                connection, batch_type=batch_type, finished=_FINISHED, most=KEPT_SAMPLES
+            )
+        )
+    runs, waits = [], []
+    for row in rows:
+        size = job_size(row["configuration"], row["members"])
+        started = row["submitted"] if row["started"] is None else row["started"]
+        runs.append(PastJob(row["batch_id"], started, row["ended"], size))
+        if row["started"] is not None:
+            waits.append(PastJob(row["batch_id"], row["submitted"], started, size))
+    with transaction() as connection:
+        for is_wait, jobs in ((False, runs), (True, waits)):
+            kind = learn(jobs, log=History().log)
+            queries("forecasts").store_history(
+                connection,
+                batch_type=batch_type,
+                is_wait=is_wait,
+                samples=kind.samples,
+                classes=json.dumps(_rounded({key or "": of for key, of in kind.classes.items()})),
+                record=json.dumps(_rounded(asdict(kind.record))),
+            )
+
+
+def _rounded(value: Any) -> Any:
+    """Return JSON of the same shape, with numbers as exact as they can matter."""
+    if isinstance(value, dict):
+        return {str(key): _rounded(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(member) for member in value]
+    return round(value, _DECIMALS)
+
+
+def _history(batch_types: Sequence[str]) -> History:
+    with transaction() as connection:
+        rows = list(queries("forecasts").histories(connection, batch_types=list(batch_types)))
+        outcomes = list(queries("forecasts").outcomes(connection, most=KEPT_ERRORS))
+    misses: dict[int, list[float]] = defaultdict(list)
+    for row in outcomes:
+        drawn = Interval(row["low"], row["low"], row["high"])
+        misses[row["stage"]].append(miss(drawn, row["actual"]))
+    return History(
+        {row["batch_type"]: _kind(row) for row in rows if not row["is_wait"]},
+        waits={row["batch_type"]: _kind(row) for row in rows if row["is_wait"]},
+        misses=misses,
+    )
+
+
+def _kind(row: Mapping[str, Any]) -> KindHistory:
+    record = row["record"]
+    return KindHistory(
+        row["samples"],
+        {int(key) if key else None: points for key, points in row["classes"].items()},
+        Record(
+            errors=tuple(tuple(errors) for errors in record["errors"]),
+            level=record["level"],
+            effects=tuple(record["effects"]),
+            within=tuple(record["within"]),
+        ),
+    )
+
+
+def _columns(forecast: BatchForecast) -> dict[str, Any]:
+    remaining, drawn = forecast.remaining, forecast.drawn
+    return {
+        "stage": forecast.stage,
+        "samples": forecast.samples,
+        "reason": None if forecast.outcome is Outcome.KNOWN else forecast.outcome.value,
+        "low": remaining and remaining.low,
+        "median": remaining and remaining.median,
+        "high": remaining and remaining.high,
+        "drawn_low": drawn and drawn.low,
+        "drawn_high": drawn and drawn.high,
+    }

@@ -1,0 +1,117 @@
+-- name: judge()!
+-- Note when batches ended that were forecast to.
+UPDATE irp_forecast AS forecast
+SET ended_ts = batch.completed_ts
+FROM irp_batch AS batch
+WHERE batch.id = forecast.batch_id AND batch.activation_num = forecast.activation_num
+  AND forecast.ended_ts IS NULL AND batch.status IN ('COMPLETED', 'FAILED', 'ERROR')
+  AND batch.completed_ts >= forecast.made_ts;
+
+-- name: forget_unjudgeable()!
+-- Forget what was forecast of batches that were cancelled, or made active again, before they ended.
+DELETE FROM irp_forecast AS forecast
+USING irp_batch AS batch
+WHERE batch.id = forecast.batch_id AND forecast.ended_ts IS NULL
+  AND (batch.status = 'CANCELLED' OR batch.activation_num <> forecast.activation_num);
+
+-- name: open_batches(waiting, running)
+-- The ACTIVE batches of ACTIVE cycles of which Moody's has a job that has not ended.
+SELECT batch.id AS batch_id, coalesce(batch.batch_type, '') AS batch_type, batch.activation_num
+FROM irp_batch AS batch
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE'
+  AND EXISTS (
+      SELECT FROM irp_job AS job
+      WHERE job.batch_id = batch.id AND NOT coalesce(job.skipped, false)
+        AND job.status::text = ANY (:waiting::text[] || :running::text[]))
+ORDER BY batch.id;
+
+-- name: jobs(batch_ids, finished, waiting, running)
+-- The jobs of these batches that count in a forecast, in the order in which they ended, then started, then
+-- were submitted; seconds that they took, have run, or have waited.
+SELECT job.id AS job_id, job.batch_id, job.status::text AS status,
+       extract(epoch FROM CASE
+           WHEN job.status::text = ANY (:finished::text[])
+               THEN coalesce(job.moodys_ended_ts, job.completed_ts)
+                    - coalesce(job.moodys_started_ts, job.submitted_ts)
+           WHEN job.status::text = ANY (:running::text[])
+               THEN now() - coalesce(job.moodys_started_ts, job.submitted_ts)
+           ELSE now() - coalesce(job.moodys_submitted_ts, job.submitted_ts)
+       END)::float8 AS seconds,
+       configuration.job_configuration_data AS configuration,
+       jsonb_path_query_first(job.submission_request, '$.**.resourceUris.size()') AS members
+FROM irp_job AS job
+LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
+WHERE job.batch_id = ANY (:batch_ids::int[]) AND NOT coalesce(job.skipped, false)
+  AND job.status::text = ANY (:finished::text[] || :waiting::text[] || :running::text[])
+ORDER BY job.batch_id, coalesce(job.moodys_ended_ts, job.completed_ts),
+         coalesce(job.moodys_started_ts, job.moodys_submitted_ts, job.submitted_ts), job.id;
+
+-- name: past_jobs(batch_type, finished, most)
+-- The jobs of a type that finished last, with their times as seconds.
+SELECT job.batch_id,
+       extract(epoch FROM coalesce(job.moodys_submitted_ts, job.submitted_ts))::float8 AS submitted,
+       extract(epoch FROM job.moodys_started_ts)::float8 AS started,
+       extract(epoch FROM coalesce(job.moodys_ended_ts, job.completed_ts))::float8 AS ended,
+       configuration.job_configuration_data AS configuration,
+       jsonb_path_query_first(job.submission_request, '$.**.resourceUris.size()') AS members
+FROM irp_job AS job
+JOIN irp_batch AS batch ON batch.id = job.batch_id
+LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
+WHERE coalesce(batch.batch_type, '') = :batch_type::text
+  AND job.status::text = ANY (:finished::text[])
+  AND coalesce(job.moodys_submitted_ts, job.submitted_ts)
+      <= coalesce(job.moodys_ended_ts, job.completed_ts)
+ORDER BY coalesce(job.moodys_ended_ts, job.completed_ts) DESC, job.id DESC
+LIMIT :most::int;
+
+-- name: histories(batch_types)
+-- What is known of the durations of these batch types.
+SELECT batch_type, is_wait, samples, classes, record
+FROM irp_duration_history
+WHERE batch_type = ANY (:batch_types::text[]);
+
+-- name: store_history(batch_type, is_wait, samples, classes, record)!
+-- Replace what is known of the durations of a batch type.
+INSERT INTO irp_duration_history (batch_type, is_wait, samples, classes, record)
+VALUES (:batch_type::text, :is_wait::boolean, :samples::int, :classes::jsonb, :record::jsonb)
+ON CONFLICT (batch_type, is_wait) DO UPDATE
+SET samples = excluded.samples, classes = excluded.classes, record = excluded.record,
+    refreshed_ts = now();
+
+-- name: outcomes(most)
+-- The last forecasts of each stage whose batches have ended: seconds that were left.
+SELECT stage, extract(epoch FROM drawn_low_ts - made_ts)::float8 AS low,
+       extract(epoch FROM drawn_high_ts - made_ts)::float8 AS high,
+       extract(epoch FROM ended_ts - made_ts)::float8 AS actual
+FROM (
+    SELECT *, row_number() OVER (PARTITION BY stage ORDER BY id DESC) AS place
+    FROM irp_forecast WHERE ended_ts IS NOT NULL AND median_ts IS NOT NULL
+) AS judged
+WHERE place <= :most::int
+ORDER BY id;
+
+-- name: store_forecast(batch_id, activation_num, stage, samples, reason, low, median, high, drawn_low, drawn_high)!
+-- Keep a forecast of a batch, in seconds from now, unless there is one of this hour.
+INSERT INTO irp_forecast
+    (batch_id, activation_num, hour_ts, stage, samples, reason, low_ts, median_ts, high_ts,
+     drawn_low_ts, drawn_high_ts)
+VALUES (:batch_id::int, :activation_num::int, date_trunc('hour', now()), :stage::int,
+        :samples::int, :reason::text,
+        now() + make_interval(secs => :low::float8), now() + make_interval(secs => :median::float8),
+        now() + make_interval(secs => :high::float8),
+        now() + make_interval(secs => :drawn_low::float8),
+        now() + make_interval(secs => :drawn_high::float8))
+ON CONFLICT (batch_id, hour_ts) DO NOTHING;
+
+-- name: held_lately(most)^
+-- How many of the last forecasts held whose batches have ended.
+SELECT count(*) FILTER (WHERE ended_ts BETWEEN low_ts AND high_ts) AS held, count(*) AS total
+FROM (
+    SELECT low_ts, high_ts, ended_ts FROM irp_forecast
+    WHERE ended_ts IS NOT NULL AND median_ts IS NOT NULL
+    ORDER BY id DESC
+    LIMIT :most::int
+) AS latest;
