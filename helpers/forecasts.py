@@ -81,6 +81,8 @@ def forecast_active(*, pass_seconds: float) -> dict[int, ActiveForecast]:
     """
     with transaction():
         batches = _open_batches()
+        if not batches:
+            return {}  # and numpy is not imported
         rows = _jobs([batch["batch_id"] for batch in batches])
         history = _history(sorted({batch["batch_type"] for batch in batches}))
     states = [_state(batch["batch_type"], rows.get(batch["batch_id"], [])) for batch in batches]

@@ -32,6 +32,7 @@ HEAVY = {
     "nbclient",
     "nbconvert",
     "nbformat",
+    "numpy",
     "starlette",
     "uvicorn",
     "zmq",
