@@ -32,7 +32,6 @@ class BatchFacts:
     non_skipped_configs: int
     fulfilled_configs: int  # with a FINISHED job
     unfulfilled_config_ids: list[int]
-    first_failure: str | None = None  # why the first job failed, or could not be submitted
 
     @property
     def open_counts(self) -> dict[str, int]:
@@ -64,7 +63,6 @@ class Decision:
     status: BatchStatus
     reason: str
     needs_attention: bool = False
-    cause: str | None = None  # why the first of the jobs failed, quoted; None: nobody said
 
 
 def decide(facts: BatchFacts) -> Decision:  # noqa: PLR0911 - one return per row of the table
@@ -77,11 +75,9 @@ def decide(facts: BatchFacts) -> Decision:  # noqa: PLR0911 - one return per row
     if jobs and len(facts.cancelled_job_ids) == jobs:
         return Decision(BatchStatus.CANCELLED, f"All {counted(jobs, 'job')} cancelled.")
     if facts.error_job_ids:
-        said = f"Not submitted: {_jobs(facts.error_job_ids)}."
-        return Decision(BatchStatus.ERROR, said, cause=_cause(facts, facts.error_job_ids))
+        return Decision(BatchStatus.ERROR, f"Not submitted: {_jobs(facts.error_job_ids)}.")
     if facts.failed_job_ids:
-        said = f"Failed: {_jobs(facts.failed_job_ids)}."
-        return Decision(BatchStatus.FAILED, said, cause=_cause(facts, facts.failed_job_ids))
+        return Decision(BatchStatus.FAILED, f"Failed: {_jobs(facts.failed_job_ids)}.")
     if not facts.unfulfilled_config_ids:
         return Decision(BatchStatus.COMPLETED, f"{counted(jobs, 'job')} done.")
     return Decision(BatchStatus.ACTIVE, _unfulfilled(facts), needs_attention=True)
@@ -89,13 +85,6 @@ def decide(facts: BatchFacts) -> Decision:  # noqa: PLR0911 - one return per row
 
 def _jobs(ids: list[int]) -> str:
     return f"{'job' if len(ids) == 1 else 'jobs'} {listed([str(i) for i in ids], most=_NAMED_IDS)}"
-
-
-def _cause(facts: BatchFacts, ids: list[int]) -> str | None:
-    """Return why the first of these jobs failed; the others may have reasons of their own."""
-    if facts.first_failure is None:
-        return None
-    return f"{'' if len(ids) == 1 else 'The first: '}“{facts.first_failure}”"
 
 
 def _progress(facts: BatchFacts) -> str:

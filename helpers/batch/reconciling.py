@@ -34,7 +34,6 @@ class Reconciliation:
     status: BatchStatus
     reason: str
     needs_attention: bool = False
-    cause: str | None = None  # why the first of the jobs failed, quoted; None: nobody said
     attention: tuple[str, ...] = ()  # one line per job that will not move by itself
     chain: str = ""  # which step is due, or why none is; empty while the batch is ACTIVE
 
@@ -117,7 +116,6 @@ def _settle(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliati
         BatchStatus.ACTIVE,
         decision.status,
         decision.reason,
-        cause=decision.cause,
         chain=verdict.reason,
     )
 

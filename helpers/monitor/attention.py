@@ -18,7 +18,6 @@ from helpers.text import counted, listed
 
 _MOST = 50
 _MOST_REASONS = 3
-_MOST_OF_A_REASON = 400
 _MISSED_INTERVALS = 3  # so long without a poll means that nobody watches the batch
 _MOST_UNPOLLED = 5
 
@@ -131,7 +130,7 @@ def _failing_batch(batch: FailingBatch, failures: Failures | None) -> Remark:
 def _why(failures: Failures | None) -> str:
     if failures is None:
         return ""
-    return failures.sentence(most=_MOST_REASONS, longest_reason=_MOST_OF_A_REASON)
+    return failures.sentence(most=_MOST_REASONS)
 
 
 def _mend(batch_id: int) -> str:

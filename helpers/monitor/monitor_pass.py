@@ -97,6 +97,8 @@ class Monitor:
             with isolated(f"Batch {batch['batch_id']}", report.errors):
                 outcome = batches.reconcile(batch["batch_id"])
                 report.batches.append(ReconciledBatch(batch, outcome))
+        with isolated("What failed", report.errors):
+            report.add_failures()
         self._reconciled = report
         return report
 

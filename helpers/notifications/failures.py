@@ -16,6 +16,7 @@ from helpers.text import counted, shorten
 
 _NAMED_JOBS = 8
 _MOST_REASONS = 10
+_LONGEST_REASON = 400  # in a sentence
 _NO_REASON = "No reason was given."
 
 
@@ -53,7 +54,7 @@ class Failures:
         """How many jobs stand in no group."""
         return self.total - sum(group.jobs for group in self.groups)
 
-    def sentence(self, *, most: int, longest_reason: int) -> str:
+    def sentence(self, *, most: int, longest_reason: int = _LONGEST_REASON) -> str:
         """Return ``A (Moody's 900): “EDM not found”; B: “…”; 2 more jobs``, as one sentence."""
         shown = self.groups[:most]
         told = [f"{g.who}: “{shorten(g.reason, longest_reason)}”" for g in shown]

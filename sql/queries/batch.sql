@@ -80,12 +80,7 @@ SELECT (SELECT count(*) FROM job) AS total_jobs,
        (SELECT count(*) FROM irp_job_configuration WHERE batch_id = :batch_id::int) AS total_configs,
        (SELECT count(*) FROM configuration) AS non_skipped_configs,
        (SELECT count(*) FROM configuration WHERE fulfilled) AS fulfilled_configs,
-       ARRAY(SELECT id FROM configuration WHERE NOT fulfilled ORDER BY id) AS unfulfilled_config_ids,
-       (SELECT last_error FROM irp_job
-        WHERE batch_id = :batch_id::int AND NOT coalesce(skipped, false)
-          AND status IN ('FAILED', 'ERROR') AND last_error <> ''
-        ORDER BY status = 'FAILED', id
-        LIMIT 1) AS first_failure;
+       ARRAY(SELECT id FROM configuration WHERE NOT fulfilled ORDER BY id) AS unfulfilled_config_ids;
 
 -- name: jobs_in_doubt(batch_id, submitted_only, unpolled, statuses, terminal, known, nothing_said, stale_after, most)
 -- Jobs of one batch that will not move by themselves, with what Moody's last said of them. No

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from helpers.batch import Reconciliation
 from helpers.constants import BatchStatus
@@ -22,13 +21,11 @@ from helpers.display import (
     badge,
     moment,
 )
+from helpers.notifications.failures import Failures, failures_of
 from helpers.records import ActiveBatch
-from helpers.text import counted, shorten
+from helpers.text import counted
 
-_NAMED = 8  # of the things that one remark is about
-_MOODYS_ID = re.compile(r"\bjob [0-9]+\b")
-_MOST_OF_A_CAUSE = 600
-_MOST_OF_AN_ERROR = 2_000
+_MOST_REASONS = 3
 
 
 def stands_in(batch: ActiveBatch) -> str:
@@ -71,6 +68,7 @@ class ReconciledBatch:
 
     batch: ActiveBatch
     outcome: Reconciliation
+    failures: Failures | None = None  # of a batch that ended with some
 
     @property
     def name(self) -> str:
@@ -82,8 +80,8 @@ class ReconciledBatch:
     def row(self) -> Row:
         """What became of it, and why."""
         outcome = self.outcome
-        why = " ".join(filter(None, [outcome.reason, outcome.cause]))
-        notes = [Note(shorten(why, _MOST_OF_A_CAUSE))]
+        why = self.failures.sentence(most=_MOST_REASONS) if self.failures else None
+        notes = [Note(" ".join(filter(None, [outcome.reason, why])))]
         notes += [Note(line, Severity.WARNING) for line in outcome.attention]
         if outcome.needs_attention and not outcome.attention:
             notes.append(Note("Needs attention.", Severity.WARNING))
@@ -105,6 +103,13 @@ class ReconReport(Report):
     batches: list[ReconciledBatch] = field(default_factory=list)
     left_to_others: int = 0
     errors: list[Remark] = field(default_factory=list)
+
+    def add_failures(self) -> None:
+        """Look up what failed in the batches that ended in this pass."""
+        failures = failures_of([item.batch["batch_id"] for item in self.settled])
+        self.batches = [
+            replace(item, failures=failures.get(item.batch["batch_id"])) for item in self.batches
+        ]
 
     @property
     def settled(self) -> list[ReconciledBatch]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -26,9 +25,6 @@ from helpers.identity import owner_name
 from helpers.steps.claims import OpenChainRun
 from helpers.text import counted, shorten
 
-_NAMED = 8  # of the things that one remark is about
-_MOODYS_ID = re.compile(r"\bjob [0-9]+\b")
-_MOST_OF_A_CAUSE = 600
 _MOST_OF_AN_ERROR = 2_000
 
 

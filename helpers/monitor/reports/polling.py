@@ -25,8 +25,6 @@ from helpers.text import counted, listed
 
 _NAMED = 8  # of the things that one remark is about
 _MOODYS_ID = re.compile(r"\bjob [0-9]+\b")
-_MOST_OF_A_CAUSE = 600
-_MOST_OF_AN_ERROR = 2_000
 
 
 @dataclass(frozen=True)
