@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, TypedDict
+from typing import Any
 
 from helpers.constants import BACKWARD_MOVES, JOB_MOVES, JobStatus
 from helpers.database import queries, transaction
@@ -20,7 +20,7 @@ from helpers.errors import DatabaseError, DatabaseUnavailableError
 from helpers.irp_integration.bodies import MoodysTimes, failure_reason, moodys_times
 from helpers.irp_integration.questions import Answer, is_known
 from helpers.redaction import redact, redact_json, shown
-from helpers.text import clean
+from helpers.text import clean, shorten
 
 RECORD_CHUNK = 500
 """Answers per transaction: few round trips, and little to ask again after a crash."""
@@ -46,19 +46,6 @@ _MAX_WORKFLOW_ID = 50
 _MOVES = [(old, new) for old, moves in JOB_MOVES.items() for new in moves]
 
 
-class JobToPoll(TypedDict):
-    """A job that a pass asks about, or would if it had been submitted."""
-
-    job_id: int
-    batch_id: int
-    batch_type: str
-    workflow_id: str | None
-    status: str
-    is_legacy: bool  # ids of its batch are known to Moody's older API
-    is_silent: bool  # for an hour, neither its status has changed nor was it read by id
-    read_ts: datetime | None
-
-
 @dataclass(frozen=True)
 class Recorded:
     """What one answer did to its job."""
@@ -78,12 +65,12 @@ class Recorded:
         """What people should know of this answer; None for an ordinary one."""
         if self.problem is not None or self.answer.error is not None:
             return self.problem or self.answer.error
-        said = self.answer.status or ""
-        if not is_known(said):
-            word = shown(said, 60)
+        status = self.answer.status or ""
+        if not is_known(status):
+            word = shorten(redact(clean(status)), 60)  # as it is: a space may be all that is wrong
             return f"Moody's says {word!r}, an unrecognised status; the job was left unchanged."
-        if self.new_status not in {None, said}:
-            return f"Moody's says {said} after {self.old_status}; the job was left unchanged."
+        if self.new_status not in {None, status}:
+            return f"Moody's says {status} after {self.old_status}; the job was left unchanged."
         return None
 
     @property
@@ -92,21 +79,6 @@ class Recorded:
         if (self.old_status, self.new_status) in BACKWARD_MOVES:
             return f"Moody's moved it back from {self.old_status} to {self.new_status}."
         return self.answer.note
-
-
-def jobs_to_poll(batch_ids: Collection[int]) -> list[JobToPoll]:
-    """Return the jobs of these batches that may still move, longest unasked first."""
-    with transaction() as connection:
-        rows = queries("recording").jobs_to_poll(
-            connection, batch_ids=list(batch_ids), terminal=list(JobStatus.terminal())
-        )
-        return [row for row in rows if row["status"] in set(JobStatus)]
-
-
-def note_legacy_ids(batch_ids: Collection[int]) -> None:
-    """Remember that ids of these batches are known to Moody's older API."""
-    with transaction() as connection:
-        queries("recording").note_legacy_ids(connection, batch_ids=list(batch_ids))
 
 
 def server_clock() -> Callable[[], datetime]:

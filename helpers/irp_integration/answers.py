@@ -39,12 +39,14 @@ def job_body(content: bytes, *, http_status: int, workflow_id: str, location: st
 
     Raises:
         MoodysCredentialsError: Moody's refuses who we are.
-        MoodysError: the answer is no job, or another job.
+        MoodysError: the answer does not describe this job.
     """
     require_ok(content, http_status=http_status, location=location, about=f"job {workflow_id}")
     value = _json_value(content, http_status=http_status)
     if not isinstance(value, dict):
-        raise MoodysError("Moody's answered with JSON that is no job.", http_status=http_status)
+        raise MoodysError(
+            "Moody's answered with JSON that does not describe a job.", http_status=http_status
+        )
     status = status_of(value, workflow_id=workflow_id)
     body: Body = storable(value)
     if body.get("status") != status:
@@ -89,10 +91,10 @@ def status_of(body: Body, *, workflow_id: str) -> str:
     status = body.get("status")
     if not isinstance(status, str) or not _is_status(status):
         raise MoodysError("Moody's answered with a job that has no status.", http_status=200)
-    said_id = body.get("jobId", body.get("id", workflow_id))
-    if normal_id(said_id) != normal_id(workflow_id):
+    given_id = body.get("jobId", body.get("id", workflow_id))
+    if normal_id(given_id) != normal_id(workflow_id):
         raise MoodysError(
-            f"Moody's answered about job {shorten(clean(str(said_id)), 50)}, "
+            f"Moody's answered about job {shorten(clean(str(given_id)), 50)}, "
             f"not about job {workflow_id}.",
             http_status=200,
         )
@@ -102,12 +104,14 @@ def status_of(body: Body, *, workflow_id: str) -> str:
 PROXY_LOGIN = "Moody's answered 407: a proxy wants a login. Check HTTPS_PROXY."
 _MEANINGS = {
     204: "Moody's has nothing to say about {about} yet (204).",
-    403: "Moody's denies access (403){said}.",
+    403: "Moody's denies access (403){message}.",
     404: "Moody's does not know {about} (404): it belongs to another batch type, this key may not "
     "see it, or it is gone.",
     407: PROXY_LOGIN,
     429: "Moody's asks for fewer requests (429).",
-    **dict.fromkeys((500, 502, 503, 504), "Moody's is down or overloaded ({http_status}){said}."),
+    **dict.fromkeys(
+        (500, 502, 503, 504), "Moody's is down or overloaded ({http_status}){message}."
+    ),
 }
 
 
@@ -115,15 +119,15 @@ def require_ok(content: bytes, *, http_status: int, about: str, location: str = 
     """Raise what a status other than 200 means."""
     if http_status == _OK:
         return
-    said = message_in(content)
+    message = message_in(content)
     if http_status == codes.unauthorized:
         raise MoodysCredentialsError(
-            f"Moody's refuses the credentials (401){said}. Check RISK_MODELER_API_KEY, or the "
+            f"Moody's refuses the credentials (401){message}. Check RISK_MODELER_API_KEY, or the "
             "tenant, user name and password, and RISK_MODELER_RESOURCE_GROUP_ID.",
             http_status=http_status,
         )
-    meaning = _MEANINGS.get(http_status, "Moody's answered {about} with {http_status}{said}.")
-    problem = meaning.format(about=about, http_status=http_status, said=said)
+    meaning = _MEANINGS.get(http_status, "Moody's answered {about} with {http_status}{message}.")
+    problem = meaning.format(about=about, http_status=http_status, message=message)
     if http_status in _REDIRECTS:
         problem = redirect(http_status, location)
     raise MoodysError(problem, http_status=http_status)
@@ -166,9 +170,8 @@ def storable_body(content: bytes, *, http_status: int) -> Any:
 
 def _json_value(content: bytes, *, http_status: int) -> Any:
     if len(content) > MAX_READ_BYTES:
-        problem = (
-            f"Moody's answered with more than {MAX_READ_BYTES // 1024**2} MB, which is no job."
-        )
+        limit = MAX_READ_BYTES // 1024**2
+        problem = f"Moody's answered with more than {limit} MB, more than a job can have."
         raise MoodysError(problem, http_status=http_status)
     try:
         return json_value(content)

@@ -40,7 +40,7 @@ class LoginRejectedError(Exception):
 
 @dataclass(frozen=True)
 class Reading:
-    """A job's body, and where it was found."""
+    """A job's body, and which API it came from."""
 
     body: Body
     is_legacy: bool

@@ -184,8 +184,8 @@ def failure_reason(body: Body) -> str | None:
     The first error of a task that says anything is the root cause; older bodies have messages or
     an error of their own, and the last resort is the summary.
     """
-    said = (_of_tasks, _of_messages, _of_body, _of_details, _of_outputs, _of_summary)
-    sentences = (_sentence(text) for candidates in said for text in candidates(body))
+    sources = (_of_tasks, _of_messages, _of_body, _of_details, _of_outputs, _of_summary)
+    sentences = (_sentence(text) for candidates in sources for text in candidates(body))
     return next((sentence for sentence in sentences if sentence), None)
 
 

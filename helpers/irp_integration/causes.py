@@ -121,8 +121,8 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 
 def _detail(cause: BaseException) -> str:
     """Return what OpenSSL says: a text of its own, in which there is nothing of ours."""
-    said = getattr(cause, "verify_message", None) or getattr(cause, "reason", None)
-    return f" ({redact(said)})" if isinstance(said, str) and said else ""
+    text = getattr(cause, "verify_message", None) or getattr(cause, "reason", None)
+    return f" ({redact(text)})" if isinstance(text, str) and text else ""
 
 
 _HEADERS = {

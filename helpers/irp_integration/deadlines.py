@@ -2,8 +2,8 @@
 
 A socket's own timeout covers one read: a host that sends a byte a second is never late. So one
 thread looks after all requests, and shuts the socket of each that is past its deadline, which wakes
-whoever reads from it. What cannot be woken, such as a name that is being resolved, is left behind
-by its caller: the threads of a pass are daemons.
+whoever reads from it. What cannot be woken, such as a name that is being resolved, is abandoned by
+its caller: the threads of a pass are daemons.
 """
 
 from __future__ import annotations

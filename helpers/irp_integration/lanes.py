@@ -120,17 +120,17 @@ class Lane:
         self.search_pace.note_answer(now)
         self._is_scouted = True
         found = {q.job_id: rows.get(q.moodys_id or "") for q in task.questions}
-        said = {job_id: row for job_id, row in found.items() if row is not None}
+        by_job = {job_id: row for job_id, row in found.items() if row is not None}
         is_lie = any(
-            is_behind(searched=said[job_id]["status"], read_before=status)
+            is_behind(searched=by_job[job_id]["status"], read_before=status)
             for job_id, status in read_before.items()
-            if job_id in said
+            if job_id in by_job
         )
         if is_lie:
             self._give_up_searching(_BEHIND)
-            said = {}
+            by_job = {}
         asked = self._asked_by(task)
-        enough = [q for q in asked if q.job_id in said and row_is_enough(q, said[q.job_id])]
+        enough = [q for q in asked if q.job_id in by_job and row_is_enough(q, by_job[q.job_id])]
         enough_ids = {question.job_id for question in enough}
         left = [question for question in asked if question.job_id not in enough_ids]
         for question in left:

@@ -34,7 +34,7 @@ from helpers.monitor.reports import (
     PollReport,
     ReconciledBatch,
     ReconReport,
-    said_once,
+    grouped_by_text,
 )
 from helpers.monitor.summary import SummaryReport
 from helpers.notifications.events import announce_failing
@@ -175,7 +175,7 @@ class Monitor:
             Remark(f"Stage {step.stage_num}, step {step.next_step_num}", step.error or "")
             for step in self._chained.failed
         ]
-        return said_once(
+        return grouped_by_text(
             [
                 *([Remark("Moody's", polls.refused)] if polls.refused else []),
                 *polls.problems,

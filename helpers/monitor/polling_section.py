@@ -16,13 +16,8 @@ from helpers.irp_integration.health import Outage
 from helpers.irp_integration.polling import Poller
 from helpers.irp_integration.questions import Answer, Question
 from helpers.monitor.reports import PollReport
-from helpers.recording import (
-    JobToPoll,
-    jobs_to_poll,
-    note_legacy_ids,
-    record_all,
-    server_clock,
-)
+from helpers.poll_list import JobToPoll, jobs_to_poll, note_legacy_ids
+from helpers.recording import record_all, server_clock
 from helpers.records import ActiveBatch
 from helpers.settings import Settings
 from helpers.text import counted
@@ -35,7 +30,7 @@ def poll(
     settings: Settings,
     client: Callable[[], IRPClient],
 ) -> None:
-    """Poll the jobs of these batches, but for those that another pass is polling."""
+    """Poll the jobs of these batches, except for those that another pass is polling."""
     started = time.monotonic()
     ids = [batch["batch_id"] for batch in batches]
     if ids:

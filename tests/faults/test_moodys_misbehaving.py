@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until
 BUDGET_SECONDS = 2.0
 DEFAULT_BUDGET_SECONDS = 45.0
 JOBS_PER_BATCH = 8
-LONG = pytest.mark.faults  # as its neighbours, but for the time it takes
+LONG = pytest.mark.faults  # as its neighbours, except for the time it takes
 KINDS = (
     BatchType.ANALYSIS,  # searched
     BatchType.EDM_CREATION,  # searched
@@ -122,7 +122,7 @@ def assert_every_attempt_is_on_record(fleet: Fleet, done: Pass) -> None:
     assert (in_row, failed_in_row) == (len(polls), sum(error is not None for *_, error in polls))
 
 
-def assert_said_once(done: Pass, words: str) -> None:
+def assert_named_once(done: Pass, words: str) -> None:
     """And once more per batch where it needs a look, but not per job."""
     assert str(done.polled).count(words) == 1
     assert [words in error.text for error in done.summary.errors].count(True) == 1
@@ -225,7 +225,9 @@ DEAD = [
         id="malformed",
     ),
     pytest.param(
-        {"fault": Fault.NOT_AN_OBJECT}, "Moody's answered with JSON that is no job.", id="no object"
+        {"fault": Fault.NOT_AN_OBJECT},
+        "Moody's answered with JSON that does not describe a job.",
+        id="no object",
     ),
     pytest.param(
         {"fault": Fault.NO_STATUS},
@@ -246,7 +248,7 @@ def test_a_host_that_gives_nothing_costs_one_pass_and_one_sentence(
     assert fleet.statuses() == {"SUBMITTED"}
     assert done.polled.jobs_polled == done.polled.polls_failed > 0
     assert_every_attempt_is_on_record(fleet, done)
-    assert_said_once(done, words)
+    assert_named_once(done, words)
     assert set(done.became.values()) == {"ACTIVE"}
     assert_catches_up(fleet, monkeypatch)
 
@@ -262,7 +264,7 @@ def test_a_host_that_refuses_connections_costs_one_pass_and_one_sentence(
     assert fleet.statuses() == {"SUBMITTED"}
     assert done.polled.polls_failed > 0
     assert_every_attempt_is_on_record(fleet, done)
-    assert_said_once(done, "Moody's cannot be reached: the connection was refused.")
+    assert_named_once(done, "Moody's cannot be reached: the connection was refused.")
     assert_catches_up(fleet, monkeypatch)
 
 
@@ -276,7 +278,7 @@ def test_an_answer_that_is_still_dripping_when_time_is_up_is_on_record_as_well(
 
     assert done.polled.polls_failed > 0
     assert_every_attempt_is_on_record(fleet, done)
-    assert_said_once(done, "Moody's did not finish its answer in time.")
+    assert_named_once(done, "Moody's did not finish its answer in time.")
     assert_catches_up(fleet, monkeypatch)
 
 
@@ -335,7 +337,7 @@ def test_minutes_of_503_are_as_many_short_passes_on_record_and_then_all_is_well(
 
     for _ in range(minutes):
         done = timed_pass(record_property)
-        assert_said_once(done, "Moody's is down or overloaded (503)")
+        assert_named_once(done, "Moody's is down or overloaded (503)")
         assert len(fleet.polls()) == on_record + done.polled.jobs_polled
         on_record = len(fleet.polls())
         fleet.moodys.advance(60)
@@ -401,7 +403,9 @@ def test_answers_larger_than_what_is_kept_count(fleet, monkeypatch, record_prope
     assert done.polled.all_remarks == []
 
 
-def test_a_search_that_is_refused_is_said_once_and_is_no_error(fleet, monkeypatch, record_property):
+def test_a_search_that_is_refused_is_named_once_and_is_no_error(
+    fleet, monkeypatch, record_property
+):
     monkeypatch.setattr(questions, "VERIFIED_PER_PASS", 2)
     fleet.moodys.misbehave(Fault.HTTP_STATUS, http_status=400, kinds={Kind.SEARCH})
 
@@ -416,7 +420,7 @@ def test_a_search_that_is_refused_is_said_once_and_is_no_error(fleet, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "label"),
     [
         pytest.param({"fault": Fault.UNKNOWN_STATUS, "status": "ARCHIVED"}, "ARCHIVED", id="new"),
         pytest.param({"fault": Fault.LOWER_CASE_STATUS}, "finished", id="lower case"),
@@ -430,7 +434,7 @@ def test_a_search_that_is_refused_is_said_once_and_is_no_error(fleet, monkeypatc
     ],
 )
 def test_a_label_that_nobody_knows_never_counts_as_done(
-    fleet, monkeypatch, record_property, how, said
+    fleet, monkeypatch, record_property, how, label
 ):
     """It may come any day: it is kept word for word, the job stays, and people are told once."""
     fleet.finish()
@@ -439,9 +443,9 @@ def test_a_label_that_nobody_knows_never_counts_as_done(
     done = timed_pass(record_property)
 
     assert fleet.statuses() == {"SUBMITTED"}
-    assert {status for _, status, _ in fleet.polls()} == {said}
+    assert {status for _, status, _ in fleet.polls()} == {label}
     assert_every_attempt_is_on_record(fleet, done)
-    assert_said_once(done, f"Moody's says {said!r}, an unrecognised status")
+    assert_named_once(done, f"Moody's says {label!r}, an unrecognised status")
     assert len(done.reconciled.needing_attention) == len(KINDS)
     assert_catches_up(fleet, monkeypatch)
 
@@ -464,6 +468,30 @@ def test_a_job_that_moodys_moves_back_is_a_note_and_no_error(moodys, sql, workfl
     assert done.summary.errors == []
     assert "Moody's moved it back from RUNNING to QUEUED." in str(done.polled)
     assert done.became == {batch.batch_id: "ACTIVE"}
+
+
+def test_where_the_jobs_of_other_tools_are_known_is_remembered(moodys, sql, workflows):
+    """They submit through the older API, whose jobs say in a list of their own why they failed."""
+    ids = moodys.add_jobs("workflows", 3, status="RUNNING", job_type="EDM_DATA_UPGRADE")
+    batch = active_batch(
+        add_cycle("Analysis-2025-Q1"),
+        BatchType.EDM_DB_UPGRADE,
+        [PreparedJob(JobStatus.SUBMITTED, workflow_id) for workflow_id in ids],
+    )
+    first = one_pass()
+    before = moodys.statistics()["requests"]
+    moodys.set_status(ids[0], "FAILED", reason="The server version is too old.")
+
+    done = one_pass()
+
+    assert first.summary.errors == done.summary.errors == []
+    assert moodys.statistics()["requests"]["riskdata"] == before["riskdata"] == {"by-id": 3}
+    assert rows(sql, "SELECT ids_known_at FROM irp_batch WHERE id = %s", batch.batch_id) == [
+        ("workflows",)
+    ]
+    assert rows(sql, "SELECT last_error FROM irp_job WHERE status = 'FAILED'") == [
+        ("The server version is too old.",)
+    ]
 
 
 # --- Credentials that run out.
@@ -573,5 +601,5 @@ def test_with_the_default_budget_a_pass_ends_in_time_as_well(
 
     assert fleet.statuses() == {"SUBMITTED"}
     assert_every_attempt_is_on_record(fleet, done)
-    assert_said_once(done, words)
+    assert_named_once(done, words)
     assert_catches_up(fleet, monkeypatch)

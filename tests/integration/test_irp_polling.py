@@ -372,7 +372,7 @@ def test_an_id_in_other_digits_spoils_nobodys_search(ask, moodys):
     assert requests_of(moodys) == {"by-id": 1}
 
 
-def test_a_family_that_is_down_is_noticed_after_a_few_failures_and_told_once(ask, moodys):
+def test_a_family_that_is_down_is_noticed_after_a_few_failures_and_named_once(ask, moodys):
     ids = moodys.add_jobs("geohaz", 200, status="RUNNING")
     others = moodys.add_jobs("model", 5, status="RUNNING")
     moodys.misbehave(Fault.HTTP_STATUS, http_status=503, families={"geohaz"})

@@ -327,7 +327,7 @@ BAD_ANSWERS = [
     (Fault.TRUNCATED, {}, None, "closed the connection"),
     (Fault.MALFORMED_JSON, {}, 200, "not JSON"),
     (Fault.HUGE, {"size_bytes": 2 * MAX_READ_BYTES}, 200, "more than 32 MB"),
-    (Fault.NOT_AN_OBJECT, {}, 200, "JSON that is no job"),
+    (Fault.NOT_AN_OBJECT, {}, 200, "JSON that does not describe a job"),
     (Fault.NO_STATUS, {}, 200, "status"),
     (Fault.WRONG_JOB_ID, {}, 200, "not about job"),
 ]

@@ -88,10 +88,10 @@ def test_a_certificate_that_is_not_trusted_is_named_with_the_setting(untrusted, 
     url, _ = untrusted
     at(url)
 
-    said = problem()
+    message = problem()
 
-    assert said.startswith(CERTIFICATE)
-    assert "REQUESTS_CA_BUNDLE" in said
+    assert message.startswith(CERTIFICATE)
+    assert "REQUESTS_CA_BUNDLE" in message
 
 
 def test_a_certificate_of_ones_own_is_trusted_if_it_is_named(untrusted, at):
@@ -104,11 +104,11 @@ def test_a_certificate_of_ones_own_is_trusted_if_it_is_named(untrusted, at):
 def test_a_dead_proxy_is_named_and_not_the_host(at, moodys):
     at("https://api-euw1.rms.example", https_proxy=f"http://127.0.0.1:{free_port()}")
 
-    said = problem()
+    message = problem()
 
-    assert PROXY in said
-    assert "HTTPS_PROXY" in said
-    assert "RISK_MODELER_BASE_URL" not in said
+    assert PROXY in message
+    assert "HTTPS_PROXY" in message
+    assert "RISK_MODELER_BASE_URL" not in message
 
 
 def test_a_host_name_that_nobody_knows_is_named(at):

@@ -61,8 +61,8 @@ def cycle(metastore, workflows, slow_moodys, monkeypatch) -> int:
 def add_running(
     cycle: int, server: ServerProcess, batch_type: BatchType, family: str, count: int
 ) -> None:
-    told = server.control("POST", "jobs", {"family": family, "status": "RUNNING", "count": count})
-    jobs = [PreparedJob(JobStatus.RUNNING, job_id) for job_id in told["jobIds"]]
+    added = server.control("POST", "jobs", {"family": family, "status": "RUNNING", "count": count})
+    jobs = [PreparedJob(JobStatus.RUNNING, job_id) for job_id in added["jobIds"]]
     active_batch(cycle, batch_type, jobs)
 
 

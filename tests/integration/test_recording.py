@@ -15,7 +15,8 @@ from helpers.errors import DatabaseUnavailableError
 from helpers.irp_integration.questions import Answer, Question
 from helpers.job import read_job
 from helpers.monitor import housekeeping
-from helpers.recording import jobs_to_poll, record, record_all, server_clock
+from helpers.poll_list import jobs_to_poll
+from helpers.recording import record, record_all, server_clock
 from sandbox.seeding import PreparedJob, SeededBatch
 from tests.support.analysis import analysis_batch, job
 
@@ -109,8 +110,8 @@ def test_moodys_own_times_are_kept_from_every_answer_that_has_them(running, sql)
         answer(asked, "RUNNING", seconds=1, startedAt="2026-03-02T13:10:00Z"),
         answer(asked, "FINISHED", seconds=2, endTime="2026-03-02T13:20:00Z"),
     ]
-    for said in seen:
-        record([said])
+    for status in seen:
+        record([status])
 
     times = sql.execute(
         "SELECT moodys_submitted_ts, moodys_started_ts, moodys_ended_ts, completed_ts FROM irp_job"
@@ -146,9 +147,10 @@ def test_housekeeping_fills_in_the_times_of_jobs_that_ended_before(metastore, sq
 def test_no_answer_moves_a_job_that_has_ended(metastore, status):
     [job_id] = analysis_batch([job(status, "1")]).job_ids
 
-    for said in JobStatus.of_moodys() - {status}:
-        [recorded] = record([answer(question(job_id), said)])
-        assert recorded.remark == f"Moody's says {said} after {status}; the job was left unchanged."
+    for other in JobStatus.of_moodys() - {status}:
+        [recorded] = record([answer(question(job_id), other)])
+        remark = f"Moody's says {other} after {status}; the job was left unchanged."
+        assert recorded.remark == remark
 
     assert read_job(job_id)["status"] == status
 
@@ -202,7 +204,7 @@ def test_the_reason_of_a_failure_is_kept_whole_up_to_a_limit(running):
     assert kept.endswith(" last")
 
 
-def test_what_is_being_polled_is_what_is_neither_settled_nor_skipped(metastore, sql):
+def test_what_is_being_polled_is_what_is_neither_finished_nor_skipped(metastore, sql):
     seeded = analysis_batch(
         [
             job("RUNNING", "1"),
@@ -214,7 +216,7 @@ def test_what_is_being_polled_is_what_is_neither_settled_nor_skipped(metastore, 
         ]
     )
     ids = seeded.job_ids
-    sql.execute("UPDATE irp_job SET skipped = true WHERE id = %s", [ids[5]])
+    sql.execute("UPDATE irp_job SET skipped = (id = %s)", [ids[5]])
     record([answer(question(ids[0], "1"), "RUNNING", seconds=9)])
     record([answer(question(ids[3], "4"), "QUEUED", seconds=3)])
 
@@ -233,6 +235,36 @@ def test_what_is_being_polled_is_what_is_neither_settled_nor_skipped(metastore, 
         "read_ts": None,
     }
     assert jobs_to_poll([]) == []
+
+
+def test_times_in_the_future_hold_up_no_question(metastore, sql):
+    """The server's clock was ahead and was put right: such jobs come first, and count as unread."""
+    seeded = analysis_batch([job("RUNNING", "1"), job("RUNNING", "2")])
+    first, ahead = seeded.job_ids
+    record([answer(question(first, "1"), "RUNNING", seconds=9)])
+    sql.execute(
+        "UPDATE irp_job SET last_tracked_ts = now() + interval '5 hours',"
+        " read_ts = now() + interval '5 hours', updated_ts = now() + interval '5 hours'"
+        " WHERE id = %s",
+        [ahead],
+    )
+
+    found = jobs_to_poll([seeded.batch_id])
+
+    assert [row["job_id"] for row in found] == [ahead, first]
+    assert (found[0]["read_ts"], found[0]["is_silent"]) == (None, True)
+
+
+def test_a_job_is_silent_if_nothing_new_was_learned_of_it_for_an_hour(metastore, sql):
+    seeded = analysis_batch([job("RUNNING", str(number)) for number in range(1, 4)])
+    changed, read, silent = seeded.job_ids
+    sql.execute("UPDATE irp_job SET updated_ts = now() - interval '2 hours'")
+    sql.execute("UPDATE irp_job SET updated_ts = now() WHERE id = %s", [changed])
+    sql.execute("UPDATE irp_job SET read_ts = now() WHERE id = %s", [read])
+
+    found = {row["job_id"]: row["is_silent"] for row in jobs_to_poll([seeded.batch_id])}
+
+    assert found == {changed: False, read: False, silent: True}
 
 
 def test_the_clock_is_the_databases_and_goes_on(metastore, sql):

@@ -45,8 +45,8 @@ class World:
         return answer([row for i in re.findall(r"\d+", params["filter"]) for row in self.rows(i)])
 
     def rows(self, job_id: str) -> list[dict[str, object]]:
-        said = self.lies.get(job_id, self.truth[job_id])
-        match said:
+        status = self.lies.get(job_id, self.truth[job_id])
+        match status:
             case "left out":
                 return []
             case "twice":
@@ -57,7 +57,7 @@ class World:
             case "of another job":
                 return [{"jobId": job_id + "1", "status": "FAILED"}]
             case _:
-                return [{"jobId": int(job_id), "status": said, "name": "a row"}]
+                return [{"jobId": int(job_id), "status": status, "name": "a row"}]
 
 
 def answer(value: object) -> Raw:
@@ -83,7 +83,7 @@ def is_forward(old: str, new: str) -> bool:
 @settings(max_examples=60, deadline=None)
 def test_every_job_is_answered_once_and_no_end_is_believed_from_a_search(jobs, lies, broken):
     truth = {str(number): status for number, (_, status) in enumerate(jobs, 1)}
-    world = World(truth, {str(number): said for number, said in lies.items()}, broken)
+    world = World(truth, {str(number): status for number, status in lies.items()}, broken)
     asked = [
         Question(number, str(number), Family.MODEL, known)
         for number, (known, _) in enumerate(jobs, 1)

@@ -13,10 +13,10 @@ from helpers.recording import record
 from tests.support.analysis import analysis_batch, job
 
 START = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
-SAID = [*(status.value for status in JobStatus), "HIBERNATING", None]  # None: the poll failed
+ANSWERED = [*(status.value for status in JobStatus), "HIBERNATING", None]  # None: the poll failed
 
 answers_in_any_order = st.lists(
-    st.tuples(st.sampled_from(SAID), st.integers(0, 20), st.booleans()), min_size=1, max_size=12
+    st.tuples(st.sampled_from(ANSWERED), st.integers(0, 20), st.booleans()), min_size=1, max_size=12
 )
 
 
@@ -30,16 +30,16 @@ def test_no_sequence_of_answers_leaves_an_end_or_goes_back_in_time(metastore, an
     """A search never moves a job backward, and nothing overwrites an answer asked for later."""
     job_id = one_job(first.value)
     status, asked_last = first.value, None
-    for said, seconds, from_search in answers:
+    for answered, seconds, from_search in answers:
         asked = START + timedelta(seconds=seconds)
-        [recorded] = record([poll(job_id, said, asked, from_search=from_search)])
+        [recorded] = record([poll(job_id, answered, asked, from_search=from_search)])
         if asked_last is not None and asked < asked_last:
             assert recorded.new_status is None
         else:
             asked_last = asked
-            legal = said in JobStatus.of_moodys() and said in JOB_MOVES[JobStatus(status)]
-            legal &= (status, said) not in BACKWARD_MOVES or not from_search
-            status = said if legal else status
+            legal = answered in JobStatus.of_moodys() and answered in JOB_MOVES[JobStatus(status)]
+            legal &= (status, answered) not in BACKWARD_MOVES or not from_search
+            status = answered if legal else status
             assert recorded.new_status == status
         assert (stored_status(job_id), first_end(first.value, status)) == (status, True)
     assert polls_on_record(job_id) == len(answers)
@@ -49,12 +49,12 @@ def first_end(first: str, status: str) -> bool:
     return first not in JobStatus.terminal() or status == first
 
 
-def poll(job_id: int, said: str | None, asked: datetime, *, from_search: bool) -> Answer:
+def poll(job_id: int, answered: str | None, asked: datetime, *, from_search: bool) -> Answer:
     question = Question(job_id, "1", Family.MODEL, "RUNNING")
-    if said is None:
+    if answered is None:
         return Answer(question, asked, http_status=503, error="down")
-    body = {"jobId": "1", "status": said}
-    return Answer(question, asked, said, body, 200, from_search=from_search)
+    body = {"jobId": "1", "status": answered}
+    return Answer(question, asked, answered, body, 200, from_search=from_search)
 
 
 def one_job(status: str) -> int:

@@ -82,7 +82,7 @@ def test_shapes_that_moodys_is_known_to_use_are_jobs(body):
         (201, encoded(JOB), "answered job 23148952 with 201."),
     ],
 )
-def test_an_answer_that_is_no_job_is_told_in_words(http_status, content, message):
+def test_an_answer_that_is_no_job_is_described(http_status, content, message):
     with pytest.raises(MoodysError) as caught:
         read(content, http_status=http_status)
 
@@ -92,15 +92,15 @@ def test_an_answer_that_is_no_job_is_told_in_words(http_status, content, message
 
 
 @pytest.mark.parametrize("http_status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_told_in_the_same_words_for_every_job_with_where_it_leads(http_status):
-    said = set()
+def test_a_redirect_is_described_in_the_same_words_for_every_job_with_its_target(http_status):
+    message = set()
     for workflow_id in ("23148952", "23148953"):
         location = f"https://u:pass@sso.test/login/{workflow_id}?to={workflow_id}"
         with pytest.raises(MoodysError) as caught:
             job_body(b"", http_status=http_status, workflow_id=workflow_id, location=location)
-        said.add(str(caught.value))
+        message.add(str(caught.value))
 
-    [message] = said
+    [message] = message
     assert f"answered {http_status}, a redirect to https://sso.test/login/…: is a proxy" in message
     assert "RISK_MODELER_BASE_URL" in message
 
@@ -135,9 +135,9 @@ def test_an_error_is_never_repeated_whole():
         (b'{"status": "RUNNING", "x": ' + b"[" * 100_000, "not JSON"),
         (b'{"status": "RUNNING", "x": ' + b"[" * 100_000 + b"]" * 100_001, "not JSON"),
         # JSON, but no job
-        (b"[]", "JSON that is no job"),
-        (b'"RUNNING"', "JSON that is no job"),
-        (b"null", "JSON that is no job"),
+        (b"[]", "JSON that does not describe a job"),
+        (b'"RUNNING"', "JSON that does not describe a job"),
+        (b"null", "JSON that does not describe a job"),
         # what the database cannot hold
         (b'{"status": "FINI\\u0000SHED"}', "a status that is no text"),
         (b'{"status": "FINISHED\\ud800"}', "a status that is no text"),
@@ -219,7 +219,7 @@ def test_rows_that_are_no_job_are_left_out():
         (b"", 204, "nothing to say about a search"),
     ],
 )
-def test_a_search_that_is_no_list_is_told(content, http_status, message):
+def test_a_search_that_is_no_list_is_described(content, http_status, message):
     with pytest.raises(MoodysError, match=message):
         search_rows(content, http_status=http_status)
 
@@ -238,7 +238,7 @@ def test_an_empty_search_is_no_error():
     ("http_status", "down"),
     [(None, True), (429, True), (500, True), (503, True), (404, False), (403, False), (204, False)],
 )
-def test_the_host_is_told_from_the_one_job(http_status, down):
+def test_an_answer_is_about_the_host_or_about_one_job(http_status, down):
     assert is_down(http_status) is down
 
 

@@ -30,12 +30,12 @@ ODD = [
 
 
 @pytest.mark.parametrize(("odd", "kept"), ODD)
-@pytest.mark.parametrize("place", [b'"x": %s, "y": 1, %s', b'"y": 1, %s, "x": %s'])
-def test_an_odd_value_keeps_no_job_from_its_end(odd, kept, place):
+@pytest.mark.parametrize("order", [b'"x": %s, "y": 1, %s', b'"y": 1, %s, "x": %s'])
+def test_an_odd_value_keeps_no_job_from_its_end(odd, kept, order):
     status = b'"jobId": "7", "status": "FINISHED"'
-    parts = (odd, status) if place.startswith(b'"x"') else (status, odd)
+    parts = (odd, status) if order.startswith(b'"x"') else (status, odd)
 
-    body = job_body(b"{" + place % parts + b"}", http_status=200, workflow_id="7")
+    body = job_body(b"{" + order % parts + b"}", http_status=200, workflow_id="7")
 
     assert (body["status"], body["y"]) == ("FINISHED", 1)
     if kept is not None:

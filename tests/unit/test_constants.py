@@ -61,7 +61,7 @@ def test_a_batch_is_left_alone_at_its_four_ends():
     assert BatchStatus.terminal() == {"COMPLETED", "FAILED", "CANCELLED", "ERROR"}
 
 
-def test_people_are_told_of_every_end_but_success():
+def test_people_hear_of_every_end_but_success():
     assert BatchStatus.announced() == {"FAILED", "CANCELLED", "ERROR"}
 
 
@@ -110,7 +110,7 @@ def test_every_other_move_leads_forward():
     }
     assert forward[JobStatus.QUEUED] ^ forward[JobStatus.PENDING] == {"QUEUED", "PENDING"}
     forward[JobStatus.QUEUED] -= {JobStatus.PENDING}
-    tuple(TopologicalSorter(forward).static_order())  # raises where there is one
+    tuple(TopologicalSorter(forward).static_order())  # raises if there is one
 
 
 @pytest.mark.parametrize(
@@ -157,12 +157,12 @@ def test_there_are_twelve_types():
     ],
 )
 def test_an_unknown_type_is_none_of_the_twelve_which_are_named_with_the_nearest(label, nearest):
-    said = unknown_batch_type(label)
+    message = unknown_batch_type(label)
 
     assert BatchType.known(label) is None
-    assert all(batch_type in said for batch_type in BatchType)
-    assert (f"did you mean {nearest!r}?" in said) == (nearest is not None)
-    assert said.startswith(f"{label!r} is not a known batch type")
+    assert all(batch_type in message for batch_type in BatchType)
+    assert (f"did you mean {nearest!r}?" in message) == (nearest is not None)
+    assert message.startswith(f"{label!r} is not a known batch type")
 
 
 def with_row(table: str, row: str) -> str:
@@ -192,7 +192,7 @@ def test_the_type_checker_asks_how_the_jobs_of_a_new_family_are_read(tmp_path):
     half_added.write_text(with_row("Family", 'STORM = "storm", "/platform/storm/v1/jobs"'))
     options = ["--cache-dir", str(tmp_path / "cache"), "--follow-imports", "silent"]
 
-    said = subprocess.run(
+    message = subprocess.run(
         [
             sys.executable,
             "-m",
@@ -209,8 +209,8 @@ def test_the_type_checker_asks_how_the_jobs_of_a_new_family_are_read(tmp_path):
         check=False,
     )
 
-    assert said.returncode == 1, said.stderr
-    assert "Family.STORM" in said.stdout
+    assert message.returncode == 1, message.stderr
+    assert "Family.STORM" in message.stdout
 
 
 def test_make_check_imports_the_tables_and_runs_the_type_checker():

@@ -142,5 +142,5 @@ def test_one_burst_counts_once_and_an_answer_ends_the_count():
         ),
     ],
 )
-def test_how_long_to_wait_is_said_in_seconds_or_as_a_date(headers, seconds):
+def test_how_long_to_wait_is_given_in_seconds_or_as_a_date(headers, seconds):
     assert retry_after_seconds(headers) == seconds

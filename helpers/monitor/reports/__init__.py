@@ -3,7 +3,7 @@
 from helpers.display import Remark
 from helpers.monitor.reports.batches import FoundReport, ReconciledBatch, ReconReport
 from helpers.monitor.reports.chaining import ChainedStep, ChainReport
-from helpers.monitor.reports.polling import PollReport, Transition, said_once
+from helpers.monitor.reports.polling import PollReport, Transition, grouped_by_text
 
 __all__ = [
     "ChainReport",
@@ -14,5 +14,5 @@ __all__ = [
     "ReconciledBatch",
     "Remark",
     "Transition",
-    "said_once",
+    "grouped_by_text",
 ]

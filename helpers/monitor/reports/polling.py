@@ -47,7 +47,7 @@ class Movement:
     job_ids: list[int]
 
 
-def said_once(remarks: list[Remark]) -> list[Remark]:
+def grouped_by_text(remarks: list[Remark]) -> list[Remark]:
     """Return each text once, with all that it is about: a dead host is not a thousand remarks.
 
     Texts that differ in Moody's id of their job only are the same.
@@ -81,7 +81,7 @@ class PollReport(Report):
     transitions: list[Transition] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     not_submitted: list[int] = field(default_factory=list)  # jobs without a workflow id
-    not_asked: int = 0  # for want of time, or of an answer from the host
+    not_asked: int = 0  # there was no time, or the host did not answer
     refused: str | None = None  # Moody's cannot be asked at all: settings or credentials
     errors: list[Remark] = field(default_factory=list)
     notes: list[Remark] = field(default_factory=list)  # what went another way, and well
@@ -104,7 +104,7 @@ class PollReport(Report):
     @property
     def problems(self) -> list[Remark]:
         """What is wrong with a host first, then what is odd about single jobs; each thing once."""
-        return said_once(self.errors + self.remarks)
+        return grouped_by_text(self.errors + self.remarks)
 
     @property
     def movements(self) -> list[Movement]:
@@ -117,7 +117,7 @@ class PollReport(Report):
     @property
     def all_remarks(self) -> list[Remark]:
         """The problems, and what people should know besides."""
-        return self.problems + said_once(self.notes)
+        return self.problems + grouped_by_text(self.notes)
 
     @property
     def headline(self) -> str:
@@ -126,12 +126,12 @@ class PollReport(Report):
             return f"Moody's could not be asked about {counted(self.jobs_due, 'job')}."
         if not self.jobs_due:
             return "No job to ask Moody's about."
-        said = (
+        counts = (
             f"{counted(self.jobs_polled, 'job')} polled, {len(self.transitions):,} changed status"
         )
         failed = f", {self.polls_failed:,} without a usable answer" if self.polls_failed else ""
         left = f", {self.not_asked:,} left for the next pass" if self.not_asked else ""
-        return f"{said}{failed}{left}; it took {self.seconds:.1f} s."
+        return f"{counts}{failed}{left}; it took {self.seconds:.1f} s."
 
     @property
     def severity(self) -> Severity:
