@@ -30,6 +30,7 @@ from traitlets import Type
 
 from helpers.notebooks import watchdog
 from helpers.notebooks.kernel_choice import runs_ipykernel
+from helpers.notebooks.lease import Lease
 from helpers.notebooks.outputs import Message, TolerantChannel, request_of
 from helpers.redaction import shown
 from helpers.text import clean
@@ -60,10 +61,13 @@ class KernelDiedError(Exception):
 
 
 class _WatchedKernelManager(AsyncKernelManager):
+    lease: Lease
+
     def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
         command = super().format_kernel_cmd(extra_arguments)
         folder = str(Path(self.connection_file).parent)
-        return [sys.executable, "-I", "-S", watchdog.__file__, folder, *command]
+        lease = [repr(self.lease.sent_at), repr(self.lease.seconds)]
+        return [sys.executable, "-I", "-S", watchdog.__file__, folder, *lease, *command]
 
 
 class _Client(AsyncKernelClient):
@@ -75,7 +79,9 @@ class _Client(AsyncKernelClient):
 class NotebookKernel:
     """A kernel and everything that it starts, from ``start`` to ``end``, in one event loop."""
 
-    def __init__(self, name: str, *, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, *, folder: Path, environment: Mapping[str, str], lease: Lease
+    ) -> None:
         self.name = name
         self._folder = folder
         self._environment = environment
@@ -84,12 +90,13 @@ class NotebookKernel:
         self.manager = _WatchedKernelManager(
             kernel_name=name, connection_file=connection_file, client_factory=_Client
         )
+        self.manager.lease = lease
         self._is_ipykernel = runs_ipykernel(self.manager.kernel_spec)
         if self._is_ipykernel and len(os.fsencode(connection_file)) <= _LONGEST_SOCKET_PATH:
             self.manager.transport = "ipc"
         self._client: AsyncKernelClient | None = None
         self._listening: asyncio.Task[None] | None = None
-        self._pipe: int | None = None
+        self._watched = contextlib.ExitStack()  # closed, it ends the kernel
         self._said = Path(self._private.name) / "said"
 
     async def start(self, *, on_output: Callable[[Message], None]) -> None:
@@ -103,7 +110,7 @@ class NotebookKernel:
         """
         # The file of IPython's history is locked by a person's kernel now and then.
         options = ["--HistoryManager.hist_file=:memory:"] if self._is_ipykernel else []
-        readable, self._pipe = os.pipe()
+        readable = self._watched.enter_context(self.manager.lease.pipe())
         try:
             with self._said.open("wb") as said:
                 await self.manager.start_kernel(
@@ -158,9 +165,9 @@ class NotebookKernel:
         """Return what the kernel says of its language, which tells viewers how to show code."""
         reply = await self.reply_to(self.client.kernel_info())
         info = reply.get("language_info") if isinstance(reply, dict) else None
-        return (
-            info if isinstance(info, dict) and isinstance(info.get("name"), str) else {"name": ""}
-        )
+        if isinstance(info, dict) and isinstance(info.get("name"), str):
+            return info
+        return {"name": ""}
 
     async def gets_to(self, event: asyncio.Event, *, within_seconds: int) -> bool:
         """Wait for what the kernel's outputs bring about; False if it does not come."""
@@ -171,6 +178,11 @@ class NotebookKernel:
             if not is_alive:
                 break
         return False
+
+    @property
+    def is_ended_by_its_lease(self) -> bool:
+        """Whether the watchdog has ended the kernel, or not started it, for want of renewals."""
+        return Path(self._private.name, watchdog.EXPIRED).exists()
 
     def ask_beside_the_cells(self) -> str:
         """Send a request that a kernel answers while a cell runs; return its id."""
@@ -188,9 +200,7 @@ class NotebookKernel:
             if gracefully and await self.manager.is_alive():
                 await self._ask_to_exit()
                 await self._is_gone(within_seconds=_SHUTDOWN_SECONDS)
-            if self._pipe is not None:
-                os.close(self._pipe)
-                self._pipe = None
+            self._watched.close()
             if not await self._is_gone(within_seconds=_WATCHDOG_SECONDS):
                 log.error("The kernel %s and its watchdog do not end; killed.", self.name)
                 await self.manager.signal_kernel(signal.SIGKILL)

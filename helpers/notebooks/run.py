@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.errors import NotebookError
+from helpers.notebooks.lease import Lease
 from helpers.notebooks.outcome import Ending, NotebookOutcome, Verdict
 from helpers.redaction import shown
 
@@ -42,6 +44,7 @@ class NotebookRun:
         timeout_seconds: float,
         environment: Mapping[str, str] | None = None,
         on_cell: Callable[[int, int], None] | None = None,
+        lease: Lease | None = None,
     ) -> None:
         """Prepare a run; nothing happens before ``execute``.
 
@@ -51,12 +54,14 @@ class NotebookRun:
             timeout_seconds: for the whole run, the kernel's start included.
             environment: what the kernel gets beside this process's own environment.
             on_cell: told how many of how many cells are done, 0 first, in a thread of the run.
+            lease: stops the run when it is renewed no longer; None leaves that to the caller.
         """
         self._source = source
         self._executed_copy = executed_copy
         self._timeout_seconds = timeout_seconds
         self._environment = {SESSION_NAME_VARIABLE: str(source), **(environment or {})}
         self._on_cell = on_cell
+        self._lease = lease or Lease(0.0, seconds=math.inf)
         self._stopped: Future[str] = Future()
         self.verdict: Future[Verdict] = Future()
         """Known as soon as the last cell has ended: before the kernel is, and the copy written."""
@@ -111,6 +116,7 @@ class NotebookRun:
                 folder=self._source.parent,
                 environment=self._environment,
                 timeout_seconds=self._timeout_seconds,
+                lease=self._lease,
                 stopped=self._stopped,
                 on_cell=self._on_cell,
                 on_verdict=self._decide,

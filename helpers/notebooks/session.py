@@ -20,6 +20,7 @@ from nbformat.v4 import new_code_cell, new_output
 from helpers.notebooks.cell_result import LONGEST_ERROR, CellResult, cell_result
 from helpers.notebooks.file import is_to_run, label, may_fail
 from helpers.notebooks.kernel import KernelDiedError, NotebookKernel
+from helpers.notebooks.lease import Lease
 from helpers.notebooks.outcome import Ending, Verdict
 from helpers.notebooks.outputs import CellOutputs
 from helpers.redaction import shown
@@ -27,6 +28,7 @@ from helpers.text import counted, shorten
 
 _TRAIL_SECONDS = 30  # outputs may trail a cell's end by so much on a busy machine
 _LOOK_SECONDS = 1.0
+_EXPIRED = "The notebook was stopped: the claim under which it ran had not been renewed for"
 _CATCH_UP_SECONDS = 2  # for what a cell has shown when it is cut off
 
 
@@ -39,6 +41,7 @@ class NotebookSession:
     folder: Path
     environment: Mapping[str, str]
     timeout_seconds: float
+    lease: Lease
     stopped: Future[str]  # completed from outside, with the reason, to end the run
     on_cell: Callable[[int, int], None] | None
     on_verdict: Callable[[Verdict], None]  # called at once, while the kernel is still there
@@ -51,7 +54,9 @@ class NotebookSession:
 
     async def run(self) -> None:
         """Run the cells; return when the kernel and all that it started are gone."""
-        kernel = NotebookKernel(self.kernel_name, folder=self.folder, environment=self.environment)
+        kernel = NotebookKernel(
+            self.kernel_name, folder=self.folder, environment=self.environment, lease=self.lease
+        )
         work = asyncio.ensure_future(self._work(kernel))
         ended_by_itself = False
         try:
@@ -125,6 +130,8 @@ class NotebookSession:
         try:
             result = work.result()
         except Exception as exc:  # noqa: BLE001 - of whatever library; the outputs are kept
+            if kernel.is_ended_by_its_lease:
+                return self._stopped(f"{_EXPIRED} {_seconds(self.lease.seconds)}.")
             if self._number == 0:
                 return self._ended(Ending.FAILED, kernel.start_problem(exc))
             if isinstance(exc, KernelDiedError):
@@ -150,8 +157,7 @@ class NotebookSession:
 
     def _cut_off(self) -> Verdict:
         if self.stopped.done():
-            where = f" {self._where()} was running." if self._number else ""
-            return self._noted("Stopped", f"{self.stopped.result()}{where}", Ending.STOPPED)
+            return self._stopped(self.stopped.result())
         allowed = f"{_seconds(self.timeout_seconds)}, the longest that the notebook may take."
         if self._number == 0:
             return self._ended(Ending.FAILED, f"The kernel had not started after {allowed}")
@@ -159,6 +165,10 @@ class NotebookSession:
         return self._noted(
             "Timeout", f"{self._where()} was stopped after {took}: the run had taken {allowed}"
         )
+
+    def _stopped(self, reason: str) -> Verdict:
+        where = f" {self._where()} was running." if self._number else ""
+        return self._noted("Stopped", f"{reason}{where}", Ending.STOPPED)
 
     def _where(self) -> str:
         """Return which cell was run last: its number as Jupyter shows it, and its first line."""

@@ -1,9 +1,12 @@
-"""Run a notebook's kernel, and end all that it started when it ends or when the monitor does.
+"""Run a notebook's kernel, and end all that it started when the monitor or its lease ends.
 
-Started as a script between the two: ``python -I -S watchdog.py <folder> <command>``, with
-a pipe from the monitor as its standard input. That pipe closes when the monitor is done with
-the kernel, and also when the monitor is killed outright. On Linux this process adopts whatever
-a program of the notebook leaves behind, however it detached; elsewhere it ends the kernel's
+Started as a script between monitor and kernel, with a pipe from the monitor as its standard
+input: ``python -I -S watchdog.py <folder> <sent at> <seconds> <command>``. The pipe closes when
+the monitor is done with the kernel, and also when the monitor is killed outright. Through it
+the monitor renews the lease, which began with the beat that was sent at that time: each line is
+the time at which a later beat was sent. Whoever is silent for those seconds may have been
+overtaken, and his kernel is ended, or not even started. On Linux this process adopts whatever a
+program of the notebook leaves behind, however it detached; elsewhere it ends the kernel's
 process group. It needs the standard library only, because it must start in no time.
 """
 
@@ -19,26 +22,60 @@ import time
 from pathlib import Path
 
 MONITOR = 0  # the pipe: readable once the monitor has closed it or is gone
+LEASE_SECONDS = 45.0  # all must be gone when the claim expires, which is after twice that time
+EXPIRED = "lease-expired"  # a file in the run's folder: why the kernel was ended
 PATIENCE_SECONDS = 1.0  # for programs to end themselves
 LAST_PATIENCE_SECONDS = 10.0  # for the system to end those that did not
+_LOOK_SECONDS = 1.0
 _PROCESSES = Path("/proc")
 _STATISTICS = _PROCESSES / "self" / "stat"  # Linux has it, macOS has no /proc at all
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 _RESET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
 
 
-def main(folder: str, command: list[str]) -> int:
-    """Run the command until it or the monitor ends; return its exit status, as a shell would.
+def lease_clock() -> float:
+    """Return the seconds of a clock that goes on while the machine sleeps, if there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
-    The folder is the run's own; where the monitor is gone, it is removed here.
+
+class _Lease:
+    """What the monitor's beats are worth at this moment."""
+
+    def __init__(self, sent_at: float, seconds: float) -> None:
+        self._sent_at = sent_at
+        self._seconds = seconds
+        self._unread = b""
+
+    def read(self, renewals: bytes) -> None:
+        """Take renewals, apart from those of beats that are worth nothing any more."""
+        *lines, self._unread = (self._unread + renewals).split(b"\n")
+        for sent_at in map(float, lines):
+            if lease_clock() - sent_at <= self._seconds:
+                self._sent_at = max(self._sent_at, sent_at)
+
+    def is_expired(self) -> bool:
+        """Tell whether the owner may have been overtaken."""
+        return lease_clock() - self._sent_at > self._seconds
+
+
+def main(folder: str, sent_at: str, seconds: str, *command: str) -> int:
+    """Run the command until it, the monitor or the lease ends; return its status as a shell would.
+
+    The folder is the run's own; if the monitor is gone, it is removed here.
     """
+    lease = _Lease(float(sent_at), float(seconds))
     monitor_pid = os.getppid()
     _adopt_orphans()
     wakeups = _wake_when_a_child_ends()
     for signum in _RESET:  # a terminal sends them to everyone; this process ends last
         signal.signal(signum, signal.SIG_IGN)
+    if lease.is_expired():
+        Path(folder, EXPIRED).touch()
+        return 0
     kernel = _start(command)
-    status = _wait(kernel, wakeups, monitor_pid)
+    status = _wait(kernel, wakeups, monitor_pid, lease)
+    if lease.is_expired():
+        Path(folder, EXPIRED).touch()
     _end_all(kernel, signal.SIGTERM, PATIENCE_SECONDS)
     _end_all(kernel, signal.SIGKILL, LAST_PATIENCE_SECONDS)
     if os.getppid() != monitor_pid:
@@ -61,7 +98,7 @@ def _wake_when_a_child_ends() -> int:
     return readable
 
 
-def _start(command: list[str]) -> int:
+def _start(command: tuple[str, ...]) -> int:
     """Start the kernel in a session of its own; return its pid."""
     # ipykernel ends itself when this pid is no longer its parent: the other half of the guard.
     environment = os.environ | {"JPY_PARENT_PID": str(os.getpid())}
@@ -71,12 +108,17 @@ def _start(command: list[str]) -> int:
     )
 
 
-def _wait(kernel: int, wakeups: int, monitor_pid: int) -> int:
-    """Wait for the end of the kernel or of the monitor; return the kernel's status, or 0."""
+def _wait(kernel: int, wakeups: int, monitor_pid: int, lease: _Lease) -> int:
+    """Wait for the end of kernel, monitor or lease; return the kernel's status, or 0."""
     while True:
-        ready, _, _ = select.select([MONITOR, wakeups], [], [], 1.0)
+        ready, _, _ = select.select([MONITOR, wakeups], [], [], _LOOK_SECONDS)
+        if MONITOR in ready:
+            renewals = os.read(MONITOR, 65536)
+            if not renewals:
+                return 0
+            lease.read(renewals)  # all that came, before the lease is judged
         # A process that the monitor forked may hold the pipe open after the monitor's end.
-        if MONITOR in ready or os.getppid() != monitor_pid:
+        if lease.is_expired() or os.getppid() != monitor_pid:
             return 0
         if wakeups in ready:
             os.read(wakeups, 4096)
@@ -136,4 +178,4 @@ def _descendants(ancestor: int) -> set[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(*sys.argv[1:]))

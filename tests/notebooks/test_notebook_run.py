@@ -22,6 +22,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from helpers.notebooks import session
+from helpers.notebooks.lease import Lease, lease_clock
 from helpers.notebooks.run import Ending, NotebookOutcome, NotebookRun
 from helpers.settings import get_settings
 
@@ -95,6 +96,13 @@ def programs_in(folder: Path) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return alive
+
+
+def is_gone(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def files_in(folder: Path) -> set[str]:
@@ -745,6 +753,51 @@ def test_an_interrupt_of_the_whole_terminal_is_survived_by_the_watchdog(tmp_path
     monitor.kill()
     wait_until(lambda: not programs_in(tmp_path))
     assert psutil.wait_procs([watchdog], timeout=DEADLINE_SECONDS)[1] == []
+
+
+FROZEN = """
+import sys, threading
+from pathlib import Path
+from helpers.notebooks.lease import Lease, lease_clock
+from helpers.notebooks.run import NotebookRun
+source = Path(sys.argv[1])
+lease = Lease(lease_clock(), seconds=10)
+ended = threading.Event()
+def beat():
+    while not ended.wait(0.2):
+        lease.renew(lease_clock())
+threading.Thread(target=beat).start()
+run = NotebookRun(source, source.with_name("executed.ipynb"), timeout_seconds=100, lease=lease)
+outcome = run.execute()
+ended.set()
+print(outcome.ending, outcome.error)
+"""
+
+
+def test_the_notebook_of_a_monitor_that_is_frozen_is_ended_with_all_that_it_started(tmp_path):
+    source = write(tmp_path / "a.ipynb", START_PROGRAMS, WAIT)
+    command = [sys.executable, "-c", FROZEN, str(source)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        wait_until((tmp_path / "waiting").exists)
+        assert len(programs_in(tmp_path)) == PROGRAMS
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: all(is_gone(child) for child in below))
+            assert programs_in(tmp_path) == []
+        finally:
+            process.send_signal(signal.SIGCONT)
+        said, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    assert said.startswith("STOPPED The notebook was stopped: the claim under which it ran had ")
+    assert "not been renewed for 10 seconds. Cell 2" in said
+
+
+def test_no_kernel_is_started_under_a_lease_that_has_expired(tmp_path):
+    lease = Lease(lease_clock() - 46)
+    outcome = run(write(tmp_path / "a.ipynb", "open('ran', 'w')"), lease=lease)
+    assert outcome.ending is Ending.STOPPED
+    assert "had not been renewed for 45 seconds" in outcome.error
+    assert not (tmp_path / "ran").exists()
 
 
 INNER = """
