@@ -16,6 +16,7 @@ from helpers.batch.plans import (
     plan_resubmit,
     plan_skip,
 )
+from helpers.batch.preparing import PreparePlan, create_batch
 from helpers.batch.reading import (
     get_active_batches,
     get_batch_job_configurations,
@@ -29,10 +30,12 @@ from helpers.errors import BatchError
 __all__ = [
     "BatchError",
     "NamedBatch",
+    "PreparePlan",
     "Reconciliation",
     "activate_batch",
     "batch_to_submit",
     "choose_batch",
+    "create_batch",
     "get_active_batches",
     "get_batch_job_configurations",
     "get_batch_jobs",

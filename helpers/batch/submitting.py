@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from helpers.batch.reading import get_batch_jobs, read_batch
+from helpers.batch.requests import build_requests, to_be_built
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.database import (
     AdvisoryLocks,
@@ -70,16 +71,20 @@ def submit_batch(
     """
     with batch_to_submit(batch_id) as (batch, locks):
         jobs = get_batch_jobs(batch_id)
-        due = _to_submit(batch, jobs)
+        unbuilt = build_requests(batch, jobs)
+        due = [i for i in _to_submit(batch, get_batch_jobs(batch_id)) if i not in unbuilt]
         submitter = _Submitter(batch["batch_type"], irp_client, may_submit=locks.are_held)
-        errors = _submit_all(due, submitter, retry_after)
+        errors = {**unbuilt, **_submit_all(due, submitter, retry_after)}
         problems = [redact(str(errors[job_id])) for job_id in sorted(errors)]
-        return submission_of(batch_id, jobs=len(jobs), due=len(due), problems=problems)
+        return submission_of(
+            batch_id, jobs=len(jobs), due=len(due) + len(unbuilt), problems=problems
+        )
 
 
 def left_to_submit(batch_id: int) -> list[int]:
     """Return the jobs of a batch that are due to be submitted at this moment, in order."""
-    return _to_submit(read_batch(batch_id), get_batch_jobs(batch_id))
+    batch, jobs = read_batch(batch_id), get_batch_jobs(batch_id)
+    return sorted({*_to_submit(batch, jobs), *to_be_built(batch, jobs)})
 
 
 def submission_of(batch_id: int, *, jobs: int, due: int, problems: list[str]) -> BatchSubmission:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
+from functools import cache
+from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
@@ -101,6 +102,43 @@ _CALLS: dict[BatchType, _Call] = {
 """The types whose requests can be built; the others are work of the notebook's own."""
 
 
+def can_be_built(batch_type: object) -> bool:
+    """Tell whether the jobs of a type have requests that are built from names."""
+    return BatchType.known(batch_type) in _CALLS
+
+
+def row_columns(batch_type: str) -> tuple[Column, ...]:
+    """Return the columns of a batch type's rows, without asking Moody's.
+
+    Raises:
+        BuildError: nobody knows this type, or its jobs have no request.
+    """
+    call = _call_of(batch_type)
+    return columns_of(call.method(_unconnected()), without=call.always)
+
+
+@cache
+def _unconnected() -> Any:
+    """Return a published client that can be asked for the signatures of its calls only."""
+    # Imported where they are needed: they bring boto3.
+    from irp_integration.analysis import AnalysisManager  # noqa: PLC0415
+    from irp_integration.edm import EDMManager  # noqa: PLC0415
+    from irp_integration.mri_import import MRIImportManager  # noqa: PLC0415
+    from irp_integration.portfolio import PortfolioManager  # noqa: PLC0415
+    from irp_integration.rdm import RDMManager  # noqa: PLC0415
+    from irp_integration.treaty import TreatyManager  # noqa: PLC0415
+
+    nobody: Any = SimpleNamespace(client=None)
+    return SimpleNamespace(
+        edm=EDMManager(nobody),
+        portfolio=PortfolioManager(nobody),
+        mri_import=MRIImportManager(nobody),
+        treaty=TreatyManager(nobody),
+        analysis=AnalysisManager(nobody),
+        rdm=RDMManager(nobody),
+    )
+
+
 class RequestBuilder:
     """Builds the requests of one batch; closes as a context manager.
 
@@ -128,8 +166,7 @@ class RequestBuilder:
         Raises:
             BuildError: nobody knows this type, or its jobs have no request.
         """
-        call = _call_of(batch_type)
-        return columns_of(call.method(self._published), without=call.always)
+        return row_columns(batch_type)
 
     def build(
         self, batch_type: str, row: Mapping[str, Any], *, key: UUID | None = None

@@ -79,6 +79,15 @@ def arguments(columns: Collection[Column], row: Mapping[str, Any]) -> dict[str, 
     return given
 
 
+def fit(columns: Collection[Column], row: Mapping[str, Any]) -> bool:
+    """Tell whether a row gives the arguments of a call."""
+    try:
+        arguments(columns, row)
+    except BuildError:
+        return False
+    return True
+
+
 def _unknown(name: str, known: Collection[str]) -> str:
     nearest = get_close_matches(str(name).lower(), known, n=1)
     return f"{name!r} is not a column{f'; did you mean {nearest[0]!r}?' if nearest else '.'}"

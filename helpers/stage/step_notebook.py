@@ -16,11 +16,14 @@ from helpers.batch import (
     submit_batch,
 )
 from helpers.batch.plans import Plan
+from helpers.batch.preparing import PreparePlan, create_batch
+from helpers.batch.rows import Source
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import queries, transaction
 from helpers.display import progress
 from helpers.errors import BatchError, JobError, NotebookError
 from helpers.irp_integration import IRPClient
+from helpers.irp_integration.building import can_be_built
 from helpers.job import complete_job, fail_job, get_job_config
 from helpers.records import BatchSubmission, Step
 from helpers.redaction import shown
@@ -29,6 +32,7 @@ from helpers.stage.mending import batch_with
 from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
 from helpers.stage.summary import stage_batches, summarise_stage
 from helpers.steps.execution import STEP_ID_VARIABLE
+from helpers.steps.rules import stage_rules
 from helpers.text import counted, listed, storable_json
 from helpers.workflow_paths import ACTIVE_PREFIX, workflows_dir
 
@@ -95,6 +99,27 @@ class StepNotebook:
         batches = stage_batches(self.step)
         mine = [batch for batch in batches if batch.step_num == self.step["step_num"]]
         return StepReport(self.step, mine)
+
+    def prepare(self, rows: Source, *, batch_type: str | None = None) -> PreparePlan:
+        """Plan the batch of this step, with one job for each row; names are looked up at Moody's.
+
+        Args:
+            rows: dicts, a ``.csv`` or ``.xlsx`` file (relative to ``data_folder``), or a DataFrame.
+            batch_type: None takes the type that belongs to this step.
+
+        Raises:
+            BatchError: the rows cannot be read, or no type belongs to this step.
+        """
+        kind = batch_type or self._usual_type()
+        if isinstance(rows, str | Path):
+            rows = self.data_folder / rows
+        return create_batch(kind, self.step["step_id"], rows, check_names=can_be_built(kind))
+
+    def _usual_type(self) -> BatchType:
+        for rule in stage_rules(self.step["stage_num"]):
+            if rule.step_num == self.step["step_num"]:
+                return rule.batch_type
+        raise BatchError("No batch type belongs to this step: name one, batch_type=….")
 
     def submit_batch(self, *, client: Callable[[], IRPClient] = IRPClient) -> SubmissionReport:
         """Submit what is prepared in this step; calling it again submits nothing twice.

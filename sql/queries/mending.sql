@@ -41,8 +41,9 @@ WITH added AS (
 )
 SELECT id FROM added;
 
--- name: replace_job(job_id, configuration_id, request)$
--- A new job in place of one that failed, which is done without; NULL keeps what that one had.
+-- name: replace_job(job_id, configuration_id, request, keep_request)$
+-- A new job in place of one that failed, which is done without; NULL keeps what that one had, unless
+-- its request is to be built anew.
 WITH replaced AS (
     UPDATE irp_job SET skipped = true, updated_ts = now()
     WHERE id = :job_id::int
@@ -50,7 +51,7 @@ WITH replaced AS (
 )
 INSERT INTO irp_job (batch_id, job_configuration_id, parent_job_id, submission_request)
 SELECT batch_id, coalesce(:configuration_id::int, job_configuration_id), id,
-       coalesce(:request::jsonb, submission_request)
+       coalesce(:request::jsonb, CASE WHEN :keep_request::boolean THEN submission_request END)
 FROM replaced
 RETURNING id;
 

@@ -12,6 +12,7 @@ from helpers.actions import Action
 from helpers.batch.plans.plan import Plan, PlanOutcome
 from helpers.batch.plans.seeing import SeenJob, chosen_jobs, consequences, open_batch, seen_jobs
 from helpers.batch.reading import read_batch
+from helpers.batch.requests import is_built_from_names
 from helpers.batch.submitting import submit_batch
 from helpers.constants import ActionKind, BatchStatus, BatchType, JobStatus
 from helpers.database import queries, transaction
@@ -50,7 +51,14 @@ class ResubmitPlan(Plan):
     @property
     def requests(self) -> int:
         """One for each job; work that the notebook does itself sends none."""
-        return sum(bool(self._new_requests.get(job.job_id) or job.request) for job in self.jobs)
+        return sum(
+            bool(self._new_requests.get(job.job_id) or job.request) or self._is_built(job)
+            for job in self.jobs
+        )
+
+    def _is_built(self, job: SeenJob) -> bool:
+        row = {**(job.configuration or {}), **self._changes.get(job.job_id, {})}
+        return is_built_from_names(self.batch["batch_type"], job.request, row)
 
     def _change(self, why: str) -> list[Action]:
         done = [self._replace(job, why) for job in self.jobs]
@@ -73,6 +81,7 @@ class ResubmitPlan(Plan):
                 job_id=job.job_id,
                 configuration_id=configuration_id,
                 request=None if request is None else storable_json(dict(request)),
+                keep_request=not self._is_built(job),
             )
         return self._action(job, new_job_id=new_job_id, details={"changes": dict(change or {})})
 
@@ -93,10 +102,9 @@ class ResubmitPlan(Plan):
         batch_id = self.batch["batch_id"]
         is_open = read_batch(batch_id)["status"] == BatchStatus.ACTIVE
         due = any(
-            job.job_id in new and job.status == JobStatus.INITIATED and job.request
-            for job in seen_jobs(batch_id)
+            job.job_id in new and job.status == JobStatus.INITIATED for job in seen_jobs(batch_id)
         )
-        if irp_client is not None and is_open and due:
+        if irp_client is not None and self.requests and is_open and due:
             submit_batch(batch_id, irp_client)
 
     def _consequences(self) -> list[str]:
@@ -168,12 +176,15 @@ def _why_not_send(
 ) -> str:
     """Return why there is no request to send; empty if there is one, or none is needed."""
     request = requests.get(job.job_id, job.request)
+    if job.job_id in changes and job.configuration_id is None:
+        return "it was made without a configuration that could be changed."
+    row = {**(job.configuration or {}), **changes.get(job.job_id, {})}
+    if is_built_from_names(batch["batch_type"], request, row):
+        return ""
     if request is not None and PreparedRequest.read(request) is None:
         return "its request was built by another tool and cannot be sent: resubmit it with that."
     if request is None and BatchType.known(batch["batch_type"]) in BatchType.polled():
         return "it has no prepared request: give one in requests={…}."
-    if job.job_id in changes and job.configuration_id is None:
-        return "it was made without a configuration that could be changed."
     if job.job_id in changes and job.request is not None and job.job_id not in requests:
         return "its request would stay the same: give the changed request as well, in requests={…}."
     return ""

@@ -1,0 +1,217 @@
+"""Make a batch of a list of rows, once.
+
+A plan first: it shows how many jobs would be made and everything that is wrong, by row, and writes
+nothing. Applying it makes the batch with one configuration and one job for each row. What the step
+holds already, from this plan, another one or another person, is found and not made again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+from helpers.batch.rows import NumberedRow, Source, read_rows
+from helpers.constants import BatchType, CycleStatus, unknown_batch_type
+from helpers.database import in_transaction, queries, transaction
+from helpers.display import Block, Headline, Note, Remark, Remarks, Report, Row, Severity, Table
+from helpers.display import progress as progress_bar
+from helpers.errors import BatchError, BuildError, MoodysError
+from helpers.irp_integration.building import RequestBuilder, can_be_built, row_columns
+from helpers.irp_integration.columns import arguments
+from helpers.job_names import job_name
+from helpers.records import Step
+from helpers.text import counted, listed, storable_json
+
+_MOST_NAMED = 8
+
+
+class PreparedBatch(TypedDict):
+    """What became of a plan to prepare a batch."""
+
+    batch_id: int
+    jobs: int  # how many the batch holds of the rows
+    created: bool  # False: it was there already
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one row."""
+
+    row: int
+    text: str
+
+
+@dataclass(repr=False)
+class PreparePlan(Report):
+    """A batch that would be made."""
+
+    batch_type: str
+    step: Step
+    rows: Sequence[NumberedRow]
+    problems: list[Problem] = field(default_factory=list)
+    held: dict[int, int] = field(default_factory=dict)  # how many of the rows each batch holds
+    remark: str = ""
+
+    def apply(self) -> PreparedBatch:
+        """Make the batch, unless the step holds all of its rows already.
+
+        Two people who apply plans of the same rows at once make one batch.
+
+        Raises:
+            BatchError: something is wrong with a row, the rows are in several batches or only some
+                are in one, or there are none; nothing was written.
+        """
+        if in_transaction():
+            raise BatchError("A plan is not applied inside a transaction. End it first.")
+        if self.problems or not self.rows:
+            raise BatchError(f"Nothing was prepared. {self}")
+        with transaction() as connection:
+            queries("steps").lock_step(connection, step_id=self.step["step_id"])
+            self.held = _held(self.step["step_id"], self.batch_type, self.rows)
+            if self.held:
+                return self._found()
+            batch_id: int = queries("preparing").add_batch(
+                connection, step_id=self.step["step_id"], batch_type=self.batch_type
+            )
+            queries("preparing").add_jobs(
+                connection,
+                batch_id=batch_id,
+                configurations=[storable_json(row.values) for row in self.rows],
+            )
+        return PreparedBatch(batch_id=batch_id, jobs=len(self.rows), created=True)
+
+    def _found(self) -> PreparedBatch:
+        [(batch_id, number), *others] = self.held.items()
+        if others or number != len(self.rows):
+            raise BatchError(f"Nothing was prepared. {self._held_text}", batch_id=batch_id)
+        return PreparedBatch(batch_id=batch_id, jobs=number, created=False)
+
+    @property
+    def _held_text(self) -> str:
+        parts = [f"batch {batch_id} holds {n} of these rows" for batch_id, n in self.held.items()]
+        if list(self.held.values()) == [len(self.rows)]:
+            return f"Batch {next(iter(self.held))} holds these {len(self.rows)} already."
+        return f"{listed(parts, most=_MOST_NAMED)}. Leave them out, and prepare the others."
+
+    def blocks(self) -> Iterator[Block]:
+        """Show how many jobs would be made, what is wrong, and the rows."""
+        step = self.step
+        where = f"step {step['stage_num']}.{step['step_num']} {step['step_name']}"
+        jobs = counted(len(self.rows), "job")
+        problems = f"; {counted(len(self.problems), 'problem')}" if self.problems else ""
+        severity = Severity.ERROR if self.problems else Severity.INFO
+        title = f"Plan: {jobs} of type {self.batch_type} to be created for {where}{problems}"
+        yield Headline(severity, title)
+        remarks = [Remark(f"row {p.row}", p.text, Severity.ERROR) for p in self.problems]
+        yield Remarks(remarks, noun="problem", title="To be corrected")
+        if self.held:
+            yield Note(self._held_text, Severity.WARNING)
+        if self.remark:
+            yield Note(self.remark, Severity.WARNING)
+        rows = [Row([row.number, job_name(row.values, None) or "—"]) for row in self.rows]
+        yield Table(["Row", "Job"], rows, noun="row")
+        if not self.problems and self.rows:
+            yield Note("Nothing is done yet. Do it with: plan.apply()")
+
+
+def create_batch(
+    batch_type: str, step_id: int, configurations: Source, *, check_names: bool = False
+) -> PreparePlan:
+    """Plan a batch of a step, with one job for each row.
+
+    Args:
+        batch_type: one of ``BatchType``; a type of the team's own is for work of its notebooks.
+        step_id: the step whose notebook submits it.
+        configurations: dicts, a ``.csv`` or ``.xlsx`` file, or a DataFrame. The columns are those
+            of the type's call (``row_columns``); of other types they are free.
+        check_names: look the names up at Moody's as well. Names that only an earlier step makes
+            are then said to be unknown, so do it when the step starts: ``step.prepare`` does.
+
+    Raises:
+        BatchError: there is no such step, its cycle is not ACTIVE, or the rows cannot be read.
+        SettingsError, MoodysError: names are to be checked, and Moody's cannot be asked.
+    """
+    with transaction() as connection:
+        step: Step | None = queries("steps").step_by_id(connection, step_id=step_id)
+    if step is None:
+        raise BatchError(f"There is no step {step_id} in the metastore.")
+    if step["cycle_status"] != CycleStatus.ACTIVE:
+        raise BatchError(f"Cycle {step['cycle_name']} is {step['cycle_status']}.")
+    rows = read_rows(configurations)
+    plan = PreparePlan(batch_type, step, rows, held=_held(step_id, batch_type, rows))
+    plan.problems = _duplicates(rows)
+    if BatchType.known(batch_type) is None:
+        plan.remark = f"{unknown_batch_type(batch_type)} Its jobs are work of a notebook of yours."
+    if can_be_built(batch_type):
+        plan.problems += _column_problems(batch_type, rows)
+        if check_names and not plan.problems and not plan.held:
+            plan.problems += _name_problems(batch_type, rows)
+    plan.problems.sort(key=lambda problem: problem.row)
+    return plan
+
+
+def _duplicates(rows: Sequence[NumberedRow]) -> list[Problem]:
+    """Return what two rows would make under one name."""
+    first: dict[str, int] = {}
+    found = []
+    for row in rows:
+        name = job_name(row.values, None)
+        same = _canonical(row.values) if name is None else f"{name} {row.values.get('edm_name')}"
+        before = first.setdefault(same.casefold(), row.number)
+        if before != row.number:
+            found.append(Problem(row.number, f"row {before} has the same name already."))
+    return found
+
+
+def _column_problems(batch_type: str, rows: Sequence[NumberedRow]) -> list[Problem]:
+    columns = row_columns(batch_type)
+    problems = []
+    for row in rows:
+        try:
+            arguments(columns, row.values)
+        except BuildError as exc:
+            problems += [Problem(row.number, text) for text in exc.problems]
+    return problems
+
+
+def _name_problems(batch_type: str, rows: Sequence[NumberedRow]) -> list[Problem]:
+    problems = []
+    bar = progress_bar(len(rows), "Checking names", "rows")
+    try:
+        with RequestBuilder() as builder:
+            for row in rows:
+                try:
+                    builder.check(batch_type, row.values)
+                except BuildError as exc:
+                    problems += [Problem(row.number, text) for text in exc.problems]
+                except MoodysError as exc:
+                    problems.append(Problem(row.number, f"it could not be checked: {exc}"))
+                bar.update()
+    finally:
+        bar.close()
+    return problems
+
+
+def _held(step_id: int, batch_type: str, rows: Sequence[NumberedRow]) -> dict[int, int]:
+    """Return how many of the rows each batch of the step holds already, oldest batch first."""
+    with transaction() as connection:
+        found = list(
+            queries("preparing").configurations_of_step(
+                connection, step_id=step_id, batch_type=batch_type
+            )
+        )
+    wanted = Counter(_canonical(row.values) for row in rows)
+    held: dict[int, int] = {}
+    for row in found:
+        key = _canonical(row["configuration"])
+        if wanted[key] > 0:
+            wanted[key] -= 1
+            held[row["batch_id"]] = held.get(row["batch_id"], 0) + 1
+    return held
+
+
+def _canonical(configuration: Any) -> str:
+    return json.dumps(json.loads(storable_json(configuration)), sort_keys=True)
