@@ -69,7 +69,7 @@ class PlanOvertakenError(BatchMonitoringError):
 class DatabaseError(BatchMonitoringError):
     """The database refused a statement.
 
-    ``sqlstate`` is PostgreSQL's code for why, empty where it gave none.
+    ``sqlstate`` is PostgreSQL's code for why, empty if it gave none.
     """
 
     def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
@@ -88,7 +88,7 @@ class SchemaOutdatedError(DatabaseError):
 class MoodysError(BatchMonitoringError):
     """Moody's did not answer with what was asked for.
 
-    ``http_status`` is None where no HTTP answer arrived at all.
+    ``http_status`` is None if no HTTP answer arrived at all.
     """
 
     def __init__(self, message: str, *, http_status: int | None = None) -> None:

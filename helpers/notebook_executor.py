@@ -16,7 +16,12 @@ from helpers.records import NotebookResult, Step
 from helpers.settings import get_settings
 from helpers.steps.execution import result_of
 from helpers.steps.runner import Runner
-from helpers.workflow_paths import executed_copy_path, inside_workflows, named_notebook, place_of
+from helpers.workflow_paths import (
+    executed_copy_path,
+    inside_workflows,
+    named_notebook,
+    step_reference,
+)
 
 __all__ = ["execute_next_step", "execute_notebook"]
 
@@ -73,7 +78,7 @@ def execute_next_step(
 
 def _step_at(source: Path) -> Step:
     """Return the step that a notebook belongs to: by what the metastore names, else by its path."""
-    place = place_of(source)
+    place = step_reference(source)
     with transaction() as connection:
         named = queries("steps").steps_with_a_path(connection)
         ids = [row["step_id"] for row in named if _is_named(source, row)]

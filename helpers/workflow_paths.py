@@ -23,7 +23,7 @@ _LONGEST_NAME_BYTES = 200  # a file system takes 255, and the time is added
 
 
 @dataclass(frozen=True)
-class StepPlace:
+class StepReference:
     """A step's place in the workflow, as its notebook's path tells it."""
 
     cycle_name: str
@@ -158,7 +158,7 @@ def _number(pattern: re.Pattern[str], name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def place_of(path: Path) -> StepPlace | None:
+def step_reference(path: Path) -> StepReference | None:
     """Return which step a notebook belongs to by its path; None where it does not tell."""
     try:
         parts = path.resolve().relative_to(workflows_dir()).parts
@@ -169,7 +169,7 @@ def place_of(path: Path) -> StepPlace | None:
     stage_num, step_num = _number(_STAGE, parts[2]), _number(_STEP, parts[3])
     if stage_num is None or step_num is None:
         return None
-    return StepPlace(parts[0].removeprefix(ACTIVE_PREFIX), stage_num, step_num)
+    return StepReference(parts[0].removeprefix(ACTIVE_PREFIX), stage_num, step_num)
 
 
 def relative_to_workflows(path: Path) -> str:

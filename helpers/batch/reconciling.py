@@ -38,7 +38,7 @@ class Reconciliation:
     chain: str = ""  # which step is due, or why none is; empty while the batch is ACTIVE
 
     @property
-    def settled(self) -> bool:
+    def finished(self) -> bool:
         """Whether this reconciliation ended the batch."""
         return self.status != self.old_status
 

@@ -38,7 +38,7 @@ class _NotebookProgress(tqdm):  # type: ignore[type-arg]  # generic only in the 
         super().__init__(*arguments, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Show the bar as it is, in the place where it was shown before."""
+        """Show the bar as it is, instead of what it showed before."""
         del pos
         line = {"text/plain": str(self) if msg is None else msg}
         if self._handle is None:

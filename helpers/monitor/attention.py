@@ -118,13 +118,13 @@ def _unpolled_batch(row: dict[str, Any], holder: str | None) -> str:
 
 def _failed_batch(row: dict[str, Any], failures: Failures | None) -> Remark:
     since = f"{row['status']} since {moment(row['completed_ts'])}."
-    said = [since, row["reason"], _why(failures), _mend(row["batch_id"])]
-    return Remark(_batch_name(row), " ".join(filter(None, said)), Severity.ERROR)
+    parts = [since, row["reason"], _why(failures), _mend(row["batch_id"])]
+    return Remark(_batch_name(row), " ".join(filter(None, parts)), Severity.ERROR)
 
 
 def _failing_batch(batch: FailingBatch, failures: Failures | None) -> Remark:
-    said = [so_far(batch), _why(failures), _mend(batch["batch_id"])]
-    return Remark(_batch_name(batch), " ".join(filter(None, said)), Severity.ERROR)
+    parts = [so_far(batch), _why(failures), _mend(batch["batch_id"])]
+    return Remark(_batch_name(batch), " ".join(filter(None, parts)), Severity.ERROR)
 
 
 def _why(failures: Failures | None) -> str:
@@ -152,10 +152,10 @@ def _prepared(row: dict[str, Any]) -> Remark:
 def _failed_chain(row: dict[str, Any]) -> Remark:
     about = f"Next step ({_location(row, row['next_step_num'])})"
     reason = (row["error_message"] or "no reason noted").rstrip(". ")
-    said = f"failed at {moment(row['completed_ts'])}: {reason}."
+    parts = f"failed at {moment(row['completed_ts'])}: {reason}."
     return Remark(
         about,
-        f"{said} Correct the cause, then run the step: see this notebook's README.",
+        f"{parts} Correct the cause, then run the step: see this notebook's README.",
         Severity.ERROR,
     )
 

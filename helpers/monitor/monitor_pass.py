@@ -82,14 +82,14 @@ class Monitor:
         return self._found
 
     def poll_jobs(self) -> PollReport:
-        """Section 2: ask Moody's about every job that is not settled, and record the answers."""
+        """Section 2: ask Moody's about every job that is not terminal, and record the answers."""
         self._polled = PollReport()
         with isolated("Polling", self._polled.errors):
             poll(self._polled, self._found.batches, settings=self._settings, client=self._client)
         return self._polled
 
     def reconcile_batches(self) -> ReconReport:
-        """Section 3: decide what each batch is, but for those that another pass is polling."""
+        """Section 3: decide what each batch is, except for those that another pass is polling."""
         report = ReconReport(left_to_others=len(self._polled.held_elsewhere))
         for batch in self._found.batches:
             if batch["batch_id"] in self._polled.held_elsewhere:
@@ -140,14 +140,14 @@ class Monitor:
         warnings = health.about_schedules() if health.age is None else health.warnings()
         warnings += unpolled_batches(self._polled.held_elsewhere, interval=self._interval)
         to_do, to_do_total = what_waits_for_people(self._reconciled, failing)
-        settled = [item.outcome.status for item in self._reconciled.settled]
-        completed = settled.count(BatchStatus.COMPLETED)
+        finished = [item.outcome.status for item in self._reconciled.finished]
+        completed = finished.count(BatchStatus.COMPLETED)
         return SummaryReport(
             batches_found=len(self._found.batches),
             batches_processed=len(self._reconciled.batches),
             batches_left=self._reconciled.left_to_others,
             batches_completed=completed,
-            batches_failed=len(settled) - completed,
+            batches_failed=len(finished) - completed,
             jobs_polled=self._polled.jobs_polled,
             polls_failed=self._polled.polls_failed,
             transitions=len(self._polled.transitions),

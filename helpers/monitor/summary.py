@@ -87,12 +87,12 @@ class SummaryReport(Report):
                 len(self.warnings)
             ),
         }
-        said = [text for text, count in amiss.items() if count]
+        parts = [text for text, count in amiss.items() if count]
         if self.active_batches:
             active = counted(self.active_batches, "batch is active", "batches are active")
-            return f"{', '.join(said or ['All is well'])}; {active}."
-        if said or self.idle == _NOTHING_IS_ACTIVE:
-            return f"{', '.join(said or ['All is well'])}; {self.idle}."
+            return f"{', '.join(parts or ['All is well'])}; {active}."
+        if parts or self.idle == _NOTHING_IS_ACTIVE:
+            return f"{', '.join(parts or ['All is well'])}; {self.idle}."
         return f"Nothing to watch: {self.idle}."
 
     @property

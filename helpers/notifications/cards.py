@@ -84,7 +84,7 @@ def plain_message(event: Event) -> Json:
     content = content_of(event)
     body = [
         _text(_title(content, room=_LONGEST_NAME, size="Default")),
-        *(_text(_run(_cut(text, _PLAIN_ROOM))) for text in (content.place, content.summary)),
+        *(_text(_run(_cut(text, _PLAIN_ROOM))) for text in (content.location, content.summary)),
         *(_reason(reason, room=_PLAIN_ROOM) for reason in content.reasons[:1]),
         _text(_run(_cut(f"Next: {content.advice}", _PLAIN_ROOM))),
     ]
@@ -112,7 +112,7 @@ def _message(card: Json) -> Json:
 def _card(content: CardContent, *, links: Links, shown: int, room: int) -> Json:
     body = [
         _text(_title(content, room=room, size="Large")),
-        _text(_run(_name(content.place, room), isSubtle=True), spacing="None"),
+        _text(_run(_name(content.location, room), isSubtle=True), spacing="None"),
         {"type": "FactSet", "facts": [{"title": k, "value": v} for k, v in content.facts]},
         _text(_run(_cut(content.summary, room))),
         *(_reason(reason, room=room) for reason in content.reasons[:shown]),
@@ -158,7 +158,9 @@ def _entry_that_fits(content: CardContent, links: Links) -> Json:
 def _entry(content: CardContent, links: Links, *, room: int) -> Json:
     """Return one event among others: its first reason stands for all."""
     facts = dict(content.facts)
-    place = " · ".join([_name(content.place, room), *([facts["Jobs"]] if "Jobs" in facts else [])])
+    line = " · ".join(
+        [_name(content.location, room), *([facts["Jobs"]] if "Jobs" in facts else [])]
+    )
     reasons = [_reason(reason, room=room) for reason in content.reasons[:1]]
     address = links.executed_notebook or links.notebook
     return {
@@ -166,7 +168,7 @@ def _entry(content: CardContent, links: Links, *, room: int) -> Json:
         "separator": True,
         "items": [
             _text(_title(content, room=room, size="Default")),
-            _text(_run(place, isSubtle=True), spacing="None"),
+            _text(_run(line, isSubtle=True), spacing="None"),
             *(reasons or [_text(_run(_cut(content.summary, room)))]),
             *_left_out(content, 1),
             _text(_run("Next: ", weight="Bolder"), _run(_cut(content.advice, room))),

@@ -1,6 +1,6 @@
 """What an event means, in the words of its card. Pure; how it looks is the business of cards.py.
 
-Foreign text stands in ``subject``, ``cycle``, ``place``, ``summary``, ``reasons`` and
+Foreign text stands in ``subject``, ``cycle``, ``location``, ``summary``, ``reasons`` and
 ``advice``; ``facts`` and ``in_short`` hold numbers and words of ours, because cards show them
 where Markdown is understood.
 """
@@ -41,7 +41,7 @@ class CardContent:
     outcome: str  # FAILED, ERROR, CANCELLED, RECOVERED or, while the batch is ACTIVE, FAILING
     subject: str
     cycle: str
-    place: str
+    location: str
     facts: tuple[tuple[str, str], ...]
     summary: str
     reasons: tuple[Reason, ...]
@@ -80,7 +80,7 @@ def _batch_content(event: Event, outcome: str) -> CardContent:
         outcome=outcome,
         subject=facts["batch_type"],
         cycle=facts["cycle_name"],
-        place=f"Stage {facts['stage_num']} {facts['stage_name']}, "
+        location=f"Stage {facts['stage_num']} {facts['stage_name']}, "
         f"step {facts['step_num']} {facts['step_name']}",
         facts=(
             ("Batch", _batch(event)),
@@ -104,7 +104,7 @@ def _chain_content(event: Event) -> CardContent:
         outcome="FAILED",
         subject=f"{step} ({facts['stage_name']})",
         cycle=facts["cycle_name"],
-        place=f"After step {facts['step_num']} {facts['step_name']}, {facts['batch_type']}",
+        location=f"After step {facts['step_num']} {facts['step_name']}, {facts['batch_type']}",
         facts=(("After batch", _batch(event)), ("When", _moment(facts["occurred_ts"]))),
         summary="The notebook failed." if copy else "The notebook did not run to its end.",
         reasons=(Reason(facts["notebook_path"] or "Not started", facts["error"]),),
@@ -121,7 +121,7 @@ def _bare_content(event: Event) -> CardContent:
         outcome="RECOVERED" if event["kind"] == NotificationKind.BATCH_RECOVERED else "FAILED",
         subject=f"batch {event['batch_id']}",
         cycle="not told",
-        place=what,
+        location=what,
         facts=(("Batch", _batch(event)),),
         summary="Another version of the monitor stored this event, and its details cannot be read.",
         reasons=(),

@@ -53,13 +53,13 @@ def announce_failing(batches: list[FailingBatch]) -> None:
     new = [batch for batch in batches if not batch["is_announced"]]
     failures = failures_of([batch["batch_id"] for batch in new])
     for batch in new:
-        told = failures.get(batch["batch_id"], Failures([], 0))
+        found = failures.get(batch["batch_id"], Failures([], 0))
         payload = {
             **_location(batch),
             "notebook_path": batch["notebook_path"],
             "reason": so_far(batch),
-            "jobs_total": told.total,
-            "jobs": told.jobs,
+            "jobs_total": found.total,
+            "jobs": found.jobs,
             "next_step": "What struck these jobs may strike the others: look at the reasons. "
             "Resubmit or skip them in the notebook Manage Batches.",
         }

@@ -57,12 +57,12 @@ class Failures:
     def sentence(self, *, most: int, longest_reason: int = _LONGEST_REASON) -> str:
         """Return ``A (Moody's 900): “EDM not found”; B: “…”; 2 more jobs``, as one sentence."""
         shown = self.groups[:most]
-        told = [f"{g.who}: “{shorten(g.reason, longest_reason)}”" for g in shown]
+        parts = [f"{g.who}: “{shorten(g.reason, longest_reason)}”" for g in shown]
         if len(self.groups) == 1 and not any(job.get("name") for job in self.jobs):
-            told = [f"“{shorten(shown[0].reason, longest_reason)}”"]  # all jobs, and only numbers
+            parts = [f"“{shorten(shown[0].reason, longest_reason)}”"]  # all jobs, and only numbers
         left = self.total - sum(group.jobs for group in shown)
-        said = "; ".join([*told, *([counted(left, "more job")] if left > 0 else [])])
-        return said if said.endswith((".”", "!”", "?”")) else f"{said}."
+        sentence = "; ".join([*parts, *([counted(left, "more job")] if left > 0 else [])])
+        return sentence if sentence.endswith((".”", "!”", "?”")) else f"{sentence}."
 
 
 class FailingBatch(TypedDict):

@@ -49,15 +49,15 @@ class Message:
 
 def messages_of(waiting: Sequence[PendingNotification]) -> Iterator[Message]:
     """Give the messages that tell of these events: a card each, or digests."""
-    told = [(event, _links(event)) for event in waiting]
-    if len(told) < DIGEST_FROM:
-        for event, links in told:
+    linked = [(event, _links(event)) for event in waiting]
+    if len(linked) < DIGEST_FROM:
+        for event, links in linked:
             yield Message(card_message(event, links=links), [event])
         return
-    while told:
-        content, count = digest_message(told)
-        yield Message(content, [event for event, _ in told[:count]])
-        told = told[count:]
+    while linked:
+        content, count = digest_message(linked)
+        yield Message(content, [event for event, _ in linked[:count]])
+        linked = linked[count:]
 
 
 def _links(event: PendingNotification) -> Links:

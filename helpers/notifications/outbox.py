@@ -170,20 +170,20 @@ def _why_waiting(left: Sequence[PendingNotification]) -> str | None:
     rejected = [event for event in left if event["is_rejected"]]
     held = {event["batch_id"] for event in rejected}
     others = [event for event in left if event["batch_id"] not in held]
-    said = []
+    reasons = []
     if others and not others[0]["is_due"]:
-        said.append(f"{others[0]['last_error']} {_next_try(others[0])}")
+        reasons.append(f"{others[0]['last_error']} {_next_try(others[0])}")
     elif others:
-        said.append(
+        reasons.append(
             f"{counted(len(others), 'event')} will follow: Teams accepts only a few messages at a "
             "time."
         )
     if rejected:
-        said.append(
+        reasons.append(
             f"Teams rejects the card of {counted(len(rejected), 'event')}, and others are sent: "
             f"{rejected[0]['last_error']} {_next_try(rejected[0])}"
         )
-    return " ".join(said) or None
+    return " ".join(reasons) or None
 
 
 def _next_try(event: PendingNotification) -> str:

@@ -46,7 +46,7 @@ def send(message: dict[str, Any], *, webhook_url: SecretStr) -> None:
     card = _Card(message, url=url)
     with _kept_out_of_logs():
         error = _post(card)
-    # Raised here and not where it was caught: the context of the error would hold the address.
+    # Not raised inside the block: the context of the error would hold the address.
     if error is not None:
         raise error
 
@@ -119,7 +119,7 @@ def _describe(exc: Exception) -> str:
 
 
 def _cause(exc: BaseException) -> str:
-    """Return the operating system's words for it where there are any, else what kind it is."""
+    """Return the operating system's words for it, or else what kind it is."""
     inner: BaseException | None = exc
     while inner is not None:
         if isinstance(inner, OSError) and inner.strerror:

@@ -14,22 +14,22 @@ from pathlib import Path
 
 from helpers.errors import NotebookError
 from helpers.steps.execution import NOTEBOOK_PATH_VARIABLE
-from helpers.workflow_paths import StepPlace, place_of
+from helpers.workflow_paths import StepReference, step_reference
 
 _JUPYTER_SESSION_VARIABLE = "JPY_SESSION_NAME"  # set by jupyter_server for the kernels it starts
 _VSCODE_VARIABLE = "__vsc_ipynb_file__"  # set by the Jupyter extension of Visual Studio Code
 
 
-def current_place() -> StepPlace:
+def current_step() -> StepReference:
     """Return the cycle, stage and step of the notebook that is running.
 
     Raises:
         NotebookError: nothing tells; the message says how to.
     """
     for path in _candidates():
-        place = place_of(path)
-        if place is not None:
-            return place
+        reference = step_reference(path)
+        if reference is not None:
+            return reference
     raise NotebookError(
         "This notebook cannot tell which step it is. Stage notebooks run from "
         "Active_<cycle>/notebooks/Stage_NN_Name/Step_NN_Name.ipynb below the workflows folder "
@@ -38,9 +38,9 @@ def current_place() -> StepPlace:
 
 
 def _candidates() -> Iterator[Path]:
-    told = os.environ.get(NOTEBOOK_PATH_VARIABLE)
-    if told:
-        yield Path(told)
+    named = os.environ.get(NOTEBOOK_PATH_VARIABLE)
+    if named:
+        yield Path(named)
     session = os.environ.get(_JUPYTER_SESSION_VARIABLE)
     if session:  # relative to the server's root, or absolute; the kernel runs in its folder
         yield Path(session)

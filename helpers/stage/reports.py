@@ -108,9 +108,9 @@ class StageSummary(Report):
         if not self.batches:
             return "This stage has no batch."
         finished = self.count(JobStatus.FINISHED)
-        said = f"{finished:,} of {counted(self.jobs, 'job')} finished"
+        done = f"{finished:,} of {counted(self.jobs, 'job')} finished"
         failed = f", {self.failures_total:,} did not succeed" if self.failures_total else ""
-        return f"{said}{failed}."
+        return f"{done}{failed}."
 
     @property
     def severity(self) -> Severity:

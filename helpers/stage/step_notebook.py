@@ -27,7 +27,7 @@ from helpers.irp_integration.building import can_be_built
 from helpers.job import complete_job, fail_job, get_job_config
 from helpers.records import BatchSubmission, Step
 from helpers.redaction import shown
-from helpers.stage.location import current_place
+from helpers.stage.location import current_step
 from helpers.stage.mending import batch_with
 from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
 from helpers.stage.summary import stage_batches, summarise_stage
@@ -54,26 +54,26 @@ def open_step() -> StepNotebook:
     Raises:
         NotebookError: the notebook cannot tell, or the metastore does not know the step.
     """
-    return StepNotebook(_step_told() or _step_by_path())
+    return StepNotebook(_step_named() or _step_by_path())
 
 
-def _step_told() -> Step | None:
-    """Return the step that the executor has named; None where it does not run this notebook."""
-    told = os.environ.get(STEP_ID_VARIABLE, "")
-    if not told.isdecimal():
+def _step_named() -> Step | None:
+    """Return the step that the executor has named; None if it does not run this notebook."""
+    named = os.environ.get(STEP_ID_VARIABLE, "")
+    if not named.isdecimal():
         return None
     with transaction() as connection:
-        return cast("Step | None", queries("steps").step_by_id(connection, step_id=int(told)))
+        return cast("Step | None", queries("steps").step_by_id(connection, step_id=int(named)))
 
 
 def _step_by_path() -> Step:
-    place = current_place()
+    reference = current_step()
     with transaction() as connection:
-        step: Step | None = queries("steps").step_by_numbers(connection, **vars(place))
+        step: Step | None = queries("steps").step_by_numbers(connection, **vars(reference))
     if step is None:
         raise NotebookError(
-            f"The metastore has no stage {place.stage_num}, step {place.step_num} in cycle "
-            f"{place.cycle_name}. Create it there, or correct the names of folder and file."
+            f"The metastore has no stage {reference.stage_num}, step {reference.step_num} in cycle "
+            f"{reference.cycle_name}. Create it there, or correct the names of folder and file."
         )
     return step
 

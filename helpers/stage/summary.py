@@ -27,10 +27,10 @@ def summarise_stage(step: Step) -> StageSummary:
 
 def stage_batches(step: Step) -> list[StageBatch]:
     """Return the batches of the step's stage, in the order of the steps."""
-    place = {"cycle_id": step["cycle_id"], "stage_num": step["stage_num"]}
+    stage = {"cycle_id": step["cycle_id"], "stage_num": step["stage_num"]}
     with transaction() as connection:
-        totals = _totals(queries("stage").results_of_notebook_work(connection, **place))
-        rows = queries("stage").batches_of_stage(connection, **place)
+        totals = _totals(queries("stage").results_of_notebook_work(connection, **stage))
+        rows = queries("stage").batches_of_stage(connection, **stage)
         return [StageBatch(**row, totals=dict(totals[row["batch_id"]])) for row in rows]
 
 
@@ -38,7 +38,7 @@ def _totals(rows: Iterable[dict[str, Any]]) -> dict[int, Counter[str]]:
     """Sum the numbers that notebooks noted of their own work, by batch."""
     totals: dict[int, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        # A bool is no number here.
+        # A bool does not count as a number.
         numbers = {k: v for k, v in row["details"].items() if type(v) in {int, float}}
         totals[row["batch_id"]].update(numbers)
     return totals

@@ -195,7 +195,7 @@ def test_eight_reconciliations_of_one_batch_end_it_once(world, cycle):
             jobs = [PreparedJob(JobStatus.FINISHED, "1"), PreparedJob(JobStatus.FAILED, "2")]
             batch = add_batch(step, BatchType.ANALYSIS, jobs, status=BatchStatus.ACTIVE).batch_id
             outcomes = list(pool.map(reconcile_together, [batch] * MONITORS))
-            assert [outcome.settled for outcome in outcomes].count(True) == 1
+            assert [outcome.finished for outcome in outcomes].count(True) == 1
             assert {outcome.status for outcome in outcomes} == {BatchStatus.FAILED}
     world.sql.execute("UPDATE irp_job SET completed_ts = now()")  # seeded without
     assert faults_checks.broken(world.sql) == {}

@@ -33,7 +33,7 @@ def failing_batch(cycle: int, moodys, name: str) -> int:
     return active_batch(cycle, BatchType.MRI_IMPORT, [job]).batch_id
 
 
-def told(teams) -> list[str]:
+def names_in(teams) -> list[str]:
     """Return the names of the failures that Teams was told of, in order."""
     return re.findall(r"<reason ([^>]*)>", "".join(map(json.dumps, teams.messages)))
 
@@ -63,7 +63,7 @@ DOWN = [
 
 
 @pytest.mark.parametrize("how", DOWN)
-def test_ten_passes_without_teams_and_then_each_event_is_told_once_in_order(
+def test_ten_passes_without_teams_and_then_each_event_is_sent_once_in_order(
     cycle, moodys, teams, sql, monkeypatch, how
 ):
     monkeypatch.setattr("helpers.notifications.teams._TIMEOUT_SECONDS", 1)
@@ -83,11 +83,11 @@ def test_ten_passes_without_teams_and_then_each_event_is_told_once_in_order(
     teams.behave()
     done = one_pass()
 
-    assert told(teams) == names
+    assert names_in(teams) == names
     assert done.summary.cards_waiting == 0
     assert faults_checks.cards(sql) == [("BATCH_FAILED", i, 1, "SENT") for i in failed]
     assert one_pass().summary.cards_sent == 0
-    assert told(teams) == names
+    assert names_in(teams) == names
 
 
 def test_one_try_per_round_is_made_while_teams_is_down(cycle, moodys, teams, sql):
@@ -113,7 +113,7 @@ def test_a_card_whose_answer_is_lost_is_the_only_one_that_comes_twice(cycle, moo
     minutes_pass(sql)
     one_pass()
 
-    assert told(teams) == ["a", "a", "b"]
+    assert names_in(teams) == ["a", "a", "b"]
 
 
 def assert_within_limits(message: dict) -> None:
@@ -145,7 +145,7 @@ def test_a_storm_of_failures_becomes_a_few_digests_that_tell_each_once(
 
     passes = storm_passes(teams, sql, most=60)
 
-    assert [name[:3] for name in told_in_short(teams)] == names
+    assert [name[:3] for name in beginnings(teams)] == names
     assert len(teams.messages) <= MOST_AN_HOUR
     assert sum(done.summary.cards_sent for done in passes) == len(teams.messages)
     for message in teams.messages:
@@ -155,12 +155,12 @@ def test_a_storm_of_failures_becomes_a_few_digests_that_tell_each_once(
     ]
 
 
-def told_in_short(teams) -> list[str]:
+def beginnings(teams) -> list[str]:
     """Return how each reason begins that Teams was told of, where long ones are cut."""
     return re.findall(r"<reason (\d{3})", "".join(map(json.dumps, teams.messages)))
 
 
-def test_a_storm_while_teams_throttles_is_told_once_each_as_well(cycle, moodys, teams, sql):
+def test_a_storm_while_teams_throttles_is_sent_once_each_as_well(cycle, moodys, teams, sql):
     names = [f"{number:03}" for number in range(40)]
     for name in names:
         failing_batch(cycle, moodys, name)
@@ -171,4 +171,4 @@ def test_a_storm_while_teams_throttles_is_told_once_each_as_well(cycle, moodys, 
         minutes_pass(sql)
     storm_passes(teams, sql, most=20)
 
-    assert told(teams) == names
+    assert names_in(teams) == names

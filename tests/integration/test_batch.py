@@ -250,7 +250,7 @@ def test_a_batch_that_is_not_active_stays_as_it_is(metastore, sql, status):
 
     outcome = reconcile(seeded.batch_id)
 
-    assert (outcome.status, outcome.settled) == (status, False)
+    assert (outcome.status, outcome.finished) == (status, False)
     assert snapshot(sql) == before
 
 

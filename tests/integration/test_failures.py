@@ -56,7 +56,7 @@ def test_many_reasons_are_counted(step, sql):
 def test_a_batch_in_which_nothing_failed_is_left_out_and_skipped_jobs_do_not_count(step, sql):
     good = batch_of(step, sql, [(FINISHED, None, "A")])
     skipped = batch_of(step, sql, [(FAILED, "reason", "A")])
-    sql.execute("UPDATE irp_job SET skipped = true WHERE id = ANY (%s)", [skipped.job_ids])
+    sql.execute("UPDATE irp_job SET skipped = 't' WHERE id = ANY (%s)", [skipped.job_ids])
 
     assert failures_of([good.batch_id, skipped.batch_id]) == {}
 

@@ -94,7 +94,7 @@ def titles(messages):
     return [card["body"][0]["inlines"][0]["text"] for card in cards]
 
 
-def told_reasons(messages):
+def reasons_in(messages):
     """The words of each failed job, in the order in which Teams got them."""
     text = json.dumps(messages)
     starts = sorted((text.find(f'"reason {n}."'), n) for n in range(500))
@@ -113,7 +113,7 @@ def test_a_failed_batch_gets_one_card(fail, teams, sql):
     assert rows(sql) == [("BATCH_FAILED", "SENT")]
 
 
-def test_a_failed_hand_over_gets_one_card_with_links(step, teams, sql, monkeypatch):
+def test_a_failed_chain_run_gets_one_card_with_links(step, teams, sql, monkeypatch):
     configure(
         monkeypatch,
         TEAMS_DEFAULT_DASHBOARD_URL="https://dash.example",
@@ -190,13 +190,13 @@ def test_an_event_goes_with_the_transaction_that_made_it(step):
     jobs = [PreparedJob(JobStatus.FAILED, "900")]
     batch = add_batch(step, BatchType.ANALYSIS, jobs, status=Status.ACTIVE)
 
-    def settle_and_fail():
+    def finish_and_fail():
         with transaction():
             assert recon_batch(batch.batch_id) == Status.FAILED
             raise DatabaseError("the commit failed")
 
     with pytest.raises(DatabaseError):
-        settle_and_fail()
+        finish_and_fail()
     assert pending() == []
 
 
@@ -214,7 +214,7 @@ def test_failure_and_recovery_are_sent_in_order_also_when_both_are_over(fail, te
 
 
 @pytest.mark.parametrize(
-    ("status", "is_told"),
+    ("status", "is_announced"),
     [
         ("PENDING", True),  # people will be told of the failure
         ("SENT", True),
@@ -222,7 +222,7 @@ def test_failure_and_recovery_are_sent_in_order_also_when_both_are_over(fail, te
         ("ABANDONED", False),
     ],
 )
-def test_a_recovery_is_told_only_to_who_was_told_of_the_failure(fail, sql, status, is_told):
+def test_a_recovery_is_announced_only_after_an_announced_failure(fail, sql, status, is_announced):
     [batch] = fail("Reason.")
     sql.execute(
         "UPDATE irp_notification SET status = %(status)s::text::notification_status_enum,"
@@ -233,10 +233,10 @@ def test_a_recovery_is_told_only_to_who_was_told_of_the_failure(fail, sql, statu
     recover(sql, batch)
 
     kinds = [kind for (kind,) in rows(sql, "kind")]
-    assert kinds == ["BATCH_FAILED", *(["BATCH_RECOVERED"] if is_told else [])]
+    assert kinds == ["BATCH_FAILED", *(["BATCH_RECOVERED"] if is_announced else [])]
 
 
-def test_a_batch_that_never_failed_is_not_told_of(step, sql):
+def test_a_batch_that_never_failed_is_not_announced(step, sql):
     jobs = [PreparedJob(JobStatus.FINISHED, "900")]
     batch = add_batch(step, BatchType.ANALYSIS, jobs, status=Status.ACTIVE)
 
@@ -254,7 +254,7 @@ def test_three_events_get_a_card_each_and_four_get_one_digest(fail, teams, sql):
     sending = send_due()
 
     assert (sending.cards, sending.events) == (1, 4)
-    assert told_reasons(teams.messages) == [1, 2, 3, 4, 5, 6, 7]
+    assert reasons_in(teams.messages) == [1, 2, 3, 4, 5, 6, 7]
     assert titles(teams.messages)[-1] == "4 events: 4 failed"
 
 
@@ -269,7 +269,7 @@ def test_a_storm_becomes_digests_that_later_passes_go_on_with(fail, teams, sql):
     assert all(1 <= sending.cards <= 4 for sending in passes)
     assert len(teams.messages) <= 15
     assert max(map(size_of, teams.messages)) <= MAX_MESSAGE_BYTES
-    assert told_reasons(teams.messages) == list(range(200))
+    assert reasons_in(teams.messages) == list(range(200))
     assert all("will follow" in sending.problem for sending in passes[:-1])
 
 
@@ -327,7 +327,7 @@ def test_without_a_webhook_events_are_closed_after_a_day(fail, sql):
     assert statuses(sql) == ["SUPPRESSED", "PENDING"]
 
 
-def test_that_no_webhook_is_configured_is_told_before_it_is_needed(metastore):
+def test_that_no_webhook_is_configured_is_shown_before_it_is_needed(metastore):
     assert "not configured" in send_due().problem
 
 
@@ -347,7 +347,7 @@ def test_where_cards_are_switched_off_events_wait_a_day_for_another_process(
     assert teams.messages == []
 
 
-def test_a_recovery_is_closed_with_the_failure_that_nobody_was_told_of(fail, sql):
+def test_a_recovery_is_closed_with_the_failure_that_was_not_announced(fail, sql):
     [batch] = fail("Reason.")
     let_pass(sql, DAY)
     recover(sql, batch)
@@ -372,7 +372,7 @@ def test_what_teams_does_not_take_is_tried_again_in_order(fail, teams, sql):
     assert (too_early.cards, too_early.waiting) == (0, 2)
     assert "Next try at" in too_early.problem
     assert (up.cards, up.waiting, up.problem) == (2, 0, None)
-    assert told_reasons(teams.messages) == [1, 2]
+    assert reasons_in(teams.messages) == [1, 2]
     assert rows(sql, "status, attempts, last_error") == [("SENT", 2, None), ("SENT", 1, None)]
 
 
@@ -401,7 +401,7 @@ def test_an_event_that_teams_rejects_waits_alone_and_the_others_are_sent(fail, s
         passes.append(send_due(send=picky))
         let_pass(sql, timedelta(seconds=2))
 
-    assert told_reasons(picky.messages) == [n for n in range(number) if n != 1]
+    assert reasons_in(picky.messages) == [n for n in range(number) if n != 1]
     assert sum(sending.events for sending in passes) == number - 1
     assert rows(sql, "status, last_error")[1] == (
         "PENDING",
@@ -423,7 +423,7 @@ def test_a_rejected_event_holds_back_nothing_that_comes_later(fail, sql):
     sending = send_due(send=picky)
 
     assert (sending.cards, sending.waiting) == (1, 1)
-    assert told_reasons(picky.messages) == [1]
+    assert reasons_in(picky.messages) == [1]
 
 
 def test_a_card_that_is_rejected_for_its_form_is_sent_in_a_plain_one(fail, sql):
@@ -433,7 +433,7 @@ def test_a_card_that_is_rejected_for_its_form_is_sent_in_a_plain_one(fail, sql):
     sending = send_due(send=picky)
 
     assert (sending.cards, sending.waiting, sending.problem) == (1, 0, None)
-    assert told_reasons(picky.messages) == [0]
+    assert reasons_in(picky.messages) == [0]
     assert statuses(sql) == ["SENT"]
 
 
@@ -449,7 +449,7 @@ def test_a_rejected_event_is_given_up_alone_after_a_day(fail, sql):
         let_pass(sql, timedelta(seconds=2))
 
     assert statuses(sql) == ["ABANDONED", *["SENT"] * 5]
-    assert told_reasons(picky.messages) == [1, 2, 3, 4, 5]
+    assert reasons_in(picky.messages) == [1, 2, 3, 4, 5]
 
 
 def test_nobody_hears_of_a_recovery_before_the_failure(fail, sql):
@@ -476,7 +476,7 @@ def test_a_round_makes_few_tries_while_everything_is_rejected(fail, sql):
     sending = send_due(send=restored)
 
     assert (sending.cards, sending.events, sending.waiting) == (1, 10, 0)
-    assert told_reasons(restored.messages) == list(range(10))
+    assert reasons_in(restored.messages) == list(range(10))
 
 
 def test_a_rejection_while_teams_goes_down_keeps_the_order_of_the_others(fail, sql):
@@ -493,7 +493,7 @@ def test_a_rejection_while_teams_goes_down_keeps_the_order_of_the_others(fail, s
     let_pass(sql, timedelta(minutes=2))
     send_due(send=picky)
 
-    assert told_reasons(picky.messages) == [1, 2, 3, 4]
+    assert reasons_in(picky.messages) == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("hours", [5, 24 * 400])
@@ -532,7 +532,7 @@ def test_the_delay_between_tries_grows(fail, sql):
     assert all(earlier <= later + 0.1 for earlier, later in pairwise(delays))
 
 
-def test_after_a_day_of_tries_an_event_is_given_up_and_that_is_told(fail, sql):
+def test_after_a_day_of_tries_an_event_is_given_up_and_that_is_shown(fail, sql):
     [batch] = fail("Reason.")
     recover(sql, batch)
     send_due(send=refuse)
@@ -561,7 +561,7 @@ def test_a_crash_after_the_send_doubles_that_card_and_no_other(fail, sql):
         send_due(send=send_and_crash)
     send_due(send=delivered.append)
 
-    assert [told_reasons([message]) for message in delivered] == [[1], [2], [2], [3]]
+    assert [reasons_in([message]) for message in delivered] == [[1], [2], [2], [3]]
     assert set(statuses(sql)) == {"SENT"}
 
 
@@ -592,7 +592,7 @@ def test_a_pass_that_lost_its_lock_sends_nothing_more(fail, sql):
     with pytest.raises(DatabaseUnavailableError):
         send_due(send=send_and_lose_the_lock)
 
-    assert told_reasons(delivered) == [1]
+    assert reasons_in(delivered) == [1]
     assert statuses(sql) == ["SENT", "PENDING"]
 
 

@@ -35,7 +35,7 @@ _jobs = st.lists(
     ),
     max_size=12,
 )
-_place = {
+_location = {
     "cycle_name": _names,
     "stage_num": st.integers(1, 99),
     "stage_name": _names,
@@ -46,7 +46,7 @@ _place = {
 }
 _batch_payloads = st.fixed_dictionaries(
     {
-        **_place,
+        **_location,
         "batch_status": st.sampled_from(["FAILED", "ERROR", "CANCELLED"]),
         "reason": _texts,
         "job_status_counts": st.dictionaries(
@@ -59,7 +59,7 @@ _batch_payloads = st.fixed_dictionaries(
 )
 _chain_payloads = st.fixed_dictionaries(
     {
-        **_place,
+        **_location,
         "next_step_num": st.integers(2, 99),
         "notebook_path": st.none() | _texts,
         "executed_path": st.none() | _texts,
@@ -113,8 +113,8 @@ def test_any_text_gives_a_valid_card_under_the_limit(event, links):
 
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.tuples(_events, _links), min_size=1, max_size=8))
-def test_any_events_give_valid_digests_under_the_limit_that_leave_none_out(told):
-    left = told
+def test_any_events_give_valid_digests_under_the_limit_that_leave_none_out(events):
+    left = events
     while left:
         message, count = digest_message(left)
         _assert_good(message)

@@ -11,7 +11,7 @@ from helpers.notifications.cards import (
 from helpers.notifications.links import Links, dashboard_address, links_for, notebook_address
 
 NO_LINKS = Links()
-PLACE = {
+LOCATION = {
     "cycle_name": "Analysis-2025-Q1",
     "stage_num": 4,
     "stage_name": "Analysis",
@@ -40,7 +40,7 @@ def batch_event(jobs=(), *, kind="BATCH_FAILED", status="FAILED", activation_num
         "batch_id": 17,
         "activation_num": activation_num,
         "payload": {
-            **PLACE,
+            **LOCATION,
             "notebook_path": None,
             "batch_status": status,
             "reason": "Failed: jobs 4 and 5.",
@@ -59,7 +59,7 @@ def chain_event(**payload):
         "batch_id": 17,
         "activation_num": 1,
         "payload": {
-            **PLACE,
+            **LOCATION,
             "next_step_num": 2,
             "notebook_path": "workflows/Active_Q1/notebooks/Stage_04_A/Step_02_Summary.ipynb",
             "executed_path": "workflows/Active_Q1/runs/Step_02_Summary 1.ipynb",
@@ -103,7 +103,7 @@ def facts(card):
     }
 
 
-def test_a_failed_batch_is_told_at_a_glance():
+def test_a_failed_batch_is_shown_at_a_glance():
     shown = card(batch_event([job(4)]))
 
     assert runs(shown["body"][0]) == ["FAILED: Analysis — cycle Analysis-2025-Q1"]
@@ -129,19 +129,19 @@ def test_a_job_is_named_by_what_it_was_made_from():
     ("spoilt", "title"),
     [
         ({"kind": "BATCH_FAILED", "payload": {"batch_status": "FAILED"}}, "FAILED"),
-        ({"kind": "BATCH_FAILED", "payload": {**PLACE, "batch_status": "LOST"}}, "FAILED"),
+        ({"kind": "BATCH_FAILED", "payload": {**LOCATION, "batch_status": "LOST"}}, "FAILED"),
         ({"kind": "BATCH_RECOVERED", "payload": {}}, "RECOVERED"),
         ({"kind": "SOMETHING_NEW", "payload": {"jobs": 7}}, "FAILED"),
     ],
 )
-def test_an_event_that_another_version_stored_is_told_as_far_as_it_can_be(spoilt, title):
+def test_an_event_that_another_version_stored_is_shown_as_far_as_it_can_be(spoilt, title):
     event = {"batch_id": 17, "activation_num": 1, **spoilt}
 
     shown = card(event)
-    digest, told = digest_message([(event, NO_LINKS), (batch_event([job(4)]), NO_LINKS)])
+    digest, count = digest_message([(event, NO_LINKS), (batch_event([job(4)]), NO_LINKS)])
 
     assert runs(shown["body"][0]) == [f"{title}: batch 17 — cycle not told"]
-    assert told == 2
+    assert count == 2
     assert "cannot be read" in json.dumps(digest)
 
 
@@ -177,11 +177,11 @@ def test_each_kind_has_its_title_and_color(event, title, color):
     assert run["color"] == color
 
 
-def test_a_repeated_activation_is_told():
+def test_a_repeated_activation_is_shown():
     assert facts(card(batch_event(activation_num=3)))["Batch"] == "17, activation 3"
 
 
-def test_jobs_with_one_reason_are_told_together_with_their_ids():
+def test_jobs_with_one_reason_are_shown_together_with_their_ids():
     jobs = [job(4), job(5, workflow_id=None), job(6, reason=None, status="CANCELLED")]
 
     shown = runs(card(batch_event(jobs)))
@@ -223,7 +223,7 @@ def test_many_reasons_are_cut_as_a_list_and_none_of_them_in_itself():
     assert size_of(message) <= MAX_MESSAGE_BYTES
 
 
-def test_a_long_reason_that_fits_is_told_whole():
+def test_a_long_reason_that_fits_is_shown_whole():
     reason = "It began so. " + "x" * 15_900 + " And this is the cause."
 
     assert reason in runs(card(batch_event([job(4, reason), job(5)])))
@@ -315,7 +315,7 @@ def test_a_card_carries_the_links_that_are_set():
     assert card(chain_event())["actions"] == []
 
 
-def test_a_digest_tells_each_event_with_its_place_reason_and_advice():
+def test_a_digest_tells_each_event_with_its_location_reason_and_advice():
     message, count = digest_message([(batch_event([job(4)]), LINKS), (chain_event(), LINKS)])
 
     shown = runs(message)
@@ -330,14 +330,14 @@ def test_a_digest_tells_each_event_with_its_place_reason_and_advice():
 
 
 def test_two_hundred_events_take_few_digests_within_the_limit_and_in_order():
-    told = [
+    left = [
         (batch_event([job(n, f"Reason {n}")], cycle_name=f"cycle {n}"), LINKS) for n in range(200)
     ]
     messages = []
-    while told:
-        message, count = digest_message(told)
+    while left:
+        message, count = digest_message(left)
         messages.append(message)
-        told = told[count:]
+        left = left[count:]
 
     assert len(messages) <= 15
     assert all(size_of(message) <= MAX_MESSAGE_BYTES for message in messages)

@@ -48,7 +48,7 @@ from helpers.monitor.reports import (
     ReconciledBatch,
     ReconReport,
     Transition,
-    said_once,
+    grouped_by_text,
 )
 from helpers.monitor.summary import SummaryReport
 from helpers.monitor.waiting import Waiting
@@ -95,7 +95,7 @@ def test_only_success_is_good_and_a_foreign_word_warns():
         (timedelta(minutes=3, seconds=5), "3 min 5 s"),
     ],
 )
-def test_a_duration_is_said_in_at_most_two_units(seconds, text):
+def test_a_duration_is_shown_in_at_most_two_units(seconds, text):
     assert duration(seconds) == text
 
 
@@ -426,7 +426,7 @@ def test_a_long_report_is_cut_and_says_how_much_is_missing(make, more):
 
 @every_report
 def test_a_report_cut_at_exactly_its_limit_misses_nothing(make):
-    if make not in {summary, waiting}:  # whose list of things to do is cut where it is read
+    if make not in {summary, waiting}:  # whose list of things to do is cut before
         assert "… and" not in str(make(99, "x")) + html_of(make(99, "x"))
 
 
@@ -447,15 +447,15 @@ def test_the_summary_shows_all_five_metrics_and_what_it_took():
     assert "2025-03-01 12:00:00 UTC" in text
 
 
-def test_the_summary_is_not_calm_while_monitoring_itself_is_in_doubt():
+def test_the_summary_is_not_calm_while_monitoring_itself_is_uncertain():
     calm = summary(0, "")
     assert (calm.headline, calm.severity) == ("All is well; nothing is active.", Severity.NEUTRAL)
 
     calm.warnings.append("Monitoring is not on.")
     calm.cards_waiting = 3
 
-    said = "3 cards not sent yet, 1 warning about monitoring itself; nothing is active."
-    assert (calm.headline, calm.severity) == (said, Severity.WARNING)
+    headline = "3 cards not sent yet, 1 warning about monitoring itself; nothing is active."
+    assert (calm.headline, calm.severity) == (headline, Severity.WARNING)
 
 
 def test_a_submission_that_only_failed_does_not_promise_the_next_step():
@@ -521,11 +521,11 @@ def test_jobs_that_moved_alike_are_shown_together():
         ([("Batch 1", "locked"), ("Job 5", "locked")], "Batch 1, Job 5", "locked"),
     ],
 )
-def test_what_concerns_many_jobs_is_said_once_with_how_many(remarks, about, text):
-    assert said_once([Remark(*remark) for remark in remarks]) == [Remark(about, text)]
+def test_what_concerns_many_jobs_is_shown_once_with_how_many(remarks, about, text):
+    assert grouped_by_text([Remark(*remark) for remark in remarks]) == [Remark(about, text)]
 
 
 def test_what_differs_in_more_than_the_job_stays_apart():
     remarks = [Remark("Job 5", "job 900: HTTP 500"), Remark("Job 6", "job 901: HTTP 502")]
 
-    assert said_once(remarks) == remarks
+    assert grouped_by_text(remarks) == remarks

@@ -30,12 +30,12 @@ def job(job_id, *, name=None, moodys_id=None, reason="EDM not found", status="FA
             [job(4, name="A", moodys_id="1"), job(5, moodys_id="2")],
             "A (Moody's 1), job 5 (Moody's 2)",
         ),
-        # by number where none has a name
+        # by number if none has a name
         ([job(4, moodys_id="900"), job(5)], "Jobs 4 (Moody's 900), 5"),
         ([job(4)], "Job 4"),
         # an event that an older version stored
         ([job(4, moodys_id="900", made_from="edm: E1")], "Job 4 (edm: E1; Moody's 900)"),
-        # all where there are few, counted where there are many
+        # all of few, and many counted
         ([job(n, name=f"N{n}", alike=400) for n in range(3)], "N0, N1, N2 and 397 more"),
         (
             [job(n, name=f"N{n}") for n in range(30)],
@@ -43,13 +43,13 @@ def job(job_id, *, name=None, moodys_id=None, reason="EDM not found", status="FA
         ),
     ],
 )
-def test_jobs_are_told_as_people_know_them(jobs, who):
+def test_jobs_are_shown_as_people_know_them(jobs, who):
     [failure] = grouped(jobs)
 
     assert failure.who == who
 
 
-def test_each_reason_is_told_once():
+def test_each_reason_is_shown_once():
     jobs = [job(1, name="A"), job(2, name="B", reason=None), job(3, name="C"), job(4, reason="")]
 
     assert [(f.reason, f.jobs) for f in grouped(jobs)] == [
@@ -67,6 +67,6 @@ def test_the_same_words_of_a_failure_and_a_cancellation_stay_apart():
 def test_a_sentence_counts_what_it_does_not_name():
     jobs = [job(n, name=f"N{n}", reason=f"reason {n}") for n in range(5)]
 
-    said = Failures(jobs, total=12).sentence(most=2, longest_reason=100)
+    sentence = Failures(jobs, total=12).sentence(most=2, longest_reason=100)
 
-    assert said == "N0: “reason 0”; N1: “reason 1”; 10 more jobs."
+    assert sentence == "N0: “reason 0”; N1: “reason 1”; 10 more jobs."

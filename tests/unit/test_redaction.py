@@ -94,7 +94,7 @@ def test_a_short_secret_blanks_out_no_word_that_holds_it(monkeypatch, text):
     assert redact(text) == text
 
 
-def test_what_is_shorter_than_three_characters_cannot_be_told_from_text(monkeypatch):
+def test_what_is_shorter_than_three_characters_is_left_as_text(monkeypatch):
     use(monkeypatch, RISK_MODELER_PASSWORD="s")
 
     assert redact("Moody's") == "Moody's"

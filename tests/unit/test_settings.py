@@ -96,7 +96,7 @@ def test_a_dot_env_file_adds_what_the_environment_lacks(monkeypatch, tmp_path):
     assert os.environ["PGHOST"] == "db"
 
 
-def test_a_dot_env_file_that_is_no_text_is_told(monkeypatch, tmp_path):
+def test_a_dot_env_file_that_is_not_text_is_named(monkeypatch, tmp_path):
     (tmp_path / ".env").write_bytes(b"A=\xff\xfe\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHON_DOTENV_DISABLED")

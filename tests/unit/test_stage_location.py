@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from helpers.errors import NotebookError
-from helpers.stage.location import current_place
+from helpers.stage.location import current_step
 from helpers.steps.execution import NOTEBOOK_PATH_VARIABLE
-from helpers.workflow_paths import StepPlace
+from helpers.workflow_paths import StepReference
 from tests.support.notebooks import step_notebook
 
 CYCLE = "Q1 [2025] O'Brien"
-HERE = StepPlace(CYCLE, 3, 4)
+HERE = StepReference(CYCLE, 3, 4)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def notebook(workflows, monkeypatch):
 def test_by_the_executor(notebook, monkeypatch):
     monkeypatch.setenv(NOTEBOOK_PATH_VARIABLE, str(notebook))
     monkeypatch.setenv("JPY_SESSION_NAME", "/somewhere/Monitor Active Jobs.ipynb")
-    assert current_place() == HERE
+    assert current_step() == HERE
 
 
 @pytest.mark.parametrize("rooted", ["absolute", "at the server's root", "elsewhere"])
@@ -39,22 +39,22 @@ def test_by_the_session_that_jupyterlab_names_after_the_notebook(
     root = workflows.parent if rooted == "at the server's root" else notebook.parents[1]
     name = str(notebook if rooted == "absolute" else notebook.relative_to(root))
     monkeypatch.setenv("JPY_SESSION_NAME", name)
-    assert current_place() == HERE
+    assert current_step() == HERE
 
 
 def test_by_visual_studio_code(notebook, monkeypatch):
     monkeypatch.setattr(sys.modules["__main__"], "__vsc_ipynb_file__", str(notebook), raising=False)
-    assert current_place() == HERE
+    assert current_step() == HERE
 
 
 def test_by_its_folder_where_only_one_steps_notebook_lies_there(notebook):
     notebook.with_name("Step_05_Work.ipynb").unlink()
-    assert current_place() == HERE
+    assert current_step() == HERE
 
 
 def test_where_two_steps_share_the_folder_it_says_how_to_tell(notebook):
     with pytest.raises(NotebookError, match="set IRP_NOTEBOOK_PATH to the notebook's path"):
-        current_place()
+        current_step()
 
 
 def test_a_session_that_is_no_step_and_a_folder_outside_tell_nothing(
@@ -64,4 +64,4 @@ def test_a_session_that_is_no_step_and_a_folder_outside_tell_nothing(
     (tmp_path / "Step_01_Alone.ipynb").touch()
     monkeypatch.setenv("JPY_SESSION_NAME", "Untitled.ipynb")
     with pytest.raises(NotebookError, match="cannot tell which step it is"):
-        current_place()
+        current_step()

@@ -29,8 +29,8 @@ def problem_of(url=URL):
     """The error of a send, after looking for the address wherever it could stand."""
     with pytest.raises(NotificationError) as caught:
         send(url)
-    told = "".join(traceback.format_exception(caught.value))
-    assert not [secret for secret in SECRETS if secret in told]
+    shown = "".join(traceback.format_exception(caught.value))
+    assert not [secret for secret in SECRETS if secret in shown]
     assert caught.value.__context__ is None
     return str(caught.value)
 
@@ -57,14 +57,14 @@ def test_a_send_has_a_timeout():
 
 
 @responses.activate
-def test_a_refusal_is_told_with_its_status_and_words():
+def test_a_rejection_is_shown_with_its_status_and_words():
     responses.post(URL, status=400, body="The workflow is disabled.")
 
     assert problem_of() == "Teams answered HTTP 400: The workflow is disabled."
 
 
 @responses.activate
-def test_a_refusal_without_words_is_told_by_its_status():
+def test_a_rejection_without_words_is_shown_by_its_status():
     responses.post(URL, status=503)
 
     assert problem_of() == "Teams answered HTTP 503: without a word"
@@ -81,7 +81,7 @@ def test_a_refusal_without_words_is_told_by_its_status():
     ],
 )
 @responses.activate
-def test_an_answer_that_repeats_the_address_is_told_without_it(body):
+def test_an_answer_that_repeats_the_address_is_shown_without_it(body):
     responses.post(URL, status=404, body=body)
 
     problem = problem_of()
@@ -91,7 +91,7 @@ def test_an_answer_that_repeats_the_address_is_told_without_it(body):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "shown"),
     [
         (requests.ConnectTimeout(URL), "did not answer within 10 s"),
         (requests.ReadTimeout(URL), "did not answer within 10 s"),
@@ -101,14 +101,14 @@ def test_an_answer_that_repeats_the_address_is_told_without_it(body):
     ],
 )
 @responses.activate
-def test_an_error_on_the_way_is_told_without_the_address(error, told):
+def test_an_error_on_the_way_is_shown_without_the_address(error, shown):
     responses.post(URL, body=error)
 
-    assert told in problem_of()
+    assert shown in problem_of()
 
 
 @pytest.mark.parametrize("url", ["no address at all", "ftp://host/path", "https://", "https://[x"])
-def test_an_address_that_is_none_is_told_as_such(url):
+def test_an_address_that_is_none_is_shown_as_such(url):
     assert "TEAMS_WEBHOOK_URL" in problem_of(url)
 
 
@@ -221,7 +221,7 @@ def test_the_log_is_as_it_was_after_a_send(webhook, caplog):
     assert SIGNATURE in caplog.text
 
 
-def test_nobody_listening_is_told_in_the_words_of_the_system(unused_port):
+def test_nobody_listening_is_shown_in_the_words_of_the_system(unused_port):
     problem = problem_of(f"http://127.0.0.1:{unused_port}{PATH}?sig={SIGNATURE}")
 
     assert problem == "Teams cannot be reached: Connection refused."

@@ -4,12 +4,12 @@ import pytest
 
 from helpers.errors import NotebookError
 from helpers.workflow_paths import (
-    StepPlace,
+    StepReference,
     executed_copy_path,
     find_step_notebook,
     inside_workflows,
-    place_of,
     relative_to_workflows,
+    step_reference,
 )
 
 CYCLE = "Analysis-2025-Q1"
@@ -193,7 +193,7 @@ def test_a_folder_named_like_a_notebook_is_none(notebooks):
     "path",
     ["nul\x00.ipynb", "x" * 5_000 + ".ipynb", "x" * 300 + ".ipynb", "loop.ipynb", "", ".", "a.txt"],
 )
-def test_what_is_no_notebook_is_refused_in_words(workflows, path):
+def test_what_is_no_notebook_is_refused_with_the_reason(workflows, path):
     (workflows / "loop.ipynb").symlink_to(workflows / "loop.ipynb")
     made(workflows / "a.txt")
 
@@ -204,8 +204,10 @@ def test_what_is_no_notebook_is_refused_in_words(workflows, path):
     assert "\x00" not in str(caught.value)
 
 
-def test_the_place_of_a_step_is_read_from_its_path(notebooks):
-    assert place_of(notebooks / "Step_02_Summary (chained).ipynb") == StepPlace(CYCLE, 4, 2)
+def test_a_step_is_read_from_its_path(notebooks):
+    assert step_reference(notebooks / "Step_02_Summary (chained).ipynb") == StepReference(
+        CYCLE, 4, 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -221,8 +223,8 @@ def test_the_place_of_a_step_is_read_from_its_path(notebooks):
         "nul\x00",
     ],
 )
-def test_a_path_that_does_not_tell_has_no_place(workflows, path):
-    assert place_of(workflows / path) is None
+def test_a_path_that_names_no_step_has_no_reference(workflows, path):
+    assert step_reference(workflows / path) is None
 
 
 def test_people_are_shown_paths_below_the_workflows_folder(notebooks):
@@ -242,7 +244,7 @@ def test_an_executed_copy_is_a_new_file_in_the_runs_of_its_cycle(notebooks):
     assert first != second
 
 
-def test_an_executed_copy_of_a_notebook_outside_any_cycle_has_a_place_too(workflows):
+def test_an_executed_copy_of_a_notebook_outside_any_cycle_is_kept_too(workflows):
     assert executed_copy_path(workflows / "x.ipynb").parent == workflows / "runs"
 
 

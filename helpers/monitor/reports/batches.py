@@ -73,8 +73,8 @@ class ReconciledBatch:
     @property
     def name(self) -> str:
         """The batch as people know it."""
-        place = f"stage {self.batch['stage_num']} step {self.batch['step_num']}"
-        return f"Batch {self.batch['batch_id']} ({self.batch['batch_type']}, {place})"
+        step = f"stage {self.batch['stage_num']} step {self.batch['step_num']}"
+        return f"Batch {self.batch['batch_id']} ({self.batch['batch_type']}, {step})"
 
     @property
     def row(self) -> Row:
@@ -106,15 +106,15 @@ class ReconReport(Report):
 
     def add_failures(self) -> None:
         """Look up what failed in the batches that ended in this pass."""
-        failures = failures_of([item.batch["batch_id"] for item in self.settled])
+        failures = failures_of([item.batch["batch_id"] for item in self.finished])
         self.batches = [
             replace(item, failures=failures.get(item.batch["batch_id"])) for item in self.batches
         ]
 
     @property
-    def settled(self) -> list[ReconciledBatch]:
+    def finished(self) -> list[ReconciledBatch]:
         """Batches that ended in this pass."""
-        return [item for item in self.batches if item.outcome.settled]
+        return [item for item in self.batches if item.outcome.finished]
 
     @property
     def needing_attention(self) -> list[ReconciledBatch]:
@@ -126,7 +126,7 @@ class ReconReport(Report):
         """The section in one sentence."""
         if not self.batches and not self.errors:
             return "No batch to reconcile."
-        ended = [str(item.outcome.status) for item in self.settled]
+        ended = [str(item.outcome.status) for item in self.finished]
         counts = [f"{ended.count(status)} {status}" for status in sorted(set(ended))]
         still = sum(item.outcome.status is BatchStatus.ACTIVE for item in self.batches)
         counts += [f"{still} still ACTIVE"] if still else []
@@ -139,7 +139,7 @@ class ReconReport(Report):
     @property
     def severity(self) -> Severity:
         """How it looks."""
-        ended = {item.outcome.status for item in self.settled}
+        ended = {item.outcome.status for item in self.finished}
         if self.errors or ended & BatchStatus.announced():
             return Severity.ERROR
         if self.needing_attention:
