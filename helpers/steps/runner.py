@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from helpers.errors import DatabaseError, DatabaseUnavailableError, NotebookError
+from helpers.identity import owner_name
 from helpers.notebooks.run import Ending, NotebookOutcome
 from helpers.records import NotebookResult, Step
 from helpers.redaction import describe
@@ -103,7 +104,8 @@ class Runner:
             # Asked afterwards, so that a monitor that claimed it a moment ago is seen.
             owner = None if claim else claims.running_owner(step["step_id"])
             if owner is not None:
-                raise NotebookError(f"This step is being run by {owner}. Wait until it has ended.")
+                who = owner_name(owner)
+                raise NotebookError(f"This step is being run by {who}. Wait until it has ended.")
             self._start(
                 StepExecution(
                     step,

@@ -38,10 +38,10 @@ def read(path: Path) -> list[Row]:
         rows = [row for line in csv.DictReader(file) if (row := _row(line)) is not None]
     if all(row.timed for row in rows):
         rows.sort(key=lambda row: row.started or 0.0)
-    return grouped_by_text(rows)
+    return without_repeats(rows)
 
 
-def grouped_by_text(rows: Sequence[Row]) -> list[Row]:
+def without_repeats(rows: Sequence[Row]) -> list[Row]:
     """Leave out what a run only repeats of another: its future would be known to the letter."""
     groups: dict[tuple[str, str | None], list[tuple[float | None, float]]] = defaultdict(list)
     for row in rows:
