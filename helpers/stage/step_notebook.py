@@ -25,6 +25,7 @@ from helpers.errors import BatchError, JobError, NotebookError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.building import can_be_built
 from helpers.job import complete_job, fail_job, get_job_config
+from helpers.job.own_work import require_own_work
 from helpers.records import BatchSubmission, Step
 from helpers.redaction import shown
 from helpers.stage.location import current_step
@@ -226,6 +227,10 @@ def _require_nothing_left(done: Sequence[BatchSubmission]) -> None:
 
 def _do_job(job_id: int, work: Work) -> str | None:
     """Do the work of one job and put its end on record; return what went wrong, or None."""
+    try:
+        require_own_work(job_id)
+    except JobError as exc:
+        return str(exc)
     try:
         configuration = get_job_config(job_id)["job_configuration_data"] or {}
     except JobError as exc:  # made without a configuration

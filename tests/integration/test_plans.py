@@ -409,7 +409,9 @@ def test_a_job_that_was_skipped_meanwhile_is_not_sent(client, moodys, monkeypatc
     [job_id] = batch.job_ids
     read = read_job(job_id)
     plan_skip(batch.batch_id, [job_id]).apply(reason=WHY)
-    monkeypatch.setattr("helpers.job.read_job", lambda _: read)  # what a submitter read before
+    monkeypatch.setattr(
+        "helpers.job.submitting.read_job", lambda _: read
+    )  # what a submitter read before
 
     submit_job(job_id, "Analysis", client)
 

@@ -10,6 +10,7 @@ import pytest
 
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.errors import BatchError, NotebookError
+from helpers.job import read_job
 from helpers.monitor import run_pass
 from helpers.stage import StepNotebook, open_step
 from helpers.steps.execution import NOTEBOOK_PATH_VARIABLE
@@ -290,3 +291,21 @@ def test_a_stage_without_a_batch_says_so(at):
 
     assert "This stage has no batch." in str(step.summary())
     assert repr(step) == f"{CYCLE}: stage 4 Stage 4, step 2 Step 2"
+
+
+@pytest.mark.parametrize(
+    ("batch_type", "job"),
+    [
+        (BatchType.ANALYSIS, PreparedJob(configuration={"n": 1})),
+        ("analysis", PreparedJob(configuration={"n": 1}, request={"method": "POST", "path": "/x"})),
+    ],
+)
+def test_work_that_is_not_the_notebook_s_own_is_not_done(at, batch_type, job):
+    step, step_id = at(4, 1)
+    batch = add_batch(step_id, batch_type, [job])
+    done: list[object] = []
+
+    report = step.do_work(done.append)
+
+    assert (done, report.failed) == ([], 1)
+    assert read_job(batch.job_ids[0])["status"] == "INITIATED"

@@ -10,7 +10,7 @@ from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.database import AdvisoryLocks, LockSpace, locks, transaction
 from helpers.errors import BatchError, JobError
 from helpers.irp_integration import IRPClient, transport
-from helpers.job import complete_job, read_job, submit_job, track_job_status
+from helpers.job import complete_job, fail_job, read_job, submit_job, track_job_status
 from helpers.records import BatchSubmission
 from sandbox.misbehaviour import Fault
 from sandbox.seeding import PreparedJob, add_jobs
@@ -283,6 +283,24 @@ def test_own_work_under_a_type_of_the_team_s_own_completes_its_batch(client, moo
 
     assert recon_batch(seeded.batch_id) == "COMPLETED"
     assert moodys.submissions == []
+
+
+@pytest.mark.parametrize("end", [complete_job, lambda job_id: fail_job(job_id, "No.")])
+@pytest.mark.parametrize("batch_type", [BatchType.PORTFOLIO_CREATION, BatchType.ANALYSIS])
+def test_a_job_of_unknown_outcome_is_not_ended_by_its_notebook_and_keeps_its_key(
+    client, moodys, end, batch_type
+):
+    [job_id] = analysis_batch([PreparedJob(request=SYNCHRONOUS)], batch_type=batch_type).job_ids
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=503, kinds={"submit"}, carried_out=True)
+    with pytest.raises(JobError):
+        submit_job(job_id, batch_type, client)
+    before = read_job(job_id)
+
+    with pytest.raises(JobError):
+        end(job_id)
+
+    assert read_job(job_id) == before
+    assert before["submission_request_id"] is not None
 
 
 def test_a_prepared_request_of_an_unknown_type_is_not_called_done(metastore):

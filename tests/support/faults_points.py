@@ -55,7 +55,7 @@ MOMENTS = {
     "card sent, not marked": Moment("sql notifications.mark_sent"),
     "one card marked, one due": Moment("sql notifications.note_attempt", call=2),
     "all done, pass not on record": Moment("sql monitor_runs.finish"),
-    "key stored, not posted": Moment("helpers.job:_claim_request_id", after=True),
+    "key stored, not posted": Moment("helpers.job.submitting:_claim_request_id", after=True),
     "posted, id not stored": Moment("sql job.record_submission"),
     "locks tried": Moment("helpers.monitor.polling_section:jobs_to_poll", call=None),
     "ready to claim": Moment(

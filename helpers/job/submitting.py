@@ -1,0 +1,123 @@
+"""Send a job's prepared request to Moody's, once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import assert_never
+
+from helpers.constants import JobStatus
+from helpers.database import queries, transaction
+from helpers.errors import JobError, MoodysError, OutcomeUnknownError
+from helpers.irp_integration import IRPClient
+from helpers.irp_integration.client import send_prepared
+from helpers.irp_integration.prepared import METHODS, PreparedRequest
+from helpers.irp_integration.submissions import Outcome, Submission
+from helpers.job.reading import known_type, read_job, require_no_transaction
+from helpers.records import JobDetails
+from helpers.redaction import redact
+
+_UNKNOWN = (
+    "It is not known whether the job was accepted. Submit it again: with the same request id, "
+    "Moody's runs it once."
+)
+
+
+def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
+    """Send a job's prepared request to Moody's, once, and return the job's status.
+
+    The request stands in ``submission_request`` as ``{"method", "path", "json"}``. It carries an
+    idempotency key that is stored before the first try and reused on every repeat, so that a
+    repeat after a crash finds the job that is already there. A job that was submitted is left
+    alone.
+
+    Returns:
+        SUBMITTED, FINISHED for a synchronous batch type, ERROR if Moody's rejected it (the reason
+        is in ``last_error``), or the status of a job that was submitted before.
+
+    Raises:
+        JobError: the job is unknown, skipped or has no prepared request, or its batch is of another
+            type or of one that nobody knows.
+        OutcomeUnknownError: Moody's did not say whether it accepted the job, which stays due:
+            submit it again.
+    """
+    require_no_transaction(job_id)
+    job = read_job(job_id)
+    if job["status"] != JobStatus.INITIATED or job["moodys_workflow_id"] is not None:
+        return job["status"]
+    is_polled = known_type(job_id, job["batch_type"]).family is not None
+    request = _prepared(job, batch_type)
+    request_id = _claim_request_id(job_id)
+    if request_id is None:
+        return read_job(job_id)["status"]
+    try:
+        judged = send_prepared(irp_client, request, request_id, is_polled=is_polled)
+    except MoodysError as exc:
+        judged = Submission(Outcome.UNKNOWN, None, str(exc), None)
+    return _record_submission(job_id, judged, is_polled=is_polled)
+
+
+def _prepared(job: JobDetails, batch_type: str) -> PreparedRequest:
+    """Return a job's request, if it may be sent at all."""
+    request = PreparedRequest.read(job["submission_request"])
+    if job["skipped"]:
+        problem = f"Job {job['id']} is skipped and is not submitted."
+    elif batch_type != job["batch_type"]:
+        problem = f"Job {job['id']} is of type {job['batch_type']!r}, not {batch_type!r}."
+    elif not isinstance(job["submission_request"], Mapping):
+        problem = f"Job {job['id']} has no prepared request in submission_request."
+    elif request is None:
+        problem = (
+            f"The prepared request of job {job['id']} cannot be sent: it needs a method "
+            f"({', '.join(sorted(METHODS))}) and a path that starts with a slash."
+        )
+    else:
+        return request
+    raise JobError(problem, job_id=job["id"])
+
+
+def _claim_request_id(job_id: int) -> str | None:
+    """Store a key, or return the one that is there; None if the job has moved on meanwhile."""
+    with transaction() as connection:
+        key: str | None = queries("job").claim_request_id(
+            connection, job_id=job_id, request_id=str(uuid.uuid4())
+        )
+    return key
+
+
+def _record_submission(job_id: int, judged: Submission, *, is_polled: bool) -> str:
+    """Put on record what became of a request; return the job's status.
+
+    A job whose outcome is unknown stays due and keeps its key, so that whoever submits its batch
+    again finds the first one, or starts it, but never twice. As ERROR it would be replaced by a new
+    job with a new key, and Moody's would run both.
+    """
+    problem = redact(judged.problem)
+    with transaction() as connection:
+        match judged.outcome:
+            case Outcome.ACCEPTED:
+                queries("job").record_submission(
+                    connection,
+                    job_id=job_id,
+                    status=JobStatus.SUBMITTED if is_polled else JobStatus.FINISHED,
+                    workflow_id=judged.workflow_id,
+                    response=judged.response,
+                )
+            case Outcome.REJECTED:
+                queries("job").record_failure(
+                    connection,
+                    job_id=job_id,
+                    status=JobStatus.ERROR,
+                    reason=problem,
+                    response=judged.response,
+                )
+            case Outcome.UNKNOWN:
+                problem += " " + _UNKNOWN
+                is_due = queries("job").record_doubt(
+                    connection, job_id=job_id, reason=problem, response=judged.response
+                )
+            case _:
+                assert_never(judged.outcome)
+    if judged.outcome is Outcome.UNKNOWN and is_due:  # else another run has submitted it meanwhile
+        raise OutcomeUnknownError(f"Job {job_id}: {problem}", job_id=job_id)
+    return read_job(job_id)["status"]
