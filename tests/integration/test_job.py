@@ -155,7 +155,7 @@ ODD = [
     ({"fault": Fault.HANG}, None, "did not answer in time"),
     # something, but no job
     ({"fault": Fault.MALFORMED_JSON}, 200, "not JSON"),
-    ({"fault": Fault.NOT_AN_OBJECT}, 200, "no job"),
+    ({"fault": Fault.NOT_AN_OBJECT}, 200, "does not describe a job"),
     ({"fault": Fault.NO_STATUS}, 200, "no status"),
     ({"fault": Fault.WRONG_JOB_ID}, 200, "not about job"),
     ({"fault": Fault.HUGE, "size_bytes": 2 * MAX_READ_BYTES}, 200, "more than 32 MB"),
