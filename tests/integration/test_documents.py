@@ -10,7 +10,6 @@ import pytest
 
 from helpers.batch import choose_batch, read_batch
 from helpers.constants import BatchType
-from helpers.notebook_executor import execute_next_step
 from helpers.settings import PROJECT_DIR
 from helpers.stage import open_step
 from helpers.steps.execution import NOTEBOOK_PATH_VARIABLE
@@ -37,10 +36,6 @@ REQUEST = {
 def blocks_of(document: Path, language: str) -> list[str]:
     text = document.read_text(encoding="utf-8")
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-
-
-def sql_of(document: Path) -> list[str]:
-    return blocks_of(document, "sql")
 
 
 @pytest.fixture
@@ -89,21 +84,28 @@ def test_jobs_are_skipped_as_the_readme_says(failed, sql):
     assert one_pass().became == {failed.batch_id: "COMPLETED"}
 
 
-def test_a_cycle_is_prepared_as_the_document_says(metastore, workflows, moodys, sql):
+def test_a_cycle_is_prepared_as_the_document_says(
+    metastore, workflows, moodys, sql, tmp_path, monkeypatch
+):
+    shutil.copytree(PROJECT_DIR / "workflows" / "_Template", workflows / "_Template")
+    create, prepare, submit = blocks_of(PREPARING, "python")
+    exec(create)
     folder = workflows / f"Active_{CYCLE}"
-    shutil.copytree(PROJECT_DIR / "workflows" / "_Template" / "notebooks", folder / "notebooks")
-    for statements in sql_of(PREPARING):
-        sql.execute(statements)
+    (folder / "data").mkdir()
+    (folder / "data" / "edms.csv").write_text("edm_name\nCAL_2025\nFLA_2025\n")
+    notebook = folder / "notebooks" / "Stage_03_Data_Import" / "Step_01_Create_EDMs.ipynb"
+    monkeypatch.setenv(NOTEBOOK_PATH_VARIABLE, str(notebook))
 
-    step = "notebooks/Stage_04_Analysis_Execution/Step_01_Execute_Analysis.ipynb"
-    result = execute_next_step(folder / step)
+    names: dict[str, object] = {}
+    exec(prepare, names)
+    assert "2 jobs of type EDM Creation to be created" in str(names["plan"])
+    exec(submit, names)
 
-    assert result["error"] is None
-    assert [received.name for received in moodys.submissions] == ["CAL EQ - Commercial"]
+    jobs = {received.name for received in moodys.submissions if received.job_id}
+    assert jobs == {"CAL_2025", "FLA_2025"}
     assert read_batch(1)["status"] == "ACTIVE"
     end_all(moodys, sql, "FINISHED")
-    chained = one_pass().chained.steps
-    assert [(step.stage_num, step.next_step_num, step.error) for step in chained] == [(4, 2, None)]
+    assert one_pass().became == {1: "COMPLETED"}
 
 
 @pytest.mark.parametrize("document", DRAWN, ids=lambda document: document.name)
