@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
+from itertools import takewhile
 
 from helpers.database import AdvisoryLocks, LockSpace, lock_holders, queries, transaction
 from helpers.errors import MessageRejectedError, NotificationError
@@ -162,7 +163,7 @@ def _to_send(waiting: Sequence[PendingNotification]) -> list[PendingNotification
     """
     rejected = {e["batch_id"] for e in waiting if e["is_rejected"] and not e["is_due"]}
     free = [event for event in waiting if event["batch_id"] not in rejected]
-    return free if free and free[0]["is_due"] else []
+    return list(takewhile(lambda event: event["is_due"], free))
 
 
 def _why_waiting(left: Sequence[PendingNotification]) -> str | None:
