@@ -60,8 +60,7 @@ def store_forecasts() -> None:
         queries("forecasts").judge(connection)
         queries("forecasts").forget_unjudgeable(connection)
         batch_types = {batch["batch_type"] for batch in _open_batches()}
-    for batch_type in sorted(batch_types):
-        _refresh(batch_type)
+    _refresh(sorted(batch_types))
     made = forecast_active(pass_seconds=0.0)
     with transaction() as connection:
         for batch_id, active in made.items():
@@ -140,8 +139,29 @@ def _state(batch_type: str, rows: Sequence[Mapping[str, Any]]) -> BatchState:
     return BatchState(batch_type, jobs(_FINISHED), jobs(_RUNNING), jobs(_WAITING))
 
 
-def _refresh(batch_type: str) -> None:
-    """Replace the stored history of a type by that of its last jobs."""
+def _refresh(batch_types: Sequence[str]) -> None:
+    """Replace the stored histories of these types by those of their last jobs."""
+    runs: dict[str, list[PastJob]] = {}
+    waits: dict[str, list[PastJob]] = {}
+    for batch_type in batch_types:
+        runs[batch_type], waits[batch_type] = _past_jobs(batch_type)
+    for is_wait, jobs in ((False, runs), (True, waits)):
+        for batch_type, kind in learn(jobs, log=History().log).items():
+            with transaction() as connection:
+                queries("forecasts").store_history(
+                    connection,
+                    batch_type=batch_type,
+                    is_wait=is_wait,
+                    samples=kind.samples,
+                    classes=json.dumps(
+                        _rounded({key or "": of for key, of in kind.classes.items()})
+                    ),
+                    record=json.dumps(_rounded(asdict(kind.record))),
+                )
+
+
+def _past_jobs(batch_type: str) -> tuple[list[PastJob], list[PastJob]]:
+    """Return the last finished jobs of a type, and those whose waiting is known as well."""
     with transaction() as connection:
         rows = list(
             queries("forecasts").past_jobs(
@@ -155,17 +175,7 @@ def _refresh(batch_type: str) -> None:
         runs.append(PastJob(row["batch_id"], started, row["ended"], size))
         if row["started"] is not None:
             waits.append(PastJob(row["batch_id"], row["submitted"], started, size))
-    with transaction() as connection:
-        for is_wait, jobs in ((False, runs), (True, waits)):
-            kind = learn(jobs, log=History().log)
-            queries("forecasts").store_history(
-                connection,
-                batch_type=batch_type,
-                is_wait=is_wait,
-                samples=kind.samples,
-                classes=json.dumps(_rounded({key or "": of for key, of in kind.classes.items()})),
-                record=json.dumps(_rounded(asdict(kind.record))),
-            )
+    return runs, waits
 
 
 def _rounded(value: Any) -> Any:
@@ -202,6 +212,7 @@ def _kind(row: Mapping[str, Any]) -> KindHistory:
             level=record["level"],
             effects=tuple(record["effects"]),
             within=tuple(record["within"]),
+            margin=record["margin"],
         ),
     )
 

@@ -7,7 +7,7 @@ their outcomes: the intervals are widened by their own record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from helpers.forecasting.history import (
     COVERAGE,
@@ -89,8 +89,10 @@ def forecast_jobs(history: History, batch: BatchState) -> list[JobForecast]:
     return forecast_jobs(history, batch)
 
 
-def learn(jobs: Sequence[PastJob], *, log: Callable[[float], float]) -> KindHistory:
-    """Return the history of a kind after these jobs, each forecast from what had ended before."""
+def learn(
+    kinds: Mapping[str, Sequence[PastJob]], *, log: Callable[[float], float]
+) -> dict[str, KindHistory]:
+    """Return the histories of kinds after these jobs, each forecast from what had ended before."""
     from helpers.forecasting.learning import learn  # noqa: PLC0415
 
-    return learn(jobs, log=log)
+    return learn(kinds, log=log)

@@ -57,10 +57,10 @@ def find_overruns(history: History, batch: BatchState, *, pass_seconds: float) -
         return []
     usual = law(kind)
     belief = believe(usual, _residuals(history, kind, batch.finished), np.empty(0))
-    reached = _residuals(history, kind, batch.running)
+    overrun_from = belief.overrun_from(usual, margin=kind.record.margin)
     return [
         n
-        for n in np.flatnonzero(reached > belief.overrun_from(usual)).tolist()
+        for n in np.flatnonzero(_residuals(history, kind, batch.running) > overrun_from).tolist()
         if batch.running[n].seconds >= 2 * pass_seconds
     ]
 

@@ -29,6 +29,7 @@ class Record:
     level: float = COVERAGE  # how much of the errors the interval takes in
     effects: tuple[float, ...] = ()  # by how much whole batches were slower than their bases
     within: tuple[float, ...] = ()  # sorted: jobs beside their base and their batch's effect
+    margin: float = 0.0  # by how much later than by the law alone an overrun is named
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ _STRAGGLERS = 0.03
 _CLIP = 0.1 * _STRAGGLERS  # how little one finished job can say against an effect
 _PRIOR_SD, _PRIOR_BATCHES = 0.4, 2  # of effects, until batches have shown theirs
 _HISTORY_JOBS = 20  # as much as this does history weigh beside a batch's own jobs
-_OVERRUN_SHARE, _OVERRUN_MARGIN = 0.995, 1.25
+_OVERRUN_SHARE, _OVERRUN_MARGIN = 0.995, math.log(1.25)
 _OVERRUN_SDS = 2.6  # of the belief's spread, at the same share
 _GRID = 81
 # Shares of jobs at which quantiles are kept: percents, and ever closer to the last job.
@@ -93,10 +93,10 @@ class Belief:
         """How far it may be from that."""
         return float(np.sqrt(((self.grid - self.mean) ** 2 * self.weights).sum()))
 
-    def overrun_from(self, law: Law) -> float:
+    def overrun_from(self, law: Law, *, margin: float) -> float:
         """Return the residual from which a job takes far longer than any of its batch."""
-        far = max(float(law.at(np.array(_OVERRUN_SHARE))), 0.0)
-        return self.mean + math.hypot(far, _OVERRUN_SDS * self.sd) + math.log(_OVERRUN_MARGIN)
+        far = math.hypot(max(float(law.at(np.array(_OVERRUN_SHARE))), 0.0), _OVERRUN_SDS * self.sd)
+        return self.mean + far + _OVERRUN_MARGIN + margin
 
     def with_running(self, law: Law, reached: Array) -> Belief:
         """Return what is believed if these residuals are reached, and the jobs still run.

@@ -18,14 +18,11 @@ import numpy as np
 
 from helpers.forecasting import History
 from helpers.forecasting.history import KEPT_ERRORS
-from helpers.forecasting.law import believe, law
-from helpers.forecasting.learning import Learner, Promise
+from helpers.forecasting.learning import Learner, Margin, Promise
 from tests.forecasts.batch_ends import Batch, BatchEnd, forecast_ends
 from tests.forecasts.traces import Row, resolution_seconds
 
 BATCH_JOBS = 20
-TWO_PASSES_SECONDS = 120
-_OWN_JOBS = 100  # of its run, that say from when on a job takes too long
 _Group = tuple[str, str | None]
 
 
@@ -51,7 +48,8 @@ class Replay:
         self.batches_without_number = 0
         self._resolution = resolution_seconds(rows)
         self._log = History(resolution_seconds=self._resolution).log
-        self._learners: dict[str, Learner] = defaultdict(Learner)
+        margin = Margin()
+        self._learners: dict[str, Learner] = defaultdict(lambda: Learner(margin))
         self._own: dict[_Group, Learner] = {}
         self._residuals: dict[_Group, list[float]] = defaultdict(list)
         self._misses: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=KEPT_ERRORS))
@@ -84,15 +82,15 @@ class Replay:
         later = None
         if log > promise.median:
             later = learner.promise(row.size, residuals, log_age=promise.median)
-        kind = learner.history()
-        warned = row.seconds >= TWO_PASSES_SECONDS and log > promise.high
-        if warned:
-            usual = law(kind)
-            belief = believe(usual, np.array(residuals[-_OWN_JOBS:]), np.empty(0))
-            warned = log - promise.base > belief.overrun_from(usual)
-        seconds = np.exp(np.asarray(kind.classes[None]))
+        seconds = np.exp(np.asarray(learner.history().classes[None]))
         return Judged(
-            row.kind, log, promise, later, warned, float(seconds.mean()), float(seconds.std())
+            row.kind,
+            log,
+            promise,
+            later,
+            warned=learner.is_overrun(log, promise),
+            mean=float(seconds.mean()),
+            deviation=float(seconds.std()),
         )
 
     def _learner(self, row: Row) -> Learner:

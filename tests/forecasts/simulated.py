@@ -14,7 +14,7 @@ import numpy as np
 
 from helpers.forecasting import History
 from helpers.forecasting.history import KEPT_ERRORS
-from helpers.forecasting.learning import Learner
+from helpers.forecasting.learning import Learner, Margin
 from tests.forecasts.batch_ends import Array, Batch, BatchEnd, forecast_ends
 
 EFFECT_SD, JOB_SD = 0.4, 0.5
@@ -35,7 +35,8 @@ class Cycles:
     """Batches one after another, and what has been learned of them."""
 
     seed: int
-    _learners: dict[str, Learner] = field(default_factory=lambda: defaultdict(Learner))
+    _margin: Margin = field(default_factory=Margin)
+    _learners: dict[str, Learner] = field(default_factory=dict)
     _misses: dict[int, deque[float]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=KEPT_ERRORS))
     )
@@ -65,7 +66,8 @@ class Cycles:
         return found
 
     def _learn(self, batch: Batch) -> None:
-        learner, residuals = self._learners[batch.kind], list[float]()
+        learner = self._learners.setdefault(batch.kind, Learner(self._margin))
+        residuals: list[float] = []
         for log in np.log(batch.seconds[np.argsort(batch.ends, kind="stable")]).tolist():
             promise = learner.promise(None, residuals)
             learner.finish(log, None, promise)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -17,18 +18,21 @@ from helpers.forecasting import (
     Job,
     KindHistory,
     Outcome,
+    PastJob,
     Record,
     find_overruns,
     forecast_batches,
     forecast_chain,
     forecast_jobs,
+    job_size,
+    learn,
     miss,
     quantile_points,
     size_class,
     stage,
 )
 from helpers.forecasting.jobs import Spread, corrected_level, shift
-from helpers.forecasting.learning import Learner
+from helpers.forecasting.learning import Learner, Margin
 from tests.forecasts.histories import KIND, kind_history, usual_history
 
 RUNNING = BatchState(KIND, running=[Job(60.0)] * 4, queued=[Job(0.0)] * 8)
@@ -235,6 +239,15 @@ class TestOverruns:
         batch = BatchState(KIND, running=[Job(60_000.0)] * 30)
         assert len(find_overruns(usual_history(), batch, pass_seconds=60.0)) == 30
 
+    def test_a_record_of_false_warnings_names_them_later(self) -> None:
+        history = usual_history()
+        kind = history.kind(KIND)
+        record = replace(kind.record, margin=math.log(100))
+        patient = replace(history, kinds={KIND: replace(kind, record=record)})
+        batch = self._batch(60_000.0)
+        assert find_overruns(history, batch, pass_seconds=60.0) == [0]
+        assert find_overruns(patient, batch, pass_seconds=60.0) == []
+
     def test_a_slow_batch_is_given_longer(self) -> None:
         slow = BatchState(KIND, [Job(1_800.0)] * 30, [Job(4_000.0)])
         fast = BatchState(KIND, [Job(300.0)] * 30, [Job(4_000.0)])
@@ -355,3 +368,130 @@ def test_an_empty_history_suffices_for_nothing() -> None:
     assert not KindHistory().suffices
     assert not KindHistory(500, {}, Record()).suffices
     assert forecast_batches(History(), []) == []
+
+
+def test_the_margin_grows_with_each_job_that_would_have_been_named_and_shrinks_with_others() -> (
+    None
+):
+    margin = Margin()
+    margin.note(was_named=False)
+    assert margin.value == 0
+    margin.note(was_named=True)
+    assert margin.value == pytest.approx(0.249)
+    for _ in range(249):
+        margin.note(was_named=False)
+    assert margin.value == pytest.approx(0)
+
+
+def test_only_a_finished_job_of_two_passes_that_took_far_too_long_counts_for_the_margin() -> None:
+    for usual, taken, grows in ((1.0, 110.0, False), (2.0, 130.0, True), (100.0, 130.0, False)):
+        learner = Learner()
+        for n in range(40):
+            learner.finish(math.log(usual) + n % 5 / 100, None, None)
+        learner.finish(math.log(taken), None, learner.promise(None, []))
+        assert (learner.margin.value > 0) is grows
+
+
+class TestLearn:
+    """Histories from finished jobs, in whatever order they are given."""
+
+    JOBS = tuple(PastJob(n // 10, 100.0 * n, 100.0 * n + 50 + n % 7) for n in range(60))
+
+    def test_each_job_is_forecast_from_what_had_ended_before_it(self) -> None:
+        history = learn({KIND: self.JOBS}, log=math.log)[KIND]
+        assert history.samples == 60
+        assert sum(len(errors) for errors in history.record.errors) == 40
+        # Four runs of ten: of each one job that saw none of its own, two that saw one or two, …
+        assert [len(errors) for errors in history.record.errors] == [4, 8, 28, 0]
+        assert len(history.record.effects) == 4
+        assert len(history.record.within) == 40
+
+    def test_jobs_that_run_side_by_side_know_nothing_of_each_other(self) -> None:
+        jobs = [PastJob(1, 0.0, 50.0 + n) for n in range(60)]
+        history = learn({KIND: jobs}, log=math.log)[KIND]
+        assert history.samples == 60
+        assert history.record == Record()
+
+    def test_the_order_of_the_rows_does_not_matter(self) -> None:
+        assert learn({KIND: self.JOBS[::-1]}, log=math.log) == learn(
+            {KIND: self.JOBS}, log=math.log
+        )
+
+    def test_a_job_without_a_duration_is_learned_and_not_forecast(self) -> None:
+        jobs = [PastJob(1, float(n), float(n)) for n in range(30)]
+        history = learn({KIND: jobs}, log=History().log)[KIND]
+        assert (history.samples, history.record) == (30, Record())
+
+    def test_kinds_are_apart(self) -> None:
+        both = learn({"a": self.JOBS, "b": []}, log=math.log)
+        assert both["a"].record.errors == learn({"a": self.JOBS}, log=math.log)["a"].record.errors
+        assert both["b"].samples == 0
+
+
+@pytest.mark.parametrize(
+    ("configuration", "members", "expected"),
+    [
+        ({}, None, None),
+        (None, None, None),
+        ("text", 3, 3.0),
+        ({"Location Count": 1_200}, None, 1_200.0),
+        ({"locationCount": "1200"}, 3, 1_200.0),
+        ({"Number of Locations": 7}, None, 7.0),
+        ({"location_count": None, "rows": 5}, None, 5.0),
+        ({"locations": ["a", "b"]}, None, None),  # names, perhaps of something else
+        ({"location_count": True}, None, None),
+        ({"location_count": -1}, None, None),
+        ({"location_count": float("nan")}, None, None),
+        ({"location_count": 10**40}, None, None),
+        ({"location_count": "12 or so"}, None, None),
+        ({"portfolio": "rows"}, 12, 12.0),
+    ],
+)
+def test_a_size_is_what_a_configuration_names_or_how_many_members_a_request_has(
+    configuration: object, members: object, expected: float | None
+) -> None:
+    assert job_size(configuration, members) == expected
+
+
+def _jobs(*seconds: float) -> list[Job]:
+    return [Job(each) for each in seconds]
+
+
+@pytest.mark.parametrize(
+    ("batch", "expected"),
+    [
+        # nothing has finished
+        (BatchState(KIND, [], _jobs(30, 60, 300), _jobs(*[0] * 9)), (1208.492, 3439.942, 8756.913)),
+        # a slow one, with a straggler and a server that is free
+        (
+            BatchState(
+                KIND,
+                _jobs(900, 1000, 1100, 950, 1200, 5000, 800, 1050),
+                _jobs(100, 400, 2500),
+                _jobs(*[0] * 6),
+                servers=4,
+            ),
+            (1763.213, 4142.900, 9883.650),
+        ),
+        # a fast one, of which the last two still run
+        (
+            BatchState(KIND, _jobs(*range(300, 500, 10)), _jobs(350, 900)),
+            (60.650, 275.123, 1158.240),
+        ),
+        # nothing runs
+        (BatchState(KIND, queued=_jobs(10, 20)), (315.161, 888.573, 3343.003)),
+    ],
+)
+def test_the_same_state_gives_the_same_forecast(
+    batch: BatchState, expected: tuple[float, float, float]
+) -> None:
+    """What these numbers are is recorded, not derived: a change of them has to be meant."""
+    waits = kind_history([60.0 + n for n in range(40)])
+    history = usual_history(misses=[n / 100 for n in range(1, 51)], waits=waits)
+    [forecast] = forecast_batches(history, [batch])
+    assert forecast.remaining is not None
+    assert (
+        forecast.remaining.low,
+        forecast.remaining.median,
+        forecast.remaining.high,
+    ) == pytest.approx(expected, rel=1e-5)
