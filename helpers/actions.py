@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from uuid import UUID
 
 from helpers.constants import ActionKind, ActionStatus
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.errors import BatchMonitoringError
 from helpers.identity import person
 from helpers.redaction import redact_json, shown
@@ -73,25 +73,20 @@ def record(plan_id: UUID, action: Action, *, reason: str) -> int:
         "details": redact_json(storable_json(action.details)),
         "outcome": _outcome(action.outcome),
     }
-    with transaction() as connection:
-        action_id: int = queries("actions").record_action(
-            connection, plan_id=plan_id, person=person()[:255], reason=reason, **fields
-        )
+    action_id: int = queries("actions").record_action(
+        plan_id=plan_id, person=person()[:255], reason=reason, **fields
+    )
     return action_id
 
 
 def actions_of(plan_id: UUID) -> list[ActionRow]:
     """Return what a plan has done so far, in the order of its jobs; empty before it was applied."""
-    with transaction() as connection:
-        return list(queries("actions").actions_of_plan(connection, plan_id=plan_id))
+    return list(queries("actions").actions_of_plan(plan_id=plan_id))
 
 
 def finish(action_id: int, status: ActionStatus, outcome: str) -> None:
     """Put on record how a planned action ended; the first outcome counts."""
-    with transaction() as connection:
-        queries("actions").finish_action(
-            connection, id=action_id, status=status, outcome=_outcome(outcome)
-        )
+    queries("actions").finish_action(id=action_id, status=status, outcome=_outcome(outcome))
 
 
 def _outcome(text: str | None) -> str | None:

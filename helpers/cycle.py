@@ -121,11 +121,11 @@ def archive_cycle(cycle_name: str, reason: str) -> Cycle:
     """
     why = actions.checked_reason(reason)
     cycle_id = read_cycle(cycle_name)["cycle_id"]
-    with transaction() as connection:
-        row = queries("cycle").lock_cycle(connection, cycle_id=cycle_id)
+    with transaction():
+        row = queries("cycle").lock_cycle(cycle_id=cycle_id)
         if row is not None and row["status"] == CycleStatus.ACTIVE:
             _require_nothing_active(cycle_name, cycle_id)
-            queries("cycle").archive_cycle(connection, cycle_id=cycle_id)
+            queries("cycle").archive_cycle(cycle_id=cycle_id)
             actions.record(uuid4(), Action(kind=ActionKind.ARCHIVE, cycle_id=cycle_id), reason=why)
     found = read_cycle(cycle_name)
     if found["status"] == CycleStatus.ARCHIVED:
@@ -134,8 +134,7 @@ def archive_cycle(cycle_name: str, reason: str) -> Cycle:
 
 
 def _cycles(*, cycle_name: str | None = None, status: CycleStatus | None = None) -> list[Cycle]:
-    with transaction() as connection:
-        return list(queries("cycle").cycles(connection, cycle_name=cycle_name, status=status))
+    return list(queries("cycle").cycles(cycle_name=cycle_name, status=status))
 
 
 def _require_room_for(cycle_name: str, *, alongside: bool) -> None:
@@ -197,20 +196,18 @@ def _step_files(folder: Path) -> Iterator[_StepFile]:
 
 
 def _register(cycle_name: str, steps: list[_StepFile], *, alongside: bool) -> None:
-    with transaction() as connection:
-        queries("cycle").lock_creation(connection)
+    with transaction():
+        queries("cycle").lock_creation()
         _require_room_for(cycle_name, alongside=alongside)
-        queries("cycle").add_cycle(connection, cycle_name=cycle_name)
+        queries("cycle").add_cycle(cycle_name=cycle_name)
         cycle_id = read_cycle(cycle_name)["cycle_id"]
         for step in steps:
             stage_id = queries("cycle").add_stage(
-                connection,
                 cycle_id=cycle_id,
                 stage_num=step.stage_num,
                 stage_name=step.stage_name,
             )
             queries("cycle").add_step(
-                connection,
                 stage_id=stage_id,
                 step_num=step.step_num,
                 step_name=step.step_name,
@@ -222,14 +219,10 @@ def _register(cycle_name: str, steps: list[_StepFile], *, alongside: bool) -> No
 
 
 def _require_nothing_active(cycle_name: str, cycle_id: int) -> None:
-    with transaction() as connection:
-        rows = queries("cycle").what_is_active(
-            connection, cycle_id=cycle_id, fresh=_ABANDONED_AFTER
-        )
-        found = [
-            f"{row['what']} {row['id']} of step {row['stage_num']}.{row['step_num']}"
-            for row in rows
-        ]
+    rows = queries("cycle").what_is_active(cycle_id=cycle_id, fresh=_ABANDONED_AFTER)
+    found = [
+        f"{row['what']} {row['id']} of step {row['stage_num']}.{row['step_num']}" for row in rows
+    ]
     if found:
         raise CycleError(
             f"Cycle {cycle_name} is not archived, because something of it is ACTIVE: "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from helpers.constants import StartedBy
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.display import duration, moment
 from helpers.text import shorten
 
@@ -109,8 +109,7 @@ def pass_health(*, interval: timedelta) -> PassHealth:
         SettingsError: no database is configured.
         DatabaseError: it cannot be reached or read.
     """
-    with transaction() as connection:
-        row = queries("monitor_runs").health(
-            connection, of_late=_LOOKED_BACK * interval, scheduled=StartedBy.SCHEDULED_NOTEBOOK
-        )
+    row = queries("monitor_runs").health(
+        of_late=_LOOKED_BACK * interval, scheduled=StartedBy.SCHEDULED_NOTEBOOK
+    )
     return PassHealth(**row, interval=interval)

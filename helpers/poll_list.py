@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypedDict
 
 from helpers.constants import JobStatus
-from helpers.database import queries, transaction
+from helpers.database import queries
 
 
 class JobToPoll(TypedDict):
@@ -25,14 +25,12 @@ class JobToPoll(TypedDict):
 
 def jobs_to_poll(batch_ids: Collection[int]) -> list[JobToPoll]:
     """Return the jobs of these batches that may still move, longest unasked first."""
-    with transaction() as connection:
-        rows = queries("recording").jobs_to_poll(
-            connection, batch_ids=list(batch_ids), terminal=list(JobStatus.terminal())
-        )
-        return [row for row in rows if row["status"] in set(JobStatus)]
+    rows = queries("recording").jobs_to_poll(
+        batch_ids=list(batch_ids), terminal=list(JobStatus.terminal())
+    )
+    return [row for row in rows if row["status"] in set(JobStatus)]
 
 
 def note_legacy_ids(batch_ids: Collection[int]) -> None:
     """Remember that ids of these batches are known to Moody's older API."""
-    with transaction() as connection:
-        queries("recording").note_legacy_ids(connection, batch_ids=list(batch_ids))
+    queries("recording").note_legacy_ids(batch_ids=list(batch_ids))

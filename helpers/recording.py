@@ -83,8 +83,7 @@ class Recorded:
 
 def server_clock() -> Callable[[], datetime]:
     """Return a clock that follows the database's, which all hosts share; it is asked once."""
-    with transaction() as connection:
-        start: datetime = queries("recording").server_time(connection)
+    start: datetime = queries("recording").server_time()
     started = time.monotonic()
     return lambda: start + timedelta(seconds=time.monotonic() - started)
 
@@ -216,9 +215,9 @@ def _record_what_is_free(entries: Sequence[_Entry]) -> list[Recorded]:
     free: list[_Entry] = []
     recorded: list[Recorded] = []
     try:
-        with transaction() as connection:
+        with transaction():
             job_ids = [entry.answer.question.job_id for entry in entries]
-            rows = queries("recording").free_jobs(connection, job_ids=job_ids)
+            rows = queries("recording").free_jobs(job_ids=job_ids)
             free_ids = {row["id"] for row in rows}
             free = [entry for entry in entries if entry.answer.question.job_id in free_ids]
             recorded = _record(free) if free else []
@@ -238,9 +237,8 @@ def _record(entries: Sequence[_Entry]) -> list[Recorded]:
     """Record a chunk in one transaction of two statements."""
     answers = [entry.answer for entry in entries]
     columns = _columns(answers)
-    with transaction() as connection:
+    with transaction():
         rows = queries("recording").apply_answers(
-            connection,
             job_ids=columns["job_ids"],
             asked=columns["asked"],
             workflow_ids=columns["workflow_ids"],
@@ -257,7 +255,6 @@ def _record(entries: Sequence[_Entry]) -> list[Recorded]:
         )
         moved = {row["job_id"]: row for row in rows}
         queries("recording").log_polls(
-            connection,
             **columns,
             bodies=f"[{','.join(entry.body for entry in entries)}]",
             kept=[_worth_keeping(moved.get(answer.question.job_id)) for answer in answers],

@@ -137,10 +137,7 @@ def skip_job_configuration(
             Moody's without our knowing.
     """
     why = actions.checked_reason(skipped_reason_txt or NO_REASON)
-    with transaction() as connection:
-        batch_id = queries("mending").batch_of_configuration(
-            connection, configuration_id=job_configuration_id
-        )
+    batch_id = queries("mending").batch_of_configuration(configuration_id=job_configuration_id)
     if batch_id is None:
         raise BatchError(f"There is no job configuration {job_configuration_id}.")
     mine = [job for job in seen_jobs(batch_id) if job.configuration_id == job_configuration_id]
@@ -156,12 +153,12 @@ def _skip_configuration(
     batch_id: int, configuration_id: int, why: str, override: int | None
 ) -> None:
     batch = open_batch(batch_id)
-    with transaction() as connection:
-        queries("batch").lock_batch(connection, batch_id=batch_id)
+    with transaction():
+        queries("batch").lock_batch(batch_id=batch_id)
         changed = queries("mending").skip_configurations(
-            connection, configuration_ids=[configuration_id], reason=why, override_id=override
+            configuration_ids=[configuration_id], reason=why, override_id=override
         )
-        queries("mending").reactivate(connection, batch_id=batch_id)
+        queries("mending").reactivate(batch_id=batch_id)
         if changed:
             action = Action(
                 kind=ActionKind.SKIP,
@@ -179,12 +176,12 @@ def activate_batch(batch_id: int) -> None:
     Raises:
         BatchError: there is no such batch, or its cycle is not ACTIVE.
     """
-    with transaction() as connection:
-        queries("batch").lock_batch(connection, batch_id=batch_id)
+    with transaction():
+        queries("batch").lock_batch(batch_id=batch_id)
         batch = open_batch(batch_id)
         if not has_ended(batch):
             return
-        queries("mending").reactivate(connection, batch_id=batch_id)
+        queries("mending").reactivate(batch_id=batch_id)
         action = Action(
             kind=ActionKind.ACTIVATE,
             cycle_id=batch["cycle_id"],

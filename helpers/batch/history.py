@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.display import Block, Headline, Report, Row, Severity, Table, badge, moment
 from helpers.text import counted
 
@@ -51,11 +51,8 @@ def history(batch_id: int | None = None, *, cycle_name: str | None = None) -> Hi
         batch_id: only to this batch.
         cycle_name: only in this cycle.
     """
-    with transaction() as connection:
-        rows = queries("actions").history(
-            connection, batch_id=batch_id, cycle_name=cycle_name, most=_MOST
-        )
-        actions = list(rows)
+    rows = queries("actions").history(batch_id=batch_id, cycle_name=cycle_name, most=_MOST)
+    actions = list(rows)
     about = f"in batch {batch_id}" if batch_id is not None else "in all batches"
     return History(actions, f"{about} of cycle {cycle_name}" if cycle_name else about)
 

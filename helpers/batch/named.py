@@ -22,7 +22,7 @@ from helpers.batch.plans.resubmit import FAILED
 from helpers.batch.plans.seeing import SeenJob, seen_jobs
 from helpers.batch.reading import read_batch
 from helpers.constants import JobStatus
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.display import Block, Headline, Note, Report, Row, Table, badge, severity_of, tally
 from helpers.errors import BatchError
 from helpers.records import Batch
@@ -148,8 +148,7 @@ def choose_batch(batch_id: int | None = None) -> NamedBatch:
         BatchError: there is no such batch, or none that ended badly.
     """
     if batch_id is None:
-        with transaction() as connection:
-            rows = list(queries("attention").ended_badly(connection, most=1))
+        rows = list(queries("attention").ended_badly(most=1))
         if not rows:
             raise BatchError("No batch has ended badly. Name one: choose_batch(8).")
         batch_id = rows[0]["batch_id"]

@@ -68,16 +68,15 @@ class PreparePlan(Report):
             raise BatchError("A plan is not applied inside a transaction. End it first.")
         if self.problems or not self.rows:
             raise BatchError(f"Nothing was prepared. {self}")
-        with transaction() as connection:
-            queries("steps").lock_step(connection, step_id=self.step["step_id"])
+        with transaction():
+            queries("steps").lock_step(step_id=self.step["step_id"])
             self.held = _held(self.step["step_id"], self.batch_type, self.rows)
             if self.held:
                 return self._found()
             batch_id: int = queries("preparing").add_batch(
-                connection, step_id=self.step["step_id"], batch_type=self.batch_type
+                step_id=self.step["step_id"], batch_type=self.batch_type
             )
             queries("preparing").add_jobs(
-                connection,
                 batch_id=batch_id,
                 configurations=[storable_json(row.values) for row in self.rows],
             )
@@ -134,8 +133,7 @@ def create_batch(
         BatchError: there is no such step, its cycle is not ACTIVE, or the rows cannot be read.
         SettingsError, MoodysError: names are to be checked, and Moody's cannot be asked.
     """
-    with transaction() as connection:
-        step: Step | None = queries("steps").step_by_id(connection, step_id=step_id)
+    step: Step | None = queries("steps").step_by_id(step_id=step_id)
     if step is None:
         raise BatchError(f"There is no step {step_id} in the metastore.")
     if step["cycle_status"] != CycleStatus.ACTIVE:
@@ -197,12 +195,9 @@ def _name_problems(batch_type: str, rows: Sequence[NumberedRow]) -> list[Problem
 
 def _held(step_id: int, batch_type: str, rows: Sequence[NumberedRow]) -> dict[int, int]:
     """Return how many of the rows each batch of the step holds already, oldest batch first."""
-    with transaction() as connection:
-        found = list(
-            queries("preparing").configurations_of_step(
-                connection, step_id=step_id, batch_type=batch_type
-            )
-        )
+    found = list(
+        queries("preparing").configurations_of_step(step_id=step_id, batch_type=batch_type)
+    )
     wanted = Counter(_canonical(row.values) for row in rows)
     held: dict[int, int] = {}
     for row in found:

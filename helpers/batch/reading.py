@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import cast
 
 from helpers.constants import JobStatus
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.errors import BatchError
 from helpers.records import ActiveBatch, Batch, Job, JobConfiguration, is_id
 
 
 def get_active_batches() -> list[ActiveBatch]:
     """Return the ACTIVE batches of ACTIVE cycles, oldest first."""
-    with transaction() as connection:
-        return list(queries("batch").active_batches(connection))
+    return list(queries("batch").active_batches())
 
 
 def read_batch(batch_id: int) -> Batch:
@@ -22,8 +21,7 @@ def read_batch(batch_id: int) -> Batch:
     Raises:
         BatchError: there is no such batch, or the id is no id.
     """
-    with transaction() as connection:
-        row = queries("batch").read_batch(connection, batch_id=checked_id(batch_id))
+    row = queries("batch").read_batch(batch_id=checked_id(batch_id))
     if row is None:
         raise BatchError(f"There is no batch {batch_id} in the metastore.", batch_id=batch_id)
     return cast("Batch", row)
@@ -47,11 +45,8 @@ def get_batch_jobs(
     if status is not None and status not in set(JobStatus):
         raise BatchError(f"{status!r} is no job status.", batch_id=batch_id)
     read_batch(batch_id)
-    with transaction() as connection:
-        rows = queries("batch").batch_jobs(
-            connection, batch_id=batch_id, skipped=skipped, status=status
-        )
-        return list(rows)
+    rows = queries("batch").batch_jobs(batch_id=batch_id, skipped=skipped, status=status)
+    return list(rows)
 
 
 def get_batch_job_configurations(
@@ -64,11 +59,8 @@ def get_batch_job_configurations(
         BatchError: there is no such batch.
     """
     read_batch(batch_id)
-    with transaction() as connection:
-        rows = queries("batch").batch_job_configurations(
-            connection, batch_id=batch_id, skipped=skipped
-        )
-        return list(rows)
+    rows = queries("batch").batch_job_configurations(batch_id=batch_id, skipped=skipped)
+    return list(rows)
 
 
 def checked_id(batch_id: object) -> int:

@@ -63,13 +63,13 @@ def reconcile(batch_id: int, *, always_log: bool = False) -> Reconciliation:
         always_log: also put on record a decision that was the last one within this hour.
     """
     checked_id(batch_id)
-    with transaction() as connection:
-        queries("batch").lock_batch(connection, batch_id=batch_id)
+    with transaction():
+        queries("batch").lock_batch(batch_id=batch_id)
         batch = read_batch(batch_id)
         was = _status(batch)
         if was is not BatchStatus.ACTIVE:
             return Reconciliation(batch_id, was, was, f"The batch is {was}: nothing to decide.")
-        facts = BatchFacts(**queries("batch").facts(connection, batch_id=batch_id))
+        facts = BatchFacts(**queries("batch").facts(batch_id=batch_id))
         decision = decide(facts)
         _write(batch_id, decision, facts, always_log=always_log)
         if decision.status is not BatchStatus.ACTIVE:
@@ -88,16 +88,15 @@ def _status(batch: Batch) -> BatchStatus:
 
 
 def _write(batch_id: int, decision: Decision, facts: BatchFacts, *, always_log: bool) -> None:
-    with transaction() as connection:
+    with transaction():
         queries("batch").log_reconciliation(
-            connection,
             batch_id=batch_id,
             status=decision.status,
             summary=json.dumps({**facts.summary(), "reason": decision.reason}),
             always=always_log or decision.status is not BatchStatus.ACTIVE,
         )
         if decision.status is not BatchStatus.ACTIVE:
-            queries("batch").settle(connection, batch_id=batch_id, status=decision.status)
+            queries("batch").settle(batch_id=batch_id, status=decision.status)
 
 
 def _settle(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliation:
@@ -147,18 +146,16 @@ def _submitter_of(batch_id: int, jobs: list[JobInDoubt]) -> str | None:
 
 
 def _jobs_in_doubt(batch: Batch, *, submitted_only: bool) -> list[JobInDoubt]:
-    with transaction() as connection:
-        return list(
-            queries("batch").jobs_in_doubt(
-                connection,
-                batch_id=batch["batch_id"],
-                submitted_only=submitted_only,
-                unpolled=BatchType.known(batch["batch_type"]) is None,
-                statuses=list(JobStatus),
-                terminal=list(JobStatus.terminal()),
-                known=list(JobStatus.of_moodys()),
-                nothing_said=list(NOT_OF_THE_JOB),
-                stale_after=patience(batch["batch_type"]),
-                most=_MOST_DOUBTS,
-            )
+    return list(
+        queries("batch").jobs_in_doubt(
+            batch_id=batch["batch_id"],
+            submitted_only=submitted_only,
+            unpolled=BatchType.known(batch["batch_type"]) is None,
+            statuses=list(JobStatus),
+            terminal=list(JobStatus.terminal()),
+            known=list(JobStatus.of_moodys()),
+            nothing_said=list(NOT_OF_THE_JOB),
+            stale_after=patience(batch["batch_type"]),
+            most=_MOST_DOUBTS,
         )
+    )

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from helpers.constants import JobStatus
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.display import progress
 from helpers.errors import BuildError, JobError, MoodysError
 from helpers.irp_integration.building import RequestBuilder, can_be_built, row_columns
@@ -47,9 +47,8 @@ def to_be_built(batch: Batch, jobs: Sequence[Job]) -> dict[int, dict[str, Any]]:
         and job["status"] == JobStatus.INITIATED
         and not job["skipped"]
     ]
-    with transaction() as connection:
-        rows = queries("preparing").rows_of_jobs(connection, job_ids=due)
-        found = {row["job_id"]: row["configuration"] or {} for row in rows}
+    rows = queries("preparing").rows_of_jobs(job_ids=due)
+    found = {row["job_id"]: row["configuration"] or {} for row in rows}
     columns = row_columns(batch["batch_type"])
     return {job_id: row for job_id, row in found.items() if fit(columns, row)}
 
@@ -89,13 +88,11 @@ def _build(
     except MoodysError as exc:
         return JobError(f"Job {job_id} could not be built: {exc}", job_id=job_id)
     record = {**request.record(), BUILT_FROM_NAMES: True}
-    with transaction() as connection:
-        queries("preparing").store_request(connection, job_id=job_id, request=storable_json(record))
+    queries("preparing").store_request(job_id=job_id, request=storable_json(record))
     return None
 
 
 def _fail(job_id: int, reason: str) -> None:
-    with transaction() as connection:
-        queries("job").record_failure(
-            connection, job_id=job_id, status=JobStatus.ERROR, reason=redact(reason), response=None
-        )
+    queries("job").record_failure(
+        job_id=job_id, status=JobStatus.ERROR, reason=redact(reason), response=None
+    )

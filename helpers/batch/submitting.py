@@ -17,7 +17,6 @@ from helpers.database import (
     in_transaction,
     lock_holders,
     queries,
-    transaction,
 )
 from helpers.display import Progress, progress
 from helpers.errors import (
@@ -117,8 +116,7 @@ def batch_to_submit(
     _require_open(batch)
     _require_no_transaction(batch_id)
     with submitting_alone(batch_id, ends_when_idle=ends_when_idle) as locks:
-        with transaction() as connection:
-            queries("batch").activate(connection, batch_id=batch_id)
+        queries("batch").activate(batch_id=batch_id)
         if read_batch(batch_id)["status"] != BatchStatus.ACTIVE:
             _require_open(read_batch(batch_id))
         yield batch, locks

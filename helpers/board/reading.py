@@ -19,9 +19,9 @@ _A_NIGHT = timedelta(hours=12)
 
 def board() -> Board:
     """Return where every step of the ACTIVE cycles stands; nothing is polled, decided or sent."""
-    with transaction() as connection:
-        steps = [_step(row) for row in queries("board").steps(connection)]
-        now = queries("check").server(connection)["now_ts"]
+    with transaction():
+        steps = [_step(row) for row in queries("board").steps()]
+        now = queries("check").server()["now_ts"]
     return Board(steps, now)
 
 
@@ -35,20 +35,20 @@ def night_history(since: str | datetime | None = None) -> NightHistory:
     Raises:
         SettingsError: it is no such time.
     """
-    with transaction() as connection:
-        now = queries("check").server(connection)["now_ts"]
+    with transaction():
+        now = queries("check").server()["now_ts"]
         begin = _since(since, now)
         longest = _MISSED_INTERVALS * timedelta(seconds=get_settings().monitor_interval_seconds)
         gaps = [
             (row["from_ts"], row["to_ts"])
-            for row in queries("board").gaps_since(connection, since=begin, longest=longest)
+            for row in queries("board").gaps_since(since=begin, longest=longest)
         ]
-        lanes = list(_lanes(connection, begin, now))
+        lanes = list(_lanes(begin, now))
     return NightHistory(lanes, gaps, begin, now)
 
 
-def _lanes(connection: Any, since: datetime, now: datetime) -> Iterator[Lane]:
-    for row in queries("board").batches_since(connection, since=since):
+def _lanes(since: datetime, now: datetime) -> Iterator[Lane]:
+    for row in queries("board").batches_since(since=since):
         severity = severity_of(row["status"])
         label = f"{row['batch_type']} {row['batch_id']}"
         bar = span(row["status"], row["submitted_ts"], row["completed_ts"], severity, now=now)
@@ -57,11 +57,11 @@ def _lanes(connection: Any, since: datetime, now: datetime) -> Iterator[Lane]:
             *marks(row["failed_ts"], Severity.ERROR, "a job failed"),
         ]
         yield Lane(f"{_step_ref(row)} {label}", bar, ends)
-    for row in queries("board").step_runs_since(connection, since=since):
+    for row in queries("board").step_runs_since(since=since):
         severity = severity_of(row["status"])
         bar = span(row["status"], row["started_ts"], row["completed_ts"], severity, now=now)
         yield Lane(f"{_step_ref(row)} notebook {row['step_name']}", bar, [])
-    cards = list(queries("board").cards_since(connection, since=since))
+    cards = list(queries("board").cards_since(since=since))
     if cards:
         sent = [
             mark

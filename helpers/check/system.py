@@ -57,9 +57,9 @@ def check_system(*, send_card: bool = False) -> CheckReport:
 
 
 def _look_at_database() -> Iterator[Finding]:
-    with transaction() as connection:
-        server = queries("check").server(connection)
-        tables = queries("check").tables(connection)
+    with transaction():
+        server = queries("check").server()
+        tables = queries("check").tables()
         missing = missing_migrations()
     yield Finding(
         "database",

@@ -18,7 +18,7 @@ from helpers.database.locks import (
     lock_holders,
     require_sessions,
 )
-from helpers.database.named import queries
+from helpers.database.querying import queries
 from helpers.database.translation import translated_errors
 
 __all__ = [

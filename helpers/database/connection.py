@@ -22,7 +22,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from helpers.database.named import queries
+from helpers.database.named import statements
 from helpers.database.translation import ends_the_connection, translated_errors
 from helpers.errors import DatabaseError, SettingsError
 from helpers.settings import get_settings
@@ -101,7 +101,7 @@ def connect(*, application_name: str, idle_session_timeout: str = "0") -> Connec
             row_factory=dict_row,
         )
         try:
-            queries("connection").pin(
+            statements("connection").pin(
                 connection,
                 lock_timeout="0",
                 idle_in_transaction_session_timeout="0",
@@ -118,7 +118,7 @@ def _conninfo_with_parameters() -> str:
 
 
 def _configure(connection: Connection) -> None:
-    queries("connection").pin(
+    statements("connection").pin(
         connection,
         lock_timeout=_LOCK_TIMEOUT,
         idle_in_transaction_session_timeout=_IDLE_IN_TRANSACTION_TIMEOUT,

@@ -21,7 +21,7 @@ from typing import Self
 import psycopg
 
 from helpers.database.connection import Connection, connect, transaction
-from helpers.database.named import queries
+from helpers.database.querying import queries
 from helpers.database.translation import translated_errors
 from helpers.errors import DatabaseUnavailableError, SettingsError
 
@@ -41,9 +41,8 @@ class LockSpace(IntEnum):
 
 def lock_holders(space: LockSpace, keys: Collection[int]) -> dict[int, str]:
     """Return who holds each of these locks; a key that is free is left out."""
-    with transaction() as connection:
-        rows = queries("locks").holders(connection, space=space, keys=list(keys))
-        return {row["key"]: row["owner"] for row in rows}
+    rows = queries("locks").holders(space=space, keys=list(keys))
+    return {row["key"]: row["owner"] for row in rows}
 
 
 def require_sessions() -> None:

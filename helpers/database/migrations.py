@@ -19,7 +19,8 @@ from yoyo.migrations import default_migration_table
 
 from helpers.database.connection import Connection, connect, joining
 from helpers.database.locks import AdvisoryLocks, LockSpace
-from helpers.database.named import queries, sql_dir
+from helpers.database.named import sql_dir
+from helpers.database.querying import queries
 from helpers.database.schema import missing_migrations, own_objects, problem, require_migrated
 from helpers.database.tracking_log import bring_over_adopted_log, move_dependants
 from helpers.database.translation import translated_errors

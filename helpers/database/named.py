@@ -1,7 +1,8 @@
 """The named queries of ``sql/queries``, one file per module that owns them.
 
-SQL stands in those files and nowhere else; ``queries("batch").read_batch(connection, …)``
-runs one. Parameters are named, and rows are dicts.
+SQL stands in those files and nowhere else. ``statements("batch").read_batch(connection, …)`` runs
+one on a connection; everybody above this package asks ``queries`` (``querying``), which joins the
+current transaction. Parameters are named, and rows are dicts.
 """
 
 from __future__ import annotations
@@ -22,6 +23,6 @@ def sql_dir() -> Path:
 
 
 @cache
-def queries(owner: str) -> Any:  # the methods are made from the SQL files
+def statements(owner: str) -> Any:  # the methods are made from the SQL files
     """Return the queries of ``sql/queries/<owner>.sql`` as callables, by name."""
     return aiosql.from_path(sql_dir() / "queries" / f"{owner}.sql", "psycopg")

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from functools import cache
 
 from helpers.database.connection import transaction
-from helpers.database.named import queries, sql_dir
+from helpers.database.named import sql_dir
+from helpers.database.querying import queries
 from helpers.errors import SchemaOutdatedError
 from helpers.text import listed
 
@@ -31,24 +32,24 @@ def migration_ids() -> list[str]:
 
 def missing_migrations() -> list[str]:
     """Return the ids of the migrations that the database lacks, in order."""
-    with transaction() as connection:
-        if not queries("migrations").was_ever_migrated(connection):
+    with transaction():
+        if not queries("migrations").was_ever_migrated():
             return migration_ids()
-        applied = {row["migration_id"] for row in queries("migrations").applied(connection)}
+        applied = {row["migration_id"] for row in queries("migrations").applied()}
     return [name for name in migration_ids() if name not in applied]
 
 
 def problem() -> str | None:
     """Return how the database differs from what its list of migrations says, and what to do."""
     tables, columns = zip(*sorted(expected_columns()), strict=True)
-    with transaction() as connection:
+    with transaction():
         missing = [
             row["name"]
             for row in queries("migrations").missing_objects(
-                connection, tables=list(tables), columns=list(columns)
+                tables=list(tables), columns=list(columns)
             )
         ]
-        path = queries("migrations").search_path(connection)
+        path = queries("migrations").search_path()
     if not missing:
         return None
     return (

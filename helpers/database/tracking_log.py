@@ -12,7 +12,7 @@ from collections.abc import Callable
 import psycopg
 
 from helpers.database.connection import Connection
-from helpers.database.named import queries
+from helpers.database.querying import queries
 from helpers.errors import DatabaseError
 from helpers.text import counted, listed
 

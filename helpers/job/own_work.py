@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from helpers.constants import BatchType, JobStatus
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.errors import JobError
 from helpers.job.reading import known_type, read_job
 from helpers.recording import MAX_REASON
@@ -51,14 +51,12 @@ def complete_job(job_id: int, details: Mapping[str, Any] | None = None) -> None:
         JobError: its work is not the notebook's own (``require_own_work``), or it has ended before.
     """
     require_own_work(job_id)
-    with transaction() as connection:
-        changed = queries("job").record_submission(
-            connection,
-            job_id=job_id,
-            status=JobStatus.FINISHED,
-            workflow_id=None,
-            response=None if details is None else redact_json(storable_json(dict(details))),
-        )
+    changed = queries("job").record_submission(
+        job_id=job_id,
+        status=JobStatus.FINISHED,
+        workflow_id=None,
+        response=None if details is None else redact_json(storable_json(dict(details))),
+    )
     _require_change(job_id, changed)
 
 
@@ -69,14 +67,12 @@ def fail_job(job_id: int, reason: str) -> None:
         JobError: the job is unknown, has ended, or was sent to Moody's.
     """
     _require_unsent(read_job(job_id))
-    with transaction() as connection:
-        changed = queries("job").record_failure(
-            connection,
-            job_id=job_id,
-            status=JobStatus.FAILED,
-            reason=shown(reason, MAX_REASON),
-            response=None,
-        )
+    changed = queries("job").record_failure(
+        job_id=job_id,
+        status=JobStatus.FAILED,
+        reason=shown(reason, MAX_REASON),
+        response=None,
+    )
     _require_change(job_id, changed)
 
 

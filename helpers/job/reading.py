@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from helpers.constants import BatchType, unknown_batch_type
-from helpers.database import in_transaction, queries, transaction
+from helpers.database import in_transaction, queries
 from helpers.errors import JobError
 from helpers.records import JobConfiguration, JobDetails, is_id
 
@@ -16,8 +16,7 @@ def read_job(job_id: int) -> JobDetails:
     Raises:
         JobError: there is no such job, or the id is no id.
     """
-    with transaction() as connection:
-        row = queries("job").read_job(connection, job_id=checked_id(job_id))
+    row = queries("job").read_job(job_id=checked_id(job_id))
     if row is None:
         raise JobError(f"There is no job {job_id} in the metastore.", job_id=job_id)
     return cast("JobDetails", row)
@@ -30,8 +29,7 @@ def get_job_config(job_id: int) -> JobConfiguration:
         JobError: there is no such job, or it has no configuration.
     """
     read_job(job_id)
-    with transaction() as connection:
-        row = queries("job").job_configuration(connection, job_id=job_id)
+    row = queries("job").job_configuration(job_id=job_id)
     if row is None:
         raise JobError(f"Job {job_id} was made without a configuration.", job_id=job_id)
     return cast("JobConfiguration", row)

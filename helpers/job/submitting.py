@@ -78,10 +78,7 @@ def _prepared(job: JobDetails, batch_type: str) -> PreparedRequest:
 
 def _claim_request_id(job_id: int) -> str | None:
     """Store a key, or return the one that is there; None if the job has moved on meanwhile."""
-    with transaction() as connection:
-        key: str | None = queries("job").claim_request_id(
-            connection, job_id=job_id, request_id=str(uuid.uuid4())
-        )
+    key: str | None = queries("job").claim_request_id(job_id=job_id, request_id=str(uuid.uuid4()))
     return key
 
 
@@ -93,11 +90,10 @@ def _record_submission(job_id: int, judged: Submission, *, is_polled: bool) -> s
     job with a new key, and Moody's would run both.
     """
     problem = redact(judged.problem)
-    with transaction() as connection:
+    with transaction():
         match judged.outcome:
             case Outcome.ACCEPTED:
                 queries("job").record_submission(
-                    connection,
                     job_id=job_id,
                     status=JobStatus.SUBMITTED if is_polled else JobStatus.FINISHED,
                     workflow_id=judged.workflow_id,
@@ -105,7 +101,6 @@ def _record_submission(job_id: int, judged: Submission, *, is_polled: bool) -> s
                 )
             case Outcome.REJECTED:
                 queries("job").record_failure(
-                    connection,
                     job_id=job_id,
                     status=JobStatus.ERROR,
                     reason=problem,
@@ -114,7 +109,7 @@ def _record_submission(job_id: int, judged: Submission, *, is_polled: bool) -> s
             case Outcome.UNKNOWN:
                 problem += " " + _UNKNOWN
                 is_due = queries("job").record_doubt(
-                    connection, job_id=job_id, reason=problem, response=judged.response
+                    job_id=job_id, reason=problem, response=judged.response
                 )
             case _:
                 assert_never(judged.outcome)

@@ -31,18 +31,14 @@ def what_waits_for_people(
     prepared ones that nobody submits, and statuses that are not ours, as the metastore has them
     now; and the batches that this pass found stuck.
     """
-    with transaction() as connection:
-        batches = list(queries("attention").ended_badly(connection, most=_MOST))
-        chains = list(queries("attention").failed_chain_runs(connection, most=_MOST))
-        prepared = list(queries("attention").prepared_and_idle(connection, most=_MOST))
+    with transaction():
+        batches = list(queries("attention").ended_badly(most=_MOST))
+        chains = list(queries("attention").failed_chain_runs(most=_MOST))
+        prepared = list(queries("attention").prepared_and_idle(most=_MOST))
         unrecognised = list(
-            queries("attention").unrecognised_batches(
-                connection, known=list(BatchStatus), most=_MOST
-            )
+            queries("attention").unrecognised_batches(known=list(BatchStatus), most=_MOST)
         )
-        cycles = list(
-            queries("attention").unwatched_cycles(connection, known=list(CycleStatus), most=_MOST)
-        )
+        cycles = list(queries("attention").unwatched_cycles(known=list(CycleStatus), most=_MOST))
     failures = failures_of([row["batch_id"] for row in [*batches, *failing][:_MOST]])
     stuck = [
         Remark(item.name, " ".join(item.outcome.attention) or item.outcome.reason, Severity.WARNING)
@@ -60,8 +56,7 @@ def what_waits_for_people(
 
 def why_idle() -> str:
     """Say why nothing is active, if nothing is."""
-    with transaction() as connection:
-        row = queries("attention").cycles(connection)
+    row = queries("attention").cycles()
     if not row["cycles"]:
         return "there is no cycle yet"
     if not row["active"]:
@@ -91,14 +86,12 @@ def unpolled_batches(holders: Mapping[int, str], *, interval: timedelta) -> list
         holders: who polls the batches that this pass left alone, by batch.
         interval: how often the monitor is meant to run.
     """
-    with transaction() as connection:
-        rows = queries("attention").unpolled(
-            connection,
-            polled_types=list(BatchType.polled()),
-            terminal=list(JobStatus.terminal()),
-            for_longer_than=_MISSED_INTERVALS * interval,
-        )
-        batches = [_unpolled_batch(row, holders.get(row["batch_id"])) for row in rows]
+    rows = queries("attention").unpolled(
+        polled_types=list(BatchType.polled()),
+        terminal=list(JobStatus.terminal()),
+        for_longer_than=_MISSED_INTERVALS * interval,
+    )
+    batches = [_unpolled_batch(row, holders.get(row["batch_id"])) for row in rows]
     if not batches:
         return []
     warning = (

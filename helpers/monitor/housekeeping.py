@@ -32,9 +32,8 @@ _PIECES_SECONDS = 2.0  # so that a pass stays quick; the rest goes an hour later
 
 def do_housekeeping(run_id: int, *, settings: Settings) -> list[Remark]:
     """Do what is due and nobody else does at this moment; return what could not be done."""
-    with transaction() as connection:
-        if not queries("housekeeping").is_due(connection, id=run_id, every=_EVERY):
-            return []
+    if not queries("housekeeping").is_due(id=run_id, every=_EVERY):
+        return []
     with AdvisoryLocks(owner=process_name()) as locks:
         if not locks.try_acquire(LockSpace.HOUSEKEEPING, [0]):
             return []
@@ -42,8 +41,7 @@ def do_housekeeping(run_id: int, *, settings: Settings) -> list[Remark]:
         for task in _tasks(settings):
             with isolated("Housekeeping", remarks):
                 task()
-    with transaction() as connection:
-        queries("housekeeping").note_done(connection, id=run_id)
+    queries("housekeeping").note_done(id=run_id)
     return remarks
 
 
@@ -66,8 +64,7 @@ def _tasks(settings: Settings) -> list[Callable[[], object]]:
 
 def _run(query: str, **parameters: object) -> int | None:
     """Run a query in a transaction; return how many rows it changed, if it counts them."""
-    with transaction() as connection:
-        changed: int | None = getattr(queries("housekeeping"), query)(connection, **parameters)
+    changed: int | None = getattr(queries("housekeeping"), query)(**parameters)
     return changed
 
 
@@ -75,15 +72,14 @@ def fill_in_times() -> None:
     """Fill in Moody's own times of jobs that ended before they were kept, newest first."""
     deadline = time.monotonic() + _PIECES_SECONDS
     while time.monotonic() < deadline:
-        with transaction() as connection:
+        with transaction():
             jobs = list(
                 queries("recording").jobs_without_times(
-                    connection, terminal=list(JobStatus.terminal()), most=_TIMES
+                    terminal=list(JobStatus.terminal()), most=_TIMES
                 )
             )
             times = [moodys_times(job["body"] or {}) for job in jobs]
             queries("recording").fill_times(
-                connection,
                 job_ids=[job["job_id"] for job in jobs],
                 seen=[job["seen_ts"] for job in jobs],
                 submitted=[at.submitted_ts for at in times],

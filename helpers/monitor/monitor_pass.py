@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from helpers import batch as batches
 from helpers.constants import BatchStatus, StartedBy
-from helpers.database import queries, require_sessions, transaction
+from helpers.database import queries, require_sessions
 from helpers.database.schema import require_migrated
 from helpers.display import Remark
 from helpers.identity import host_name, package_version
@@ -133,8 +133,7 @@ class Monitor:
     def _summary(
         self, sending: Sending, failing: list[FailingBatch], errors: list[Remark]
     ) -> SummaryReport:
-        with transaction() as connection:
-            work = queries("monitor_runs").open_work(connection)
+        work = queries("monitor_runs").open_work()
         health = pass_health(interval=self._interval)
         # That this pass runs proves no other; before the first there is nothing to miss.
         warnings = health.about_schedules() if health.age is None else health.warnings()
@@ -206,15 +205,13 @@ def run_pass(*, client: Callable[[], IRPClient] = IRPClient) -> SummaryReport:
 
 
 def _log_start() -> int:
-    with transaction() as connection:
-        run_id: int = queries("monitor_runs").start(
-            connection,
-            host=host_name(),
-            pid=os.getpid(),
-            package_version=package_version(),
-            started_by=_started_by(),
-            copy_is_current=own_copy_is_current(),
-        )
+    run_id: int = queries("monitor_runs").start(
+        host=host_name(),
+        pid=os.getpid(),
+        package_version=package_version(),
+        started_by=_started_by(),
+        copy_is_current=own_copy_is_current(),
+    )
     return run_id
 
 
@@ -225,23 +222,19 @@ def _started_by() -> StartedBy:
 
 
 def _log_end(run_id: int, report: SummaryReport) -> None:
-    with transaction() as connection:
-        queries("monitor_runs").finish(
-            connection,
-            id=run_id,
-            batches_found=report.batches_found,
-            batches_settled=report.batches_completed + report.batches_failed,
-            jobs_polled=report.jobs_polled,
-            polls_failed=report.polls_failed,
-            status_changes=report.transitions,
-            chains_run=report.chains_executed,
-            cards_sent=report.cards_sent,
-            errors=redact_json(
-                json.dumps(
-                    [{"about": e.about, "text": e.text} for e in _for_the_record(report.errors)]
-                )
-            ),
-        )
+    queries("monitor_runs").finish(
+        id=run_id,
+        batches_found=report.batches_found,
+        batches_settled=report.batches_completed + report.batches_failed,
+        jobs_polled=report.jobs_polled,
+        polls_failed=report.polls_failed,
+        status_changes=report.transitions,
+        chains_run=report.chains_executed,
+        cards_sent=report.cards_sent,
+        errors=redact_json(
+            json.dumps([{"about": e.about, "text": e.text} for e in _for_the_record(report.errors)])
+        ),
+    )
 
 
 def _for_the_record(errors: list[Remark]) -> list[Remark]:

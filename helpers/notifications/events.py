@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from helpers.constants import BatchStatus, NotificationKind
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.notifications.failures import FailingBatch, Failures, failures_of, so_far
 from helpers.reconciliation import BatchFacts, Decision
 from helpers.records import Batch, ChainRun
@@ -26,10 +26,7 @@ def announce_batch(batch: Batch, *, decision: Decision, facts: BatchFacts, next_
 
     A batch that failed, and one that completes after people were, or will be, told that it failed.
     """
-    with transaction() as connection:
-        queries("notifications").close_early(
-            connection, batch_id=batch["batch_id"], reason="The batch has ended."
-        )
+    queries("notifications").close_early(batch_id=batch["batch_id"], reason="The batch has ended.")
     kind = _batch_event(batch["batch_id"], decision.status)
     if kind is None:
         return
@@ -63,20 +60,17 @@ def announce_failing(batches: list[FailingBatch]) -> None:
             "next_step": "What struck these jobs may strike the others: look at the reasons. "
             "Resubmit or skip them in the notebook Manage Batches.",
         }
-        with transaction() as connection:
-            queries("notifications").enqueue_early(
-                connection,
-                batch_id=batch["batch_id"],
-                activation_num=batch["activation_num"],
-                payload=json.dumps(_storable(payload)),
-            )
+        queries("notifications").enqueue_early(
+            batch_id=batch["batch_id"],
+            activation_num=batch["activation_num"],
+            payload=json.dumps(_storable(payload)),
+        )
 
 
 def _batch_event(batch_id: int, status: BatchStatus) -> NotificationKind | None:
     if status in BatchStatus.announced():
         return NotificationKind.BATCH_FAILED
-    with transaction() as connection:
-        last = queries("notifications").last_announced(connection, batch_id=batch_id)
+    last = queries("notifications").last_announced(batch_id=batch_id)
     return NotificationKind.BATCH_RECOVERED if last == NotificationKind.BATCH_FAILED else None
 
 
@@ -141,15 +135,13 @@ def _enqueue(
     chain_run_id: int | None,
     payload: dict[str, Any],
 ) -> None:
-    with transaction() as connection:
-        queries("notifications").enqueue(
-            connection,
-            kind=kind,
-            batch_id=batch_id,
-            activation_num=activation_num,
-            chain_run_id=chain_run_id,
-            payload=json.dumps(_storable(payload)),
-        )
+    queries("notifications").enqueue(
+        kind=kind,
+        batch_id=batch_id,
+        activation_num=activation_num,
+        chain_run_id=chain_run_id,
+        payload=json.dumps(_storable(payload)),
+    )
 
 
 def _storable(value: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.job_names import job_name
 from helpers.text import counted, shorten
 
@@ -85,8 +85,7 @@ class FailingBatch(TypedDict):
 
 def failing_batches() -> list[FailingBatch]:
     """Return the watched batches of which jobs have failed while others are open."""
-    with transaction() as connection:
-        return list(queries("failures").failing_batches(connection))
+    return list(queries("failures").failing_batches())
 
 
 def so_far(batch: FailingBatch) -> str:
@@ -99,12 +98,11 @@ def so_far(batch: FailingBatch) -> str:
 
 def failures_of(batch_ids: Collection[int]) -> dict[int, Failures]:
     """Return what failed in each of these batches; those in which nothing did are left out."""
-    with transaction() as connection:
-        rows = list(
-            queries("failures").first_of_each_reason(
-                connection, batch_ids=list(batch_ids), most=_NAMED_JOBS, most_reasons=_MOST_REASONS
-            )
+    rows = list(
+        queries("failures").first_of_each_reason(
+            batch_ids=list(batch_ids), most=_NAMED_JOBS, most_reasons=_MOST_REASONS
         )
+    )
     found: dict[int, Failures] = {}
     for row in rows:
         failures = found.setdefault(row["batch_id"], Failures([], row["total"]))

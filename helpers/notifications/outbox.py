@@ -63,8 +63,7 @@ class _Off:
 
 def pending() -> list[PendingNotification]:
     """Return the outbox, in the order in which things happened."""
-    with transaction() as connection:
-        return list(queries("notifications").pending(connection, longest_delay=_LONGEST_DELAY))
+    return list(queries("notifications").pending(longest_delay=_LONGEST_DELAY))
 
 
 def send_due(*, send: Send | None = None) -> Sending:
@@ -94,8 +93,7 @@ def _with_lock(off: _Off | None, send: Send) -> Sending:
 
 
 def _with_abandoned(sending: Sending) -> Sending:
-    with transaction() as connection:
-        abandoned = queries("notifications").abandoned_lately(connection)
+    abandoned = queries("notifications").abandoned_lately()
     if not abandoned:
         return sending
     lost = f"{counted(abandoned, 'event')} of the last week never reached Teams, in a day of tries."
@@ -116,11 +114,9 @@ def _why_off() -> _Off | None:
 
 def _set_aside(off: _Off) -> Sending:
     """Close the events that have waited long enough for another process that may send them."""
-    with transaction() as connection:
-        closed = queries("notifications").suppress(
-            connection, reason=off.reason, older_than=_PATIENCE
-        )
-        suppressed = closed + queries("notifications").close_lone_recoveries(connection)
+    with transaction():
+        closed = queries("notifications").suppress(reason=off.reason, older_than=_PATIENCE)
+        suppressed = closed + queries("notifications").close_lone_recoveries()
     if off.is_expected:
         return Sending(suppressed=suppressed)
     return Sending(waiting=len(pending()), suppressed=suppressed, problem=off.reason)
@@ -192,8 +188,7 @@ def _next_try(event: PendingNotification) -> str:
 
 
 def _messages_allowed() -> int:
-    with transaction() as connection:
-        sent = queries("notifications").messages_sent(connection)
+    sent = queries("notifications").messages_sent()
     left: int = min(_MOST_A_SECOND - sent["last_second"], _MOST_AN_HOUR - sent["last_hour"])
     return max(left, 0)
 
@@ -207,8 +202,7 @@ def _send_one(message: Message, send: Send) -> None:
     """
     notifications = queries("notifications")
     ids = [event["id"] for event in message.events]
-    with transaction() as connection:
-        notifications.note_attempt(connection, ids=ids)
+    notifications.note_attempt(ids=ids)
     try:
         send(message.content)
     except NotificationError as exc:
@@ -216,21 +210,19 @@ def _send_one(message: Message, send: Send) -> None:
         if message.is_plain or not is_rejected:
             _put_off(ids, str(exc), is_rejected=is_rejected)
         raise
-    with transaction() as connection:
-        notifications.mark_sent(connection, ids=ids)
+    notifications.mark_sent(ids=ids)
 
 
 def _put_off(ids: Sequence[int], problem: str, *, is_rejected: bool) -> None:
-    with transaction() as connection:
+    with transaction():
         queries("notifications").mark_failed(
-            connection,
             ids=ids,
             reason=shown(problem, _MOST_OF_A_PROBLEM),
             is_rejected=is_rejected,
             patience=_PATIENCE,
             longest_delay=_LONGEST_DELAY,
         )
-        queries("notifications").close_lone_recoveries(connection)
+        queries("notifications").close_lone_recoveries()
 
 
 def _post(message: Json) -> None:

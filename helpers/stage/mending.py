@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from helpers.batch import NamedBatch
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.errors import BatchError
 from helpers.records import Step
 from helpers.text import listed
@@ -19,9 +19,8 @@ def batch_with(step: Step, names: Sequence[str | int]) -> NamedBatch:
     Raises:
         BatchError: there is none, or more than one; the message says which.
     """
-    with transaction() as connection:
-        rows = queries("steps").batches_of_step(connection, step_id=step["step_id"])
-        batches = [NamedBatch(row["batch_id"]) for row in rows]
+    rows = queries("steps").batches_of_step(step_id=step["step_id"])
+    batches = [NamedBatch(row["batch_id"]) for row in rows]
     found = [batch for batch in batches if (batch.has(*names) if names else batch.failed_names())]
     if len(found) == 1:
         return found[0]

@@ -19,7 +19,7 @@ from helpers.batch.plans import Plan
 from helpers.batch.preparing import PreparePlan, create_batch
 from helpers.batch.rows import Source
 from helpers.constants import BatchStatus, BatchType, JobStatus
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.display import progress
 from helpers.errors import BatchError, JobError, NotebookError
 from helpers.irp_integration import IRPClient
@@ -63,14 +63,12 @@ def _step_named() -> Step | None:
     named = os.environ.get(STEP_ID_VARIABLE, "")
     if not named.isdecimal():
         return None
-    with transaction() as connection:
-        return cast("Step | None", queries("steps").step_by_id(connection, step_id=int(named)))
+    return cast("Step | None", queries("steps").step_by_id(step_id=int(named)))
 
 
 def _step_by_path() -> Step:
     reference = current_step()
-    with transaction() as connection:
-        step: Step | None = queries("steps").step_by_numbers(connection, **vars(reference))
+    step: Step | None = queries("steps").step_by_numbers(**vars(reference))
     if step is None:
         raise NotebookError(
             f"The metastore has no stage {reference.stage_num}, step {reference.step_num} in cycle "
@@ -198,20 +196,18 @@ class StepNotebook:
 
     def finished_configurations(self, batch_type: BatchType) -> list[dict[str, Any]]:
         """Return what the finished jobs of this type were made from, in this cycle."""
-        with transaction() as connection:
-            rows = queries("stage").finished_configurations(
-                connection, cycle_id=self.step["cycle_id"], batch_type=batch_type
-            )
-            return [row["configuration"] or {} for row in rows]
+        rows = queries("stage").finished_configurations(
+            cycle_id=self.step["cycle_id"], batch_type=batch_type
+        )
+        return [row["configuration"] or {} for row in rows]
 
     def summary(self) -> StageSummary:
         """Return what became of this step's stage."""
         return summarise_stage(self.step)
 
     def _open_batches(self) -> list[int]:
-        with transaction() as connection:
-            rows = queries("steps").batches_of_step(connection, step_id=self.step["step_id"])
-            return [row["batch_id"] for row in rows if row["status"] not in BatchStatus.terminal()]
+        rows = queries("steps").batches_of_step(step_id=self.step["step_id"])
+        return [row["batch_id"] for row in rows if row["status"] not in BatchStatus.terminal()]
 
 
 def _require_nothing_left(done: Sequence[BatchSubmission]) -> None:

@@ -28,9 +28,9 @@ def summarise_stage(step: Step) -> StageSummary:
 def stage_batches(step: Step) -> list[StageBatch]:
     """Return the batches of the step's stage, in the order of the steps."""
     stage = {"cycle_id": step["cycle_id"], "stage_num": step["stage_num"]}
-    with transaction() as connection:
-        totals = _totals(queries("stage").results_of_notebook_work(connection, **stage))
-        rows = queries("stage").batches_of_stage(connection, **stage)
+    with transaction():
+        totals = _totals(queries("stage").results_of_notebook_work(**stage))
+        rows = queries("stage").batches_of_stage(**stage)
         return [StageBatch(**row, totals=dict(totals[row["batch_id"]])) for row in rows]
 
 

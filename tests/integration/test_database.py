@@ -22,6 +22,7 @@ from helpers.database import (
 )
 from helpers.database import locks as locks_module
 from helpers.database.named import sql_dir
+from helpers.database.named import statements as named_statements
 from helpers.errors import DatabaseError, DatabaseUnavailableError, SettingsError
 from helpers.settings import get_settings
 from sandbox.statements import statements
@@ -53,7 +54,7 @@ def test_every_named_query_prepares_against_the_schema(metastore, sql):
     sql.execute(LOG_FROM_BEFORE)
     problems = {}
     for owner, name in named_queries():
-        text = getattr(queries(owner), name).sql
+        text = getattr(named_statements(owner), name).sql
         if text.startswith("DROP"):  # what is no query cannot be prepared
             continue
         names = list(dict.fromkeys(PARAMETER.findall(text)))

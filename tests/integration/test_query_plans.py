@@ -20,6 +20,7 @@ from psycopg import sql as compose
 
 from helpers.constants import JOB_MOVES, JobStatus
 from helpers.database import queries
+from helpers.database.named import statements
 from helpers.irp_integration.answers import NOT_OF_THE_JOB
 from helpers.steps.claims import EXPIRES
 from sandbox.postgres import database_url, drop_database, recreate_database
@@ -273,7 +274,7 @@ def filled_in(connection: psycopg.Connection, value: Any) -> Any:
 def plan_of(connection: psycopg.Connection, hot: Hot) -> list[dict[str, Any]]:
     """Run a query and return the nodes of its plan that were executed, each with its counts."""
     owner, _, query = hot.name.partition(".")
-    text = getattr(queries(owner), query).sql.rstrip().rstrip(";")
+    text = getattr(statements(owner), query).sql.rstrip().rstrip(";")
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
     for number, name in enumerate(names, 1):
         text = text.replace(f"%({name})s", f"${number}")

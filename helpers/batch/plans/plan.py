@@ -121,8 +121,8 @@ class Plan(ABC):
         return self._applied(irp_client, why)
 
     def _applied(self, irp_client: IRPClient | None, why: str) -> PlanOutcome:
-        with self._alone(), _overtaken_by_another_tool(self.batch), transaction() as connection:
-            queries("batch").lock_batch(connection, batch_id=self.batch["batch_id"])
+        with self._alone(), _overtaken_by_another_tool(self.batch), transaction():
+            queries("batch").lock_batch(batch_id=self.batch["batch_id"])
             if not actions.actions_of(self.plan_id):
                 self._require_unchanged()
                 for action in self._change(why):
@@ -182,8 +182,7 @@ class Plan(ABC):
 
     def _reactivate(self) -> None:
         """Let a batch that has ended be watched and decided anew."""
-        with transaction() as connection:
-            queries("mending").reactivate(connection, batch_id=self.batch["batch_id"])
+        queries("mending").reactivate(batch_id=self.batch["batch_id"])
 
     def _require_ready(self) -> None:
         if not self.jobs:
@@ -195,8 +194,7 @@ class Plan(ABC):
             )
 
     def _require_unchanged(self) -> None:
-        with transaction() as connection:
-            list(queries("mending").lock_jobs(connection, job_ids=[j.job_id for j in self.jobs]))
+        list(queries("mending").lock_jobs(job_ids=[j.job_id for j in self.jobs]))
         changes = changes_since(self.batch, self.jobs)
         if changes:
             raise PlanOvertakenError(

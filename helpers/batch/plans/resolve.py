@@ -43,14 +43,12 @@ class ResolvePlan(Plan):
     def _change(self, why: str) -> list[Action]:
         [job] = self.jobs
         if self._moodys_id is None:
-            with transaction() as connection:
-                queries("job").record_failure(
-                    connection,
-                    job_id=job.job_id,
-                    status=JobStatus.ERROR,
-                    reason=redact(f"Not accepted by Moody's, as a person found: {why}"),
-                    response=None,
-                )
+            queries("job").record_failure(
+                job_id=job.job_id,
+                status=JobStatus.ERROR,
+                reason=redact(f"Not accepted by Moody's, as a person found: {why}"),
+                response=None,
+            )
         else:
             self._accept(job, self._moodys_id)
         outcome = f"accepted as {self._moodys_id}" if self._moodys_id else "not accepted"
@@ -58,14 +56,13 @@ class ResolvePlan(Plan):
 
     def _accept(self, job: SeenJob, moodys_id: str) -> None:
         is_polled = BatchType.known(self.batch["batch_type"]) in BatchType.polled()
-        with transaction() as connection:
+        with transaction():
             other = queries("mending").job_with_moodys_id(
-                connection, batch_type=self.batch["batch_type"], moodys_id=moodys_id
+                batch_type=self.batch["batch_type"], moodys_id=moodys_id
             )
             if is_polled and other is not None:
                 raise PlanOvertakenError(f"Nothing was done: job {other} has the id {moodys_id}.")
             queries("mending").resolve_accepted(
-                connection,
                 job_id=job.job_id,
                 moodys_id=moodys_id,
                 status=JobStatus.SUBMITTED if is_polled else JobStatus.FINISHED,

@@ -67,17 +67,15 @@ class ResubmitPlan(Plan):
 
     def _replace(self, job: SeenJob, why: str) -> Action:
         change, request = self._changes.get(job.job_id), self._new_requests.get(job.job_id)
-        with transaction() as connection:
+        with transaction():
             configuration_id = None
             if change:
                 configuration_id = queries("mending").add_configuration(
-                    connection,
                     parent_id=job.configuration_id,
                     data=storable_json({**(job.configuration or {}), **change}),
                     reason=why,
                 )
             new_job_id: int = queries("mending").replace_job(
-                connection,
                 job_id=job.job_id,
                 configuration_id=configuration_id,
                 request=None if request is None else storable_json(dict(request)),

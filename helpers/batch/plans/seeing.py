@@ -8,7 +8,7 @@ from typing import Any
 
 from helpers.batch.reading import read_batch
 from helpers.constants import BatchStatus, CycleStatus
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.errors import BatchError
 from helpers.job_names import job_name
 from helpers.records import Batch, is_id
@@ -52,10 +52,7 @@ class SeenJob:
 
 def seen_jobs(batch_id: int) -> list[SeenJob]:
     """Return the jobs of a batch as a plan sees them, in the order in which they were made."""
-    with transaction() as connection:
-        return [
-            SeenJob(**row) for row in queries("mending").jobs_seen(connection, batch_id=batch_id)
-        ]
+    return [SeenJob(**row) for row in queries("mending").jobs_seen(batch_id=batch_id)]
 
 
 def chosen_jobs(
@@ -141,10 +138,9 @@ def consequences(batch: Batch) -> list[str]:
     ).rule
     if rule is None:
         return lines
-    with transaction() as connection:
-        run = queries("mending").last_run_of_next_step(
-            connection, batch_id=batch["batch_id"], next_step_num=rule.next_step_num
-        )
+    run = queries("mending").last_run_of_next_step(
+        batch_id=batch["batch_id"], next_step_num=rule.next_step_num
+    )
     when = sorted(status.value for status in rule.fires_on)
     step = f"step {batch['stage_num']}.{rule.next_step_num}"
     again = (

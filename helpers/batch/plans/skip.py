@@ -32,13 +32,13 @@ class SkipPlan(Plan):
         self._with_configurations = with_configurations
 
     def _change(self, why: str) -> list[Action]:
-        with transaction() as connection:
+        with transaction():
             ids = [job.job_id for job in self.jobs]
-            queries("mending").skip_jobs(connection, job_ids=ids)
+            queries("mending").skip_jobs(job_ids=ids)
             if self._with_configurations:
                 configurations = [j.configuration_id for j in self.jobs if j.configuration_id]
                 queries("mending").skip_configurations(
-                    connection, configuration_ids=configurations, reason=why, override_id=None
+                    configuration_ids=configurations, reason=why, override_id=None
                 )
         self._reactivate()
         return [self._action(job) for job in self.jobs]
