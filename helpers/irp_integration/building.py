@@ -120,7 +120,7 @@ def row_columns(batch_type: str) -> tuple[Column, ...]:
 @cache
 def _unconnected() -> Any:
     """Return a published client that can be asked for the signatures of its calls only."""
-    # Imported where they are needed: they bring boto3.
+    # Imported late, because they bring boto3.
     from irp_integration.analysis import AnalysisManager  # noqa: PLC0415
     from irp_integration.edm import EDMManager  # noqa: PLC0415
     from irp_integration.mri_import import MRIImportManager  # noqa: PLC0415

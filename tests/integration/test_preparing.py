@@ -185,7 +185,7 @@ def test_a_data_frame_is_read_without_pandas_and_without_its_empty_cells():
         ("rows.xlsx", b"no workbook", "cannot be read as a workbook"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_said_so(tmp_path, name, content, problem):
+def test_a_file_that_cannot_be_read_is_named_with_the_cause(tmp_path, name, content, problem):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(BatchError, match=problem):
