@@ -85,7 +85,7 @@ def test_rows_that_are_partly_there_are_not_doubled(step_id, sql):
     assert counts(sql) == [1, 2, 2]
 
 
-def test_everything_that_is_wrong_is_said_at_once_by_row_and_column(step_id, sql):
+def test_everything_that_is_wrong_is_named_at_once_by_row_and_column(step_id, sql):
     rows = [
         ROWS[0],
         ROWS[0],  # the same name
