@@ -1,13 +1,17 @@
-"""Which jobs a pass asks Moody's about, in which order, and which of its APIs knows them."""
+"""Which jobs a pass asks Moody's about, which of its APIs knows them, and how fast it may ask."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime
+import math
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
 from typing import TypedDict
 
-from helpers.constants import JobStatus
+from helpers.constants import Family, JobStatus
 from helpers.database import queries
+from helpers.irp_integration.pace import Pace
+
+_FORGET_AFTER = timedelta(days=1)
 
 
 class JobToPoll(TypedDict):
@@ -34,3 +38,29 @@ def jobs_to_poll(batch_ids: Collection[int]) -> list[JobToPoll]:
 def note_legacy_ids(batch_ids: Collection[int]) -> None:
     """Remember that ids of these batches are known to Moody's older API."""
     queries("recording").note_legacy_ids(batch_ids=list(batch_ids))
+
+
+def remembered_paces(*, most: int) -> dict[Family, Pace]:
+    """Return how fast each family was asked in the last pass, if that is not long ago.
+
+    Args:
+        most: requests at once, whatever was learned.
+    """
+    rows = list(queries("recording").paces(forget_after=_FORGET_AFTER))
+    return {
+        Family(row["family"]): Pace(
+            most, window=min(row["at_once"], most), rate=row["per_second"] or math.inf
+        )
+        for row in rows
+        if row["family"] in set(Family)
+    }
+
+
+def remember_paces(paces: Mapping[Family, Pace]) -> None:
+    """Remember how fast families were asked; those that have not answered taught nothing."""
+    learned = {family: pace for family, pace in paces.items() if pace.has_answered}
+    queries("recording").remember_paces(
+        families=list(learned),
+        at_once=[float(pace.window) for pace in learned.values()],
+        per_second=[pace.rate if math.isfinite(pace.rate) else None for pace in learned.values()],
+    )

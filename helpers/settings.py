@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     teams_notification_enabled: bool = True
     teams_default_dashboard_url: str | None = None
     teams_default_jupyterlab_url: str | None = None
-    monitor_poll_workers: int = Field(default=32, ge=1, le=256)
+    monitor_poll_workers: int = Field(default=256, ge=1, le=256)
     monitor_poll_budget_seconds: float = Field(default=45, gt=0, le=_DAY_SECONDS)
     monitor_step_timeout_seconds: float = Field(default=3600, gt=0, le=7 * _DAY_SECONDS)
     monitor_step_workers: int = Field(default=4, ge=1, le=64)

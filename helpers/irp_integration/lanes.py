@@ -44,8 +44,8 @@ class Lane:
     plan: Plan
     health: Health
     search_from: float  # at the latest: a read that hangs must not keep the others from it
-    pace: Pace = field(default_factory=Pace)
-    search_pace: Pace = field(default_factory=Pace)  # searches may be throttled by themselves
+    pace: Pace
+    search_pace: Pace = field(init=False)  # searches may be throttled by themselves
     tried: dict[int, Answer] = field(default_factory=dict)  # by job: on record if nothing better is
     _read_statuses: dict[int, str] = field(default_factory=dict)  # by job: what reads have said
     _is_scouting: bool = False  # the first search is under way
@@ -53,6 +53,7 @@ class Lane:
     _failed_searches: int = 0
 
     def __post_init__(self) -> None:
+        self.search_pace = Pace(self.pace.most, window=self.pace.window)
         self._reads = deque(self.plan.reads)
         self._searches = deque(self.plan.searches)
         self._sample = {task.questions[0].job_id for task in self.plan.reads}
@@ -99,14 +100,15 @@ class Lane:
 
     def note_end(self, task: Task, answers: Iterable[Answer]) -> None:
         """Take in that a task is over."""
+        self._pace_of(task).note_end()
         for answer in answers:
             self.tried.pop(answer.question.job_id, None)
         if not task.is_search:
             self._unanswered.discard(task.questions[0].job_id)
 
-    def note_read(self, question: Question, status: str, now: float) -> None:
+    def note_read(self, question: Question, status: str, *, sent: float, now: float) -> None:
         """Take in what a read says."""
-        self.pace.note_answer(now)
+        self.pace.note_answer(sent=sent, now=now)
         self._read_statuses[question.job_id] = status
 
     def read_so_far(self) -> dict[int, str]:
@@ -114,10 +116,16 @@ class Lane:
         return dict(self._read_statuses)
 
     def note_search(
-        self, task: Task, rows: Mapping[str, Body], read_before: Mapping[int, str], now: float
+        self,
+        task: Task,
+        rows: Mapping[str, Body],
+        read_before: Mapping[int, str],
+        *,
+        sent: float,
+        now: float,
     ) -> list[Question]:
         """Return those about whom a search says enough; the others are read next."""
-        self.search_pace.note_answer(now)
+        self.search_pace.note_answer(sent=sent, now=now)
         self._is_scouted = True
         found = {q.job_id: rows.get(q.moodys_id or "") for q in task.questions}
         by_job = {job_id: row for job_id, row in found.items() if row is not None}

@@ -34,6 +34,7 @@ from helpers.irp_integration.bodies import Body
 from helpers.irp_integration.endpoints import invalid_id
 from helpers.irp_integration.health import Health
 from helpers.irp_integration.lanes import Lane
+from helpers.irp_integration.pace import Pace
 from helpers.irp_integration.questions import Answer, Question, Task, plans
 from helpers.irp_integration.transport import Transport
 from helpers.redaction import describe
@@ -56,6 +57,7 @@ class Poller:
     # Called before each question, and every second by the thread that listens. Once it returns
     # False nothing more is asked.
     keep_asking: Callable[[], bool] = lambda: True
+    paces: dict[Family, Pace] = field(default_factory=dict)  # as learned before, and in this pass
     health: Health = field(default_factory=Health, init=False)
     out_of_time: int = field(default=0, init=False)  # jobs that the budget did not reach
     stopped: bool = field(default=False, init=False)  # by ``keep_asking``
@@ -67,6 +69,7 @@ class Poller:
         self._held_bytes = 0
         self._busy = 0
         self._is_closed = False
+        self._has_timer = False
         self._lock = threading.Lock()
         self._task_is_there = threading.Condition(self._lock)
         self._result_is_there = threading.Condition(self._lock)
@@ -94,7 +97,8 @@ class Poller:
     def _start(self, questions: Sequence[Question]) -> None:
         search_from = time.monotonic() + min(_SAMPLE_SECONDS, self.budget_seconds / 4)
         for family, plan in plans(questions).items():
-            self._lanes[family] = Lane(family, plan, self.health, search_from)
+            pace = self.paces.setdefault(family, Pace(self.workers))
+            self._lanes[family] = Lane(family, plan, self.health, search_from, pace)
         for number in range(min(self.workers, len(questions))):
             threading.Thread(target=self._work, name=f"poll-{number}", daemon=True).start()
 
@@ -171,8 +175,20 @@ class Poller:
                 wait, lane = self._next_lane(now)
                 if lane is not None and wait <= 0:
                     self._busy += 1
-                    return lane.take(now, self.clock())
-                self._task_is_there.wait(min(wait, self._deadline - now))
+                    task = lane.take(now, self.clock())
+                    if math.isfinite(self._next_lane(now)[0]):
+                        self._task_is_there.notify()  # the next thread, for the next task
+                    return task
+                self._wait(wait, self._deadline - now)
+
+    def _wait(self, seconds: float, most: float) -> None:
+        """Wait until something happens; one thread at a time does so until the next task is due."""
+        if self._has_timer or seconds > most:
+            self._task_is_there.wait(most)
+            return
+        self._has_timer = True
+        self._task_is_there.wait(seconds)
+        self._has_timer = False
 
     def _next_lane(self, now: float) -> tuple[float, Lane | None]:
         """Return whose task is the next, and how long it has to wait."""
@@ -198,10 +214,9 @@ class Poller:
     def _carry_out(self, task: Task) -> tuple[list[Answer], int]:
         """Do what a task is about; return its answers and how many bytes they hold."""
         sent, asked_ts = time.monotonic(), self.clock()
+        carry_out = self._search if task.is_search else self._read
         try:
-            if task.is_search:
-                return self._search(task, asked_ts)
-            return self._read(task, asked_ts)
+            return carry_out(task, sent, asked_ts)
         except ThrottledError as exc:
             with self._lock:
                 self._lanes[task.family].note_throttled(
@@ -219,7 +234,7 @@ class Poller:
             error = MoodysError(str(exc.error))  # its HTTP status is not of this question
             return self._lanes[task.family].failed(task, asked_ts, error), 0
 
-    def _read(self, task: Task, asked_ts: datetime) -> tuple[list[Answer], int]:
+    def _read(self, task: Task, sent: float, asked_ts: datetime) -> tuple[list[Answer], int]:
         [question] = task.questions
         if question.moodys_id is None:
             return [Answer(question, asked_ts, error=invalid_id(question.workflow_id))], 0
@@ -232,11 +247,11 @@ class Poller:
         self.health.note_success(task.family)
         status = reading.body["status"]
         with self._lock:
-            lane.note_read(question, status, time.monotonic())
+            lane.note_read(question, status, sent=sent, now=time.monotonic())
         answer = Answer(question, asked_ts, status, reading.body, HTTPStatus.OK)
         return [replace(answer, is_legacy=reading.is_legacy)], reading.size
 
-    def _search(self, task: Task, asked_ts: datetime) -> tuple[list[Answer], int]:
+    def _search(self, task: Task, sent: float, asked_ts: datetime) -> tuple[list[Answer], int]:
         lane = self._lanes[task.family]
         with self._lock:
             read_before = lane.read_so_far()
@@ -250,7 +265,8 @@ class Poller:
             return [], 0
         self.health.note_success(task.family)
         with self._lock:
-            enough = lane.note_search(task, rows, read_before, time.monotonic())
+            now = time.monotonic()
+            enough = lane.note_search(task, rows, read_before, sent=sent, now=now)
         return [_searched(question, rows, asked_ts) for question in enough], size
 
 

@@ -16,7 +16,13 @@ from helpers.irp_integration.health import Outage
 from helpers.irp_integration.polling import Poller
 from helpers.irp_integration.questions import Answer, Question
 from helpers.monitor.reports import PollReport
-from helpers.poll_list import JobToPoll, jobs_to_poll, note_legacy_ids
+from helpers.poll_list import (
+    JobToPoll,
+    jobs_to_poll,
+    note_legacy_ids,
+    remember_paces,
+    remembered_paces,
+)
 from helpers.recording import record_all, server_clock
 from helpers.records import ActiveBatch
 from helpers.settings import Settings
@@ -70,6 +76,7 @@ def _ask(
                 budget_seconds=give_up - time.monotonic(),
                 clock=server_clock(),
                 keep_asking=keep_asking,
+                paces=remembered_paces(most=settings.monitor_poll_workers),
             )
             of_host: list[tuple[Family, Remark]] = []
             legacy: set[int] = set()
@@ -86,6 +93,7 @@ def _ask(
                         legacy.add(batch_id)
             if legacy:
                 note_legacy_ids(legacy)
+            remember_paces(poller.paces)
             _note_gaps(report, poller, of_host)
     except (SettingsError, MoodysCredentialsError) as exc:
         report.refused = str(exc)

@@ -1,5 +1,6 @@
 -- What polls learn beside a status: Moody's own times of a job, when it was last read by its id,
--- where the ids of a batch are known, and what of an answer could not be kept.
+-- where the ids of a batch are known, what of an answer could not be kept, and how much Moody's
+-- carries.
 -- depends: 0009_scheduled_copies
 
 ALTER TABLE irp_job
@@ -13,3 +14,11 @@ ALTER TABLE irp_batch ADD COLUMN ids_known_at text;
 
 -- What of an answer was not kept, and why; an answer that failed has its error_message.
 ALTER TABLE irp_job_tracking_log ADD COLUMN note text;
+
+-- How many requests about jobs of a family Moody's carries, as the last pass has learned it.
+CREATE TABLE irp_poll_family (
+    family text PRIMARY KEY,
+    at_once real NOT NULL,
+    per_second real,  -- NULL: it has not throttled
+    learned_ts timestamptz NOT NULL DEFAULT now()
+);

@@ -19,6 +19,20 @@ ORDER BY CASE WHEN job.last_tracked_ts <= now() THEN job.last_tracked_ts END NUL
 UPDATE irp_batch SET ids_known_at = 'workflows'
 WHERE id = ANY (:batch_ids::int[]) AND ids_known_at IS NULL;
 
+-- name: paces(forget_after)
+-- What passes have learned lately of how much Moody's carries. A time in the future says nothing.
+SELECT family, at_once, per_second
+FROM irp_poll_family
+WHERE learned_ts BETWEEN now() - :forget_after::interval AND now()
+ORDER BY family;
+
+-- name: remember_paces(families, at_once, per_second)!
+-- Remember how much Moody's carries.
+INSERT INTO irp_poll_family (family, at_once, per_second)
+SELECT * FROM unnest(:families::text[], :at_once::real[], :per_second::real[])
+ON CONFLICT (family) DO UPDATE
+SET at_once = excluded.at_once, per_second = excluded.per_second, learned_ts = now();
+
 -- name: log_polls(job_ids, asked, workflow_ids, statuses, bodies, errors, notes, http_statuses, kept)!
 -- Put polls on record, failed ones too; first polls and status changes are kept for good. The
 -- bodies are one JSON array, because quoting JSON inside a text[] costs more than all the rest.

@@ -20,7 +20,7 @@ def test_without_any_variable_the_defaults_hold():
     assert settings.database_url is None
     assert settings.irp_workflows_dir == PROJECT_DIR / "workflows"
     assert settings.teams_notification_enabled is True
-    assert (settings.monitor_poll_workers, settings.monitor_poll_budget_seconds) == (32, 45)
+    assert (settings.monitor_poll_workers, settings.monitor_poll_budget_seconds) == (256, 45)
     assert (settings.monitor_step_workers, settings.monitor_step_timeout_seconds) == (4, 3600)
     assert settings.monitor_interval_seconds == 60
 
@@ -44,7 +44,7 @@ def test_a_variable_that_is_set_to_nothing_is_not_set(monkeypatch):
     settings = use(monkeypatch, DATABASE_URL="", MONITOR_POLL_WORKERS="")
 
     assert settings.database_url is None
-    assert settings.monitor_poll_workers == 32
+    assert settings.monitor_poll_workers == 256
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,80 @@
+"""How fast a family may be asked is remembered from pass to pass, for a day."""
+
+import math
+
+import pytest
+
+from helpers.constants import BatchType, Family, JobStatus
+from helpers.irp_integration.pace import FIRST_WINDOW, Pace
+from helpers.poll_list import remember_paces, remembered_paces
+from sandbox.misbehaviour import Fault
+from sandbox.seeding import PreparedJob, add_cycle
+from tests.support.passes import active_batch, one_pass, rows
+
+
+def learned(*, window: float, rate: float = math.inf) -> Pace:
+    pace = Pace(window=window, rate=rate)
+    pace.note_sent(1.0)
+    pace.note_end()
+    pace.note_answer(sent=1.0, now=1.1)
+    return pace
+
+
+@pytest.fixture
+def remembered(metastore):
+    remember_paces(
+        {
+            Family.MODEL: learned(window=167),
+            Family.GEOHAZ: learned(window=2.5, rate=18.0),
+            Family.IMPORT: Pace(),  # nobody has answered
+        }
+    )
+
+
+def test_what_was_learned_is_known_in_the_next_pass(remembered):
+    paces = remembered_paces(most=256)
+
+    assert {family: (round(p.window), round(p.rate, 1)) for family, p in paces.items()} == {
+        Family.MODEL: (168, math.inf),
+        Family.GEOHAZ: (2, 18.0),
+    }
+
+
+def test_what_is_learned_anew_replaces_it(remembered):
+    remember_paces({Family.GEOHAZ: learned(window=30)})
+
+    pace = remembered_paces(most=256)[Family.GEOHAZ]
+    assert (pace.window, pace.rate) == (31, math.inf)
+
+
+def test_no_more_is_asked_at_once_than_is_set(remembered):
+    assert remembered_paces(most=8)[Family.MODEL].window == 8
+
+
+@pytest.mark.parametrize("age", ["25 hours", "-5 hours"])  # too old, or of a clock that went back
+def test_what_was_learned_long_ago_or_in_the_future_is_learned_anew(remembered, sql, age):
+    sql.execute("UPDATE irp_poll_family SET learned_ts = now() - %s::interval", [age])
+
+    assert remembered_paces(most=256) == {}
+
+
+def test_a_family_that_is_not_known_any_more_is_passed_over(remembered, sql):
+    sql.execute("INSERT INTO irp_poll_family (family, at_once) VALUES ('portfolios', 5)")
+
+    assert set(remembered_paces(most=256)) == {Family.MODEL, Family.GEOHAZ}
+
+
+def test_a_pass_starts_with_few_requests_at_once_and_the_next_with_what_it_has_learned(
+    moodys, sql, workflows
+):
+    ids = moodys.add_jobs("geohaz", 150, status="RUNNING")
+    jobs = [PreparedJob(JobStatus.RUNNING, workflow_id) for workflow_id in ids]
+    active_batch(add_cycle("Analysis-2025-Q1"), BatchType.GEOHAZ, jobs)
+    moodys.misbehave(Fault.LATENCY, seconds=0.1)
+
+    one_pass()
+
+    [(at_once, per_second)] = rows(sql, "SELECT at_once, per_second FROM irp_poll_family")
+    assert FIRST_WINDOW < at_once <= 256
+    assert per_second is None
+    assert remembered_paces(most=256)[Family.GEOHAZ].window == at_once
