@@ -81,9 +81,9 @@ class BatchStatus(StrEnum):
     INITIATED = "INITIATED"  # prepared, nothing submitted
     ACTIVE = "ACTIVE"  # being submitted or watched
     COMPLETED = "COMPLETED"  # every configuration has a finished job
-    FAILED = "FAILED"  # settled, and a job failed at Moody's
-    CANCELLED = "CANCELLED"  # settled, and every job was cancelled
-    ERROR = "ERROR"  # settled, and a job could not be submitted
+    FAILED = "FAILED"  # every job is terminal, and a job failed at Moody's
+    CANCELLED = "CANCELLED"  # every job is terminal, and every job was cancelled
+    ERROR = "ERROR"  # every job is terminal, and a job could not be submitted
 
     @classmethod
     def terminal(cls) -> frozenset[BatchStatus]:
@@ -135,7 +135,7 @@ class NotificationStatus(StrEnum):
     """Where one card for Teams stands."""
 
     PENDING = "PENDING"  # due, or waiting for its next try
-    SENT = "SENT"  # the webhook has taken it
+    SENT = "SENT"  # the webhook accepted it
     SUPPRESSED = "SUPPRESSED"  # notifications are off or not configured
     ABANDONED = "ABANDONED"  # a day of tries was not enough
 

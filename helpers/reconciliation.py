@@ -1,6 +1,6 @@
 """Decide what a batch is, from counts of its jobs and configurations. Pure.
 
-The priorities decide among settled jobs only: while one job still runs, the batch stays
+The priorities decide among terminal jobs only: while one job still runs, the batch stays
 ACTIVE. Otherwise it would leave the watch at its first failure, its other jobs would never
 be asked about again, and a chain that fires on FAILED would summarise a half-run analysis.
 """
@@ -35,9 +35,9 @@ class BatchFacts:
 
     @property
     def open_counts(self) -> dict[str, int]:
-        """Jobs that are not settled, by label."""
-        settled = {status.value for status in JobStatus.terminal()} | {"SKIPPED"}
-        return {k: n for k, n in sorted(self.job_status_counts.items()) if k not in settled}
+        """Jobs that are not terminal, by label."""
+        terminal = {status.value for status in JobStatus.terminal()} | {"SKIPPED"}
+        return {k: n for k, n in sorted(self.job_status_counts.items()) if k not in terminal}
 
     def summary(self) -> dict[str, Any]:
         """Return what the reconciliation log has always held of it."""
@@ -113,14 +113,14 @@ def _unfulfilled(facts: BatchFacts) -> str:
     )
 
 
-class JobInDoubt(TypedDict):
-    """A job that is not settled, with what Moody's last said of it."""
+class StuckJob(TypedDict):
+    """A job that is not terminal, with Moody's last answer about it."""
 
     job_id: int
     status: str
     moodys_workflow_id: str | None
     updated_ts: datetime | None
-    said_status: str | None
+    last_status: str | None
     error_message: str | None
     http_status: int | None
     was_sent: bool  # its submission was tried
@@ -150,17 +150,19 @@ def patience(batch_type: str) -> timedelta:
     return max(_PATIENCE_AT_LEAST, timedelta(seconds=30 * seen.get(batch_type, 0)))
 
 
-def doubts(jobs: Sequence[JobInDoubt], *, batch_type: str) -> list[str]:
-    """Return one line per job that will not move by itself; what is said of several, once."""
+def stuck_lines(jobs: Sequence[StuckJob], *, batch_type: str) -> list[str]:
+    """Return one line per job that will not move by itself; what several have in common, once."""
     lines: list[str] = []
     names: dict[str, list[str]] = {}
     for job in jobs:
-        said = _unrecognised(job["status"]) or _said(job, batch_type)
-        if said is None:
+        problem = _unrecognised(job["status"]) or _problem(job, batch_type)
+        if problem is None:
             lines.append(f"Job {job['job_id']}{_silence(job, batch_type)}")
         else:
-            names.setdefault(said, []).append(f"Job {job['job_id']}")
-    return lines + [f"{listed(named, most=_NAMED_IDS)}: {said}" for said, named in names.items()]
+            names.setdefault(problem, []).append(f"Job {job['job_id']}")
+    return lines + [
+        f"{listed(named, most=_NAMED_IDS)}: {problem}" for problem, named in names.items()
+    ]
 
 
 def _unrecognised(status: str) -> str | None:
@@ -170,28 +172,28 @@ def _unrecognised(status: str) -> str | None:
     return f"{status} is an unrecognised status; the job is not polled. Set it to one of {known}."
 
 
-def _said(job: JobInDoubt, batch_type: str) -> str | None:
-    """Return what keeps a job from moving, if the same may be said of others; else None."""
+def _problem(job: StuckJob, batch_type: str) -> str | None:
+    """Return what keeps a job from moving, if others may have the same problem; else None."""
     is_of_moodys = job["is_prepared"] or job["was_sent"] or job["moodys_workflow_id"] is not None
     if is_of_moodys and BatchType.known(batch_type) is None:
         return (
             f"neither submitted nor polled. {unknown_batch_type(batch_type)} Correct the type of "
             "this batch in irp_batch."
         )
-    said = job["said_status"]
+    status = job["last_status"]
     if job["moodys_workflow_id"] is None:
         if not job["was_sent"]:
             return None
         # Skipping it could leave a job at Moody's that nobody watches.
         return f"{job['last_error'] or 'its submission was cut off.'} Submit its batch again."
-    if said in JobStatus.of_moodys():
+    if status in JobStatus.of_moodys():
         return None
-    if job["error_message"] or said is None:
+    if job["error_message"] or status is None:
         return job["error_message"]
-    return f"Moody's says {said!r}, an unrecognised status; the job was left unchanged."
+    return f"Moody's says {status!r}, an unrecognised status; the job was left unchanged."
 
 
-def _silence(job: JobInDoubt, batch_type: str) -> str:
+def _silence(job: StuckJob, batch_type: str) -> str:
     if job["moodys_workflow_id"] is not None:
         hours = patience(batch_type).total_seconds() / 3600
         return f" has been {job['status']} for over {hours:.0f} hours: look at it at Moody's."

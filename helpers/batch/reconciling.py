@@ -16,13 +16,13 @@ from helpers.database import LockSpace, lock_holders, queries, transaction
 from helpers.errors import BatchError
 from helpers.irp_integration.answers import NOT_OF_THE_JOB
 from helpers.notifications import events
-from helpers.reconciliation import BatchFacts, Decision, JobInDoubt, decide, doubts, patience
+from helpers.reconciliation import BatchFacts, Decision, StuckJob, decide, patience, stuck_lines
 from helpers.records import Batch
 from helpers.steps import claims
 from helpers.steps.rules import fired_rule
 from helpers.text import counted
 
-_MOST_DOUBTS = 10
+_MOST_STUCK = 10
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def reconcile(batch_id: int, *, always_log: bool = False) -> Reconciliation:
         decision = decide(facts)
         _write(batch_id, decision, facts, always_log=always_log)
         if decision.status is not BatchStatus.ACTIVE:
-            return _settle(batch, decision, facts)
+            return _end(batch, decision, facts)
         return _still_active(batch, decision)
 
 
@@ -96,10 +96,10 @@ def _write(batch_id: int, decision: Decision, facts: BatchFacts, *, always_log: 
             always=always_log or decision.status is not BatchStatus.ACTIVE,
         )
         if decision.status is not BatchStatus.ACTIVE:
-            queries("batch").settle(batch_id=batch_id, status=decision.status)
+            queries("batch").end_batch(batch_id=batch_id, status=decision.status)
 
 
-def _settle(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliation:
+def _end(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliation:
     """Write what follows from the end of a batch, in the transaction that ends it."""
     verdict = fired_rule(
         stage_num=batch["stage_num"],
@@ -120,11 +120,11 @@ def _settle(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliati
 
 
 def _still_active(batch: Batch, decision: Decision) -> Reconciliation:
-    jobs = _jobs_in_doubt(batch, submitted_only=False)
+    jobs = _stuck_jobs(batch, submitted_only=False)
     submitter = _submitter_of(batch["batch_id"], jobs)
     if submitter is not None:  # what is not submitted yet will be, in a moment
-        jobs = _jobs_in_doubt(batch, submitted_only=True)
-    lines = doubts(jobs, batch_type=batch["batch_type"])
+        jobs = _stuck_jobs(batch, submitted_only=True)
+    lines = stuck_lines(jobs, batch_type=batch["batch_type"])
     unnamed = jobs[0]["total"] - len(jobs) if jobs else 0
     if unnamed:
         lines.append(f"… and {counted(unnamed, 'more job')}.")
@@ -138,24 +138,24 @@ def _still_active(batch: Batch, decision: Decision) -> Reconciliation:
     )
 
 
-def _submitter_of(batch_id: int, jobs: list[JobInDoubt]) -> str | None:
+def _submitter_of(batch_id: int, jobs: list[StuckJob]) -> str | None:
     """Return who is submitting the batch; nobody is asked for where all jobs are submitted."""
     if all(job["moodys_workflow_id"] is not None for job in jobs):
         return None
     return lock_holders(LockSpace.SUBMIT_BATCH, [batch_id]).get(batch_id)
 
 
-def _jobs_in_doubt(batch: Batch, *, submitted_only: bool) -> list[JobInDoubt]:
+def _stuck_jobs(batch: Batch, *, submitted_only: bool) -> list[StuckJob]:
     return list(
-        queries("batch").jobs_in_doubt(
+        queries("batch").stuck_jobs(
             batch_id=batch["batch_id"],
             submitted_only=submitted_only,
             unpolled=BatchType.known(batch["batch_type"]) is None,
             statuses=list(JobStatus),
             terminal=list(JobStatus.terminal()),
             known=list(JobStatus.of_moodys()),
-            nothing_said=list(NOT_OF_THE_JOB),
+            not_of_the_job=list(NOT_OF_THE_JOB),
             stale_after=patience(batch["batch_type"]),
-            most=_MOST_DOUBTS,
+            most=_MOST_STUCK,
         )
     )

@@ -100,7 +100,7 @@ def _published_class() -> type[PublishedIRPClient]:
 
     It offers no other way than the name by which it finds that class.
     """
-    # Imported where it is needed: it brings boto3, which a pass with nothing to poll can spare.
+    # Imported when needed: it brings boto3, which a pass with nothing to poll can spare.
     import irp_integration  # noqa: PLC0415
     from irp_integration.client import Client  # noqa: PLC0415
     from irp_integration.exceptions import IRPAuthenticationError  # noqa: PLC0415
@@ -167,5 +167,5 @@ def _problem(response: Response) -> str:
     if response.ok:
         return f"the answer ({status}) makes no sense"
     message = _body(response).get("message")
-    said = f': "{shown(message, _LONGEST_SHOWN)}"' if isinstance(message, str) else ""
-    return f"it was answered {status}{said}"
+    message_text = f': "{shown(message, _LONGEST_SHOWN)}"' if isinstance(message, str) else ""
+    return f"it was answered {status}{message_text}"

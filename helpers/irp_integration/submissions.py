@@ -70,7 +70,7 @@ def outcome_of(raw: Raw, *, is_polled: bool) -> Outcome:
     """Return whether Moody's itself accepted or rejected a request; else the outcome is unknown.
 
     Its acceptance is a 2xx: of a request that starts a job with a ``Location`` that ends in a job
-    id, of another with JSON, or empty where that is usual. Its rejection is a 4xx with its own kind
+    id, of another with JSON, or empty as is usual. Its rejection is a 4xx with its own kind
     of error.
     """
     is_own_error = own_error(raw) is not None
@@ -146,12 +146,14 @@ def _problem(raw: Raw, outcome: Outcome, *, is_polled: bool) -> str:  # noqa: PL
         case 2 if is_polled:
             return f"{answered} but named no job in its Location header."
         case 2:
-            return f"{answered}, which is no result: is a proxy or gateway in between?"
+            return f"{answered}, which is not a result: is a proxy or gateway in between?"
         case 3:
             return redirect(raw.http_status, _location(raw))
         case 4 if raw.http_status == codes.proxy_authentication_required:
             return PROXY_LOGIN
         case 4 if raw.http_status not in _NOT_FINAL:
-            return f"{answered}, which is no error of its own: is a proxy or gateway in between?"
+            return (
+                f"{answered}, which is not an error of its own: is a proxy or gateway in between?"
+            )
         case _:
             return f"{answered}."

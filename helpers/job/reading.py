@@ -14,7 +14,7 @@ def read_job(job_id: int) -> JobDetails:
     """Return one job.
 
     Raises:
-        JobError: there is no such job, or the id is no id.
+        JobError: there is no such job, or the id is not valid.
     """
     row = queries("job").read_job(job_id=checked_id(job_id))
     if row is None:

@@ -108,7 +108,7 @@ def _record_submission(job_id: int, judged: Submission, *, is_polled: bool) -> s
                 )
             case Outcome.UNKNOWN:
                 problem += " " + _UNKNOWN
-                is_due = queries("job").record_doubt(
+                is_due = queries("job").record_unknown_outcome(
                     job_id=job_id, reason=problem, response=judged.response
                 )
             case _:

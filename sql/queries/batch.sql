@@ -82,13 +82,13 @@ SELECT (SELECT count(*) FROM job) AS total_jobs,
        (SELECT count(*) FROM configuration WHERE fulfilled) AS fulfilled_configs,
        ARRAY(SELECT id FROM configuration WHERE NOT fulfilled ORDER BY id) AS unfulfilled_config_ids;
 
--- name: jobs_in_doubt(batch_id, submitted_only, unpolled, statuses, terminal, known, nothing_said, stale_after, most)
+-- name: stuck_jobs(batch_id, submitted_only, unpolled, statuses, terminal, known, not_of_the_job, stale_after, most)
 -- Jobs of one batch that will not move by themselves, with what Moody's last said of them. No
--- answer of the host, or one with an HTTP status in nothing_said, says nothing of the job. If the
+-- answer of the host, or one with an HTTP status in not_of_the_job, says nothing of the job. If the
 -- batch is unpolled, none that was submitted will move. A time in the future says nothing: the
 -- server's clock went back.
 SELECT job.id AS job_id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
-       job.updated_ts, said.job_status AS said_status, said.error_message, said.http_status,
+       job.updated_ts, said.job_status AS last_status, said.error_message, said.http_status,
        job.submission_request_id IS NOT NULL AS was_sent, job.last_error,
        coalesce(jsonb_typeof(job.submission_request) = 'object', false) AS is_prepared,
        count(*) OVER () AS total
@@ -107,7 +107,7 @@ WHERE job.batch_id = :batch_id::int
        OR job.moodys_workflow_id IS NOT NULL AND :unpolled::boolean
        OR (said.error_message IS NOT NULL
            AND (job.moodys_workflow_id !~ '^\s*0*[1-9][0-9]*\s*$'
-                OR NOT coalesce(said.http_status = ANY (:nothing_said::int[]), true)))
+                OR NOT coalesce(said.http_status = ANY (:not_of_the_job::int[]), true)))
        OR NOT said.job_status = ANY (:known::text[])
        OR NOT coalesce(job.status, 'INITIATED')::text = ANY (:statuses::text[])
        OR coalesce((SELECT moved.ts
@@ -120,7 +120,7 @@ WHERE job.batch_id = :batch_id::int
 ORDER BY job.id
 LIMIT :most::int;
 
--- name: settle(batch_id, status)!
+-- name: end_batch(batch_id, status)!
 -- End an ACTIVE batch.
 UPDATE irp_batch
 SET status = :status::batch_status_enum, completed_ts = now(), updated_ts = now()

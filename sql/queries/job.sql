@@ -53,7 +53,7 @@ SET status = :status::job_status_enum,
     updated_ts = now()
 WHERE id = :job_id::int AND coalesce(status, 'INITIATED') = 'INITIATED';
 
--- name: record_doubt(job_id, reason, response)!
+-- name: record_unknown_outcome(job_id, reason, response)!
 -- A submission that Moody's may have taken: the job stays due, with its idempotency key.
 UPDATE irp_job
 SET last_error = :reason::text,

@@ -122,7 +122,7 @@ def test_credentials_are_not_carried_to_where_a_redirect_points(irp_client, mood
         irp_client.analysis.get_analysis_job(1)
 
 
-def test_a_host_that_refuses_connections_is_told(irp_client, moodys):
+def test_a_host_that_refuses_connections_is_named(irp_client, moodys):
     irp_client.transport.get("/platform/model/v1/jobs/1")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -135,14 +135,14 @@ def test_a_host_that_refuses_connections_is_told(irp_client, moodys):
     assert caught.value.http_status is None
 
 
-def test_a_host_that_nobody_knows_is_told(irp_client):
+def test_a_host_that_nobody_knows_is_named(irp_client):
     irp_client.published.client.base_url = "http://moodys.invalid"
 
     with pytest.raises(MoodysError, match="RISK_MODELER_BASE_URL is unknown"):
         irp_client.analysis.get_analysis_job(1)
 
 
-def test_a_base_url_that_is_none_is_told(irp_client):
+def test_a_base_url_that_is_none_is_named(irp_client):
     irp_client.published.client.base_url = "moodys"
 
     with pytest.raises(MoodysError, match="Moody's cannot be asked"):
@@ -214,7 +214,7 @@ def test_a_token_that_ran_out_is_renewed_once_for_all_threads(bearer):
     assert logins == 2  # the first, and the one after the tokens ran out
 
 
-def test_a_login_that_is_refused_is_told_without_the_password(bearer, monkeypatch, caplog):
+def test_a_login_that_is_rejected_is_described_without_the_password(bearer, monkeypatch, caplog):
     monkeypatch.setenv("RISK_MODELER_PASSWORD", "hunter2-password")
     get_settings.cache_clear()
 

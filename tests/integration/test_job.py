@@ -163,9 +163,9 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize(("how", "http_status", "said"), ODD)
+@pytest.mark.parametrize(("how", "http_status", "words"), ODD)
 def test_an_odd_answer_is_recorded_as_a_failed_poll_and_the_job_stays_as_it_was(
-    client, moodys, sql, monkeypatch, how, http_status, said
+    client, moodys, sql, monkeypatch, how, http_status, words
 ):
     if how["fault"] is Fault.HANG:
         monkeypatch.setattr(transport, "READ_SECONDS", 0.3)
@@ -173,7 +173,7 @@ def test_an_odd_answer_is_recorded_as_a_failed_poll_and_the_job_stays_as_it_was(
     [job_id] = analysis_batch([job("RUNNING", workflow_id)]).job_ids
     moodys.misbehave(**how)
 
-    with pytest.raises(JobError, match=said) as caught:
+    with pytest.raises(JobError, match=words) as caught:
         track_job_status(job_id, "Analysis", client)
     moodys.behave()
 
@@ -181,7 +181,7 @@ def test_an_odd_answer_is_recorded_as_a_failed_poll_and_the_job_stays_as_it_was(
     assert caught.value.job_id == job_id
     [(logged_id, status, body, error, logged_status, _)] = log_of(sql, job_id)
     assert (logged_id, status, body, logged_status) == (workflow_id, None, None, http_status)
-    assert said in error
+    assert words in error
     found = read_job(job_id)
     assert (found["status"], found["last_error"], found["completed_ts"]) == ("RUNNING", None, None)
 
@@ -223,7 +223,7 @@ def test_a_job_that_has_ended_is_not_asked_about(client, moodys, sql, status):
 
 
 @pytest.mark.parametrize(
-    ("old", "said", "new"),
+    ("old", "words", "new"),
     [
         # back: it was restarted, or its cancellation refused
         ("RUNNING", "QUEUED", "QUEUED"),
@@ -236,16 +236,16 @@ def test_a_job_that_has_ended_is_not_asked_about(client, moodys, sql, status):
         ("RUNNING", "CANCEL_REQUESTED", "CANCEL_REQUESTED"),
     ],
 )
-def test_a_job_moves_to_what_a_read_says(client, moodys, sql, old, said, new):
-    workflow_id = str(moodys.add_job("model", status=said))
+def test_a_job_moves_to_what_a_read_says(client, moodys, sql, old, words, new):
+    workflow_id = str(moodys.add_job("model", status=words))
     [job_id] = analysis_batch([job(old, workflow_id)]).job_ids
 
     assert track_job_status(job_id, "Analysis", client) == new
-    assert log_of(sql, job_id)[0][1] == said
+    assert log_of(sql, job_id)[0][1] == words
 
 
 @pytest.mark.parametrize(
-    ("workflow_id", "batch_type", "said"),
+    ("workflow_id", "batch_type", "words"),
     [
         # never submitted
         (None, "Analysis", "was never submitted"),
@@ -256,12 +256,12 @@ def test_a_job_moves_to_what_a_read_says(client, moodys, sql, old, said, new):
     ],
 )
 def test_a_question_that_cannot_be_asked_is_an_error_and_nothing_is_written(
-    client, moodys, sql, workflow_id, batch_type, said
+    client, moodys, sql, workflow_id, batch_type, words
 ):
     [job_id] = analysis_batch([job("RUNNING", workflow_id)]).job_ids
     before = row_of(sql, job_id)
 
-    with pytest.raises(JobError, match=said):
+    with pytest.raises(JobError, match=words):
         track_job_status(job_id, batch_type, client)
 
     assert moodys.statistics()["requests_total"] == 0

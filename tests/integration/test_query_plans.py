@@ -119,7 +119,7 @@ HOT = [
     Hot("batch.facts", "irp_job_configuration_batch_idx", 5 * JOBS, {"batch_id": "batch"}),
     # The latest poll of each job, found in the partition of its day.
     Hot(
-        "batch.jobs_in_doubt",
+        "batch.stuck_jobs",
         "irp_job_batch_idx",
         2 * JOBS,
         {
@@ -129,7 +129,7 @@ HOT = [
             "statuses": list(JobStatus),
             "terminal": TERMINAL,
             "known": list(JobStatus.of_moodys()),
-            "nothing_said": list(NOT_OF_THE_JOB),
+            "not_of_the_job": list(NOT_OF_THE_JOB),
             "stale_after": timedelta(hours=4),
             "most": 10,
         },
@@ -210,7 +210,7 @@ def test_a_hot_query_uses_its_index_and_looks_at_few_rows(database, hot):
 
 
 def test_the_latest_poll_is_looked_for_in_the_partition_of_its_day(database):
-    [hot] = [hot for hot in HOT if hot.name == "batch.jobs_in_doubt"]
+    [hot] = [hot for hot in HOT if hot.name == "batch.stuck_jobs"]
     [tracked] = database.execute("SELECT max(last_tracked_ts) FROM irp_job").fetchone()
     its_day = f"irp_job_tracking_log_{tracked.astimezone(UTC):%Y%m%d}"
 

@@ -123,9 +123,9 @@ UNKNOWN_OUTCOMES = [
 ]
 
 
-@pytest.mark.parametrize(("how", "said"), UNKNOWN_OUTCOMES)
+@pytest.mark.parametrize(("how", "words"), UNKNOWN_OUTCOMES)
 def test_a_job_that_moodys_may_have_accepted_stays_due_and_is_never_run_twice(
-    client, moodys, prepared, monkeypatch, how, said
+    client, moodys, prepared, monkeypatch, how, words
 ):
     if how["fault"] is Fault.HANG:
         monkeypatch.setattr(transport, "READ_SECONDS", 0.3)
@@ -134,11 +134,11 @@ def test_a_job_that_moodys_may_have_accepted_stays_due_and_is_never_run_twice(
     with pytest.raises(JobError, match="not known whether the job was accepted") as caught:
         submit(prepared, client)
 
-    assert said in str(caught.value)
+    assert words in str(caught.value)
     assert caught.value.job_id == prepared
     found = read_job(prepared)
     assert (found["status"], found["moodys_workflow_id"]) == ("INITIATED", None)
-    assert said in found["last_error"]
+    assert words in found["last_error"]
     key = found["submission_request_id"]
 
     moodys.behave()
@@ -247,9 +247,9 @@ def test_a_job_of_an_unknown_type_is_never_sent_and_its_batch_waits_for_a_person
     [line] = outcome.attention
     assert (done["status"], done["submitted"], done["failed"]) == ("ACTIVE", 0, 1)
     assert (outcome.status, outcome.needs_attention) == ("ACTIVE", True)
-    for said in (error, line):
-        assert "did you mean 'Analysis'?" in said
-        assert all(batch_type in said for batch_type in BatchType)
+    for words in (error, line):
+        assert "did you mean 'Analysis'?" in words
+        assert all(batch_type in words for batch_type in BatchType)
     assert moodys.submissions == []
     found = read_job(seeded.job_ids[0])
     assert (found["status"], found["submission_request_id"]) == ("INITIATED", None)
@@ -365,7 +365,7 @@ def test_a_synchronous_job_is_finished_as_soon_as_it_is_accepted(client, moodys)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "words"),
     [
         (None, "no prepared request"),
         ({"path": MODEL_PATH}, "needs a method"),
@@ -377,12 +377,12 @@ def test_a_synchronous_job_is_finished_as_soon_as_it_is_accepted(client, moodys)
     ],
 )
 def test_a_request_that_cannot_be_sent_is_an_error_and_nothing_changes(
-    client, moodys, sql, wrong, said
+    client, moodys, sql, wrong, words
 ):
     [job_id] = analysis_batch([PreparedJob(request=wrong)]).job_ids
     before = sql.execute("SELECT * FROM irp_job").fetchall()
 
-    with pytest.raises(JobError, match=said):
+    with pytest.raises(JobError, match=words):
         submit(job_id, client)
 
     assert moodys.statistics()["requests_total"] == 0

@@ -111,8 +111,8 @@ def test_the_reason_of_a_failure_is_text_or_nothing(body):
 @given(contents, st.integers(200, 599), anything)
 def test_every_answer_to_a_submission_has_an_outcome_and_can_be_kept(content, status, location):
     """A submission is accepted only if Moody's says so and names the job."""
-    said = judge(Raw(status, content, {"Location": location}), is_polled=True)
+    judged = judge(Raw(status, content, {"Location": location}), is_polled=True)
 
-    assert (said.outcome is Outcome.ACCEPTED) == (said.workflow_id is not None)
-    assert is_storable(said.response)
-    assert json.loads(said.response)["status"] == status
+    assert (judged.outcome is Outcome.ACCEPTED) == (judged.workflow_id is not None)
+    assert is_storable(judged.response)
+    assert json.loads(judged.response)["status"] == status

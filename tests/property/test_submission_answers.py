@@ -92,7 +92,7 @@ def test_only_moodys_own_error_ends_a_submission(raw, is_polled):
 
 
 @given(answers, st.booleans())
-def test_whatever_is_answered_is_told_without_a_page_of_html(raw, is_polled):
+def test_whatever_is_answered_is_described_without_a_page_of_html(raw, is_polled):
     judged = judge(raw, is_polled=is_polled)
 
     assert "<html" not in judged.problem

@@ -40,7 +40,7 @@ MOMENTS = {
     "recorded, not reconciled": Moment("helpers.batch:reconcile"),
     "one batch reconciled of several": Moment("helpers.batch:reconcile", call=2),
     "batch locked, nothing decided": Moment("sql batch.lock_batch", after=True),
-    "status written, not committed": Moment("sql batch.settle", after=True),
+    "status written, not committed": Moment("sql batch.end_batch", after=True),
     "all that follows written, not committed": Moment(
         "helpers.notifications.events:announce_batch", after=True
     ),

@@ -91,7 +91,7 @@ def test_an_empty_cell_is_left_to_the_default(empty):
         arguments(COLUMNS, {"edm_name": empty})
 
 
-def test_everything_that_is_wrong_is_said_at_once_by_column():
+def test_everything_that_is_wrong_is_listed_at_once_by_column():
     row = {
         "emd_name": "E",
         "count": 1.5,

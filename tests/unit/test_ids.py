@@ -19,8 +19,10 @@ def test_however_an_id_is_written_it_is_one_id(number, zeros):
 
     assert normal_id(number) == normal_id(written) == job_id_in_location(location) == str(number)
     assert list(rows) == [str(number)]
-    for said in (number, written, str(number)):
-        assert status_of({"jobId": said, "status": "RUNNING"}, workflow_id=written) == "RUNNING"
+    for written_id in (number, written, str(number)):
+        assert (
+            status_of({"jobId": written_id, "status": "RUNNING"}, workflow_id=written) == "RUNNING"
+        )
 
 
 @given(st.integers(1, 10**9), st.integers(1, 10**9))

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from helpers.constants import BatchStatus, BatchType
-from helpers.reconciliation import BatchFacts, decide, doubts, patience
+from helpers.reconciliation import BatchFacts, decide, patience, stuck_lines
 
 COMPLETED, ACTIVE = BatchStatus.COMPLETED, BatchStatus.ACTIVE
 CANCELLED, ERROR, FAILED = BatchStatus.CANCELLED, BatchStatus.ERROR, BatchStatus.FAILED
@@ -97,7 +97,7 @@ def test_a_batch_is_what_the_first_row_that_applies_says(jobs, configs, status, 
 
 
 @pytest.mark.parametrize(
-    ("jobs", "configs", "said"),
+    ("jobs", "configs", "wanted"),
     [
         ("", "", "Nothing to do: the batch is empty."),
         # what runs, what waits, what is not sent, what is done, and what has already failed
@@ -143,8 +143,8 @@ def test_a_batch_is_what_the_first_row_that_applies_says(jobs, configs, status, 
         ),
     ],
 )
-def test_the_reason_says_what_holds_a_batch_or_ended_it(jobs, configs, said):
-    assert decide(facts(jobs, configs=configs)).reason == said
+def test_the_reason_says_what_holds_a_batch_or_ended_it(jobs, configs, wanted):
+    assert decide(facts(jobs, configs=configs)).reason == wanted
 
 
 def test_the_summary_keeps_the_keys_of_the_reconciliation_log():
@@ -184,13 +184,13 @@ def test_patience_grows_with_what_a_type_was_seen_to_take():
     assert patience(BatchType.GEOHAZ) == timedelta(seconds=30 * 513)
 
 
-def doubtful(**facts: object) -> dict[str, object]:
+def stuck(**facts: object) -> dict[str, object]:
     return {
         "job_id": 7,
         "status": "RUNNING",
         "moodys_workflow_id": "12345678",
         "updated_ts": None,
-        "said_status": None,
+        "last_status": None,
         "error_message": None,
         "http_status": None,
         "was_sent": False,
@@ -206,44 +206,44 @@ def doubtful(**facts: object) -> dict[str, object]:
     [
         # never sent
         (
-            doubtful(status="INITIATED", moodys_workflow_id=None),
+            stuck(status="INITIATED", moodys_workflow_id=None),
             "Job 7 was never submitted: submit its batch again, or skip it.",
         ),
         # sent, and the answer was lost: skipping it could leave it running unseen
         (
-            doubtful(moodys_workflow_id=None, was_sent=True, last_error="Timed out."),
+            stuck(moodys_workflow_id=None, was_sent=True, last_error="Timed out."),
             "Job 7: Timed out. Submit its batch again.",
         ),
         # sent by a process that died before the answer
         (
-            doubtful(moodys_workflow_id=None, was_sent=True),
+            stuck(moodys_workflow_id=None, was_sent=True),
             "Job 7: its submission was cut off. Submit its batch again.",
         ),
         # the last poll failed
         (
-            doubtful(error_message="Moody's does not know job 12345678 (404).", http_status=404),
+            stuck(error_message="Moody's does not know job 12345678 (404).", http_status=404),
             "Job 7: Moody's does not know job 12345678 (404).",
         ),
         # a status that nobody knows
         (
-            doubtful(said_status="HIBERNATING"),
+            stuck(last_status="HIBERNATING"),
             "Job 7: Moody's says 'HIBERNATING', an unrecognised status; the job was left unchanged.",  # noqa: E501
         ),
         # no change for long
         (
-            doubtful(said_status="RUNNING"),
+            stuck(last_status="RUNNING"),
             "Job 7 has been RUNNING for over 4 hours: look at it at Moody's.",
         ),
     ],
 )
-def test_a_job_in_doubt_is_told_with_its_reason(job, line):
-    assert doubts([job], batch_type=BatchType.ANALYSIS) == [line]
+def test_a_stuck_job_is_shown_with_its_reason(job, line):
+    assert stuck_lines([job], batch_type=BatchType.ANALYSIS) == [line]
 
 
 def test_work_of_the_notebook_itself_is_not_called_a_submission():
-    job = doubtful(status="INITIATED", moodys_workflow_id=None)
+    job = stuck(status="INITIATED", moodys_workflow_id=None)
 
-    [line] = doubts([job], batch_type=BatchType.DATA_EXTRACTION)
+    [line] = stuck_lines([job], batch_type=BatchType.DATA_EXTRACTION)
 
     assert line == "Job 7 is not done: run the step's notebook again, or skip it."
 
@@ -251,13 +251,13 @@ def test_work_of_the_notebook_itself_is_not_called_a_submission():
 @pytest.mark.parametrize(
     "job",
     [
-        doubtful(status="INITIATED", moodys_workflow_id=None, is_prepared=True),
-        doubtful(status="INITIATED", moodys_workflow_id=None, was_sent=True, last_error="Odd."),
-        doubtful(said_status="RUNNING"),
+        stuck(status="INITIATED", moodys_workflow_id=None, is_prepared=True),
+        stuck(status="INITIATED", moodys_workflow_id=None, was_sent=True, last_error="Odd."),
+        stuck(last_status="RUNNING"),
     ],
 )
 def test_a_job_of_a_type_that_nobody_knows_waits_for_a_person(job):
-    [line] = doubts([job, {**job, "job_id": 8}], batch_type="analysis")
+    [line] = stuck_lines([job, {**job, "job_id": 8}], batch_type="analysis")
 
     assert line.startswith("Job 7, Job 8: neither submitted nor polled. 'analysis' is not a known")
     assert "did you mean 'Analysis'?" in line
@@ -265,27 +265,27 @@ def test_a_job_of_a_type_that_nobody_knows_waits_for_a_person(job):
 
 
 def test_own_work_under_a_type_of_the_team_s_own_is_own_work():
-    job = doubtful(status="INITIATED", moodys_workflow_id=None)
+    job = stuck(status="INITIATED", moodys_workflow_id=None)
 
-    [line] = doubts([job], batch_type="Windstorm Magic")
+    [line] = stuck_lines([job], batch_type="Windstorm Magic")
 
     assert line == "Job 7 is not done: run the step's notebook again, or skip it."
 
 
 def test_a_prepared_request_of_a_synchronous_type_is_not_called_own_work():
-    job = doubtful(status="INITIATED", moodys_workflow_id=None, is_prepared=True)
+    job = stuck(status="INITIATED", moodys_workflow_id=None, is_prepared=True)
 
-    [line] = doubts([job], batch_type=BatchType.PORTFOLIO_CREATION)
+    [line] = stuck_lines([job], batch_type=BatchType.PORTFOLIO_CREATION)
 
     assert line == "Job 7 was never submitted: submit its batch again, or skip it."
 
 
-def test_what_befell_many_submissions_is_said_once():
+def test_what_befell_many_submissions_is_listed_once():
     jobs = [
-        doubtful(job_id=n, moodys_workflow_id=None, was_sent=True, last_error="Moody's said no.")
+        stuck(job_id=n, moodys_workflow_id=None, was_sent=True, last_error="Moody's wanted no.")
         for n in range(1, 4)
     ]
 
-    lines = doubts(jobs, batch_type=BatchType.ANALYSIS)
+    lines = stuck_lines(jobs, batch_type=BatchType.ANALYSIS)
 
-    assert lines == ["Job 1, Job 2, Job 3: Moody's said no. Submit its batch again."]
+    assert lines == ["Job 1, Job 2, Job 3: Moody's wanted no. Submit its batch again."]

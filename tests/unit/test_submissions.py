@@ -22,9 +22,9 @@ def answer(http_status: int, *, location: str | None = None, content: bytes = b"
     ],
 )
 def test_the_job_is_the_last_segment_of_location(location, workflow_id):
-    said = judge(answer(201, location=location), is_polled=True)
+    judged = judge(answer(201, location=location), is_polled=True)
 
-    assert (said.outcome, said.workflow_id) == (Outcome.ACCEPTED, workflow_id)
+    assert (judged.outcome, judged.workflow_id) == (Outcome.ACCEPTED, workflow_id)
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,11 @@ def test_the_job_is_the_last_segment_of_location(location, workflow_id):
         "http://[broken/jobs/x",
     ],
 )
-def test_taken_without_a_job_named_is_in_doubt_and_not_refused(location):
-    said = judge(answer(201, location=location), is_polled=True)
+def test_taken_without_a_job_named_leaves_the_outcome_unknown(location):
+    judged = judge(answer(201, location=location), is_polled=True)
 
-    assert (said.outcome, said.workflow_id) == (Outcome.UNKNOWN, None)
-    assert "Location" in said.problem
+    assert (judged.outcome, judged.workflow_id) == (Outcome.UNKNOWN, None)
+    assert "Location" in judged.problem
 
 
 OWN_ERROR = b'{"code": "INT-999", "message": "no such portfolio", "logId": "1"}'
@@ -72,16 +72,16 @@ NOT_OWN_ERRORS = [
 
 @pytest.mark.parametrize("http_status", [400, 403, 404, 415, 422, 431])
 def test_moodys_own_error_rejects_a_request_for_good(http_status):
-    said = judge(answer(http_status, content=OWN_ERROR, location="/jobs/1"), is_polled=True)
+    judged = judge(answer(http_status, content=OWN_ERROR, location="/jobs/1"), is_polled=True)
 
-    assert (said.outcome, said.workflow_id) == (Outcome.REJECTED, None)
-    assert said.problem == f'Moody\'s rejected the request ({http_status}: "no such portfolio").'
+    assert (judged.outcome, judged.workflow_id) == (Outcome.REJECTED, None)
+    assert judged.problem == f'Moody\'s rejected the request ({http_status}: "no such portfolio").'
 
 
 @pytest.mark.parametrize(
     "http_status",
     [
-        # an error where none belongs
+        # no error belongs here
         200, 201, 202,
         # not from Moody's
         302, 307, 407,
@@ -94,27 +94,27 @@ def test_moodys_own_error_rejects_a_request_for_good(http_status):
     ],
 )  # fmt: skip
 def test_moodys_own_error_leaves_the_outcome_unknown_if_its_status_does_not_reject(http_status):
-    said = judge(answer(http_status, content=OWN_ERROR, location="/jobs/1"), is_polled=True)
+    judged = judge(answer(http_status, content=OWN_ERROR, location="/jobs/1"), is_polled=True)
 
-    assert (said.outcome, said.workflow_id) == (Outcome.UNKNOWN, None)
-    assert said.problem.startswith(f"Moody's answered {http_status}")
+    assert (judged.outcome, judged.workflow_id) == (Outcome.UNKNOWN, None)
+    assert judged.problem.startswith(f"Moody's answered {http_status}")
 
 
 @pytest.mark.parametrize("content", NOT_OWN_ERRORS)
 @pytest.mark.parametrize("http_status", [302, 400, 403, 404, 407, 409, 422, 431, 500, 503])
 @pytest.mark.parametrize("is_polled", [True, False])
 def test_what_is_not_moodys_own_error_rejects_nothing(http_status, content, is_polled):
-    said = judge(answer(http_status, content=content, location="/jobs/1"), is_polled=is_polled)
+    judged = judge(answer(http_status, content=content, location="/jobs/1"), is_polled=is_polled)
 
-    assert (said.outcome, said.workflow_id) == (Outcome.UNKNOWN, None)
+    assert (judged.outcome, judged.workflow_id) == (Outcome.UNKNOWN, None)
 
 
 @pytest.mark.parametrize("http_status", [200, 201, 202, 204])
 def test_a_synchronous_request_needs_a_result_and_no_job(http_status):
-    said = judge(answer(http_status, content=b'{"id": 5}', location="/x/5"), is_polled=False)
+    judged = judge(answer(http_status, content=b'{"id": 5}', location="/x/5"), is_polled=False)
 
-    assert (said.outcome, said.workflow_id) == (Outcome.ACCEPTED, None)
-    assert json.loads(said.response)["body"] == {"id": 5}
+    assert (judged.outcome, judged.workflow_id) == (Outcome.ACCEPTED, None)
+    assert json.loads(judged.response)["body"] == {"id": 5}
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_a_success_that_holds_no_result_is_no_success(http_status, content, outc
         (answer(400, content=b"<html>secret</html>"), "400, with an HTML page"),
         (
             answer(403, content=b'{"message": "Forbidden"}'),
-            '403: "Forbidden", which is no error of',
+            '403: "Forbidden", which is not an error of',
         ),
-        (answer(400, content=b"[]"), "answered 400, which is no error"),
+        (answer(400, content=b"[]"), "answered 400, which is not an error"),
         (answer(407), "Check HTTPS_PROXY"),
         (
             answer(302, location="https://u:pass@sso.test/login?to=1"),
