@@ -50,8 +50,8 @@ def execute_next_step(
 ) -> NotebookResult:
     """Run the notebook of a step, and log the run in ``irp_step_run``.
 
-    If a finished batch has made this step due, its chain run is claimed and ended by this run, so
-    that no pass of the monitor starts the step a second time.
+    The step is claimed, so that it runs once at a time, whoever starts it. If finished batches have
+    made it due, this run serves them all, those that wait for other batches too.
 
     Args:
         path: the notebook of a step of an active cycle.
@@ -61,7 +61,8 @@ def execute_next_step(
             heartbeat, log and result stay here. None runs it on this machine.
 
     Returns:
-        As ``execute_notebook``; also not run if the step runs elsewhere at this moment.
+        As ``execute_notebook``; also not run if somebody else runs the step, or works on it, at
+        this moment.
     """
     seconds = get_settings().monitor_step_timeout_seconds if timeout is None else timeout
     try:

@@ -6,12 +6,11 @@ step is started once lives in the unique row of ``irp_chain_run`` and its claim.
 
 from __future__ import annotations
 
-from typing import cast
-
 from helpers.batch import read_batch
 from helpers.constants import CycleStatus
 from helpers.database import queries, transaction
-from helpers.records import Batch, ChainConfig, NextStep
+from helpers.records import Batch, ChainConfig, NextStep, Step
+from helpers.steps import claims
 from helpers.steps.rules import ChainRule, fired_rule, stage_rules
 from helpers.workflow_paths import find_step_notebook
 
@@ -37,12 +36,16 @@ def should_execute_next_step(batch_id: int) -> bool:
     """Tell whether the next step is due, for the batch as it is now.
 
     A batch that ended before chains were counted (activation 0) never chains, and neither does
-    one of an archived cycle.
+    one of an archived cycle. While another batch of the same step is ACTIVE, has ended in a status
+    that the rule does not name, or has an ending whose consequences are not written yet, the next
+    step waits, unless a person has released it.
 
     Raises:
         BatchError: there is no such batch.
     """
-    return _due_rule(read_batch(batch_id)) is not None
+    batch = read_batch(batch_id)
+    rule = _due_rule(batch)
+    return rule is not None and not _waits(batch, rule)
 
 
 def get_next_step_info(batch_id: int) -> NextStep | None:
@@ -57,6 +60,7 @@ def get_next_step_info(batch_id: int) -> NextStep | None:
     rule = _due_rule(batch)
     if rule is None:
         return None
+    step = _next_step(batch, rule)
     return {
         "cycle_name": batch["cycle_name"],
         "stage_num": rule.stage_num,
@@ -65,20 +69,28 @@ def get_next_step_info(batch_id: int) -> NextStep | None:
             cycle_name=batch["cycle_name"],
             stage_num=rule.stage_num,
             step_num=rule.next_step_num,
-            notebook_path=_named_path(batch, rule),
+            notebook_path=step["notebook_path"] if step else None,
         ),
     }
 
 
-def _named_path(batch: Batch, rule: ChainRule) -> str | None:
+def _next_step(batch: Batch, rule: ChainRule) -> Step | None:
     with transaction() as connection:
-        step = queries("steps").step_by_numbers(
+        step: Step | None = queries("steps").step_by_numbers(
             connection,
             cycle_name=batch["cycle_name"],
             stage_num=rule.stage_num,
             step_num=rule.next_step_num,
         )
-    return cast("str | None", step and step["notebook_path"])
+    return step
+
+
+def _waits(batch: Batch, rule: ChainRule) -> bool:
+    step = _next_step(batch, rule)
+    holders = claims.waits_for(
+        batch["batch_id"], step_id=step["step_id"] if step else None, rule=rule
+    )
+    return bool(holders) and not claims.is_released(batch["batch_id"], batch["activation_num"])
 
 
 def _due_rule(batch: Batch) -> ChainRule | None:

@@ -7,20 +7,19 @@ from helpers.errors import NotebookError
 from helpers.identity import owner_id
 from helpers.monitor.problems import isolated
 from helpers.monitor.reports import ChainedStep, ChainReport
+from helpers.records import ChainRun, NotebookResult
 from helpers.settings import Settings
 from helpers.steps import claims
 from helpers.steps.claims import Claim
-from helpers.steps.execution import fail_abandoned
 from helpers.steps.runner import LOST, Runner, StepEnd
+from helpers.steps.verdicts import fail_abandoned
 from helpers.workflow_paths import relative_to_workflows
 
 
 def execute_due_steps(report: ChainReport, *, settings: Settings) -> None:
     """Run every chain run that is due or whose claim has expired, so many at a time."""
     with isolated("Chain runs that were given up", report.errors):
-        for run in fail_abandoned():
-            about = f"Stage {run['stage_num']}, step {run['next_step_num']}"
-            report.errors.append(Remark(about, run["error_message"]))
+        report.steps += [_chained(run, error=run["error_message"]) for run in fail_abandoned()]
     cells = _Cells()
     runner = Runner(
         timeout_seconds=settings.monitor_step_timeout_seconds,
@@ -37,28 +36,31 @@ def execute_due_steps(report: ChainReport, *, settings: Settings) -> None:
 
 
 def _report(end: StepEnd, report: ChainReport) -> None:
-    about = end.claim.about if end.claim else "Next steps"
-    if end.was_released:
-        report.errors.append(Remark(about, LOST))
-    elif end.claim is not None and (end.result or isinstance(end.problem, NotebookError)):
-        report.steps.append(_chained(end, end.claim))
-    elif end.problem is not None:
-        with isolated(about, report.errors):
-            raise end.problem
+    claim, result, problem = end.claim, end.result, end.problem
+    if claim is None or (problem is not None and not isinstance(problem, NotebookError)):
+        with isolated(claim.about if claim else "Next steps", report.errors):
+            raise problem or AssertionError("A step ends with a result or a problem.")
+    elif end.was_lost and result:
+        report.errors.append(Remark(claim.about, result["error"] or LOST))
+    else:
+        error = result["error"] if result else str(problem)
+        report.steps.append(_chained(*claim.served, error=error, result=result))
 
 
-def _chained(end: StepEnd, claim: Claim) -> ChainedStep:
-    copy = end.result["executed_path"] if end.result else None
-    problem = end.result["error"] if end.result else str(end.problem)
+def _chained(
+    run: ChainRun, *others: ChainRun, error: str | None, result: NotebookResult | None = None
+) -> ChainedStep:
+    copy = result["executed_path"] if result else None
     return ChainedStep(
-        batch_id=claim.run["batch_id"],
-        cycle_name=claim.run["cycle_name"],
-        stage_num=claim.run["stage_num"],
-        from_step_num=claim.run["step_num"],
-        next_step_num=claim.run["next_step_num"],
-        error=problem,
+        batch_id=run["batch_id"],
+        also_after=tuple(other["batch_id"] for other in others),
+        cycle_name=run["cycle_name"],
+        stage_num=run["stage_num"],
+        from_step_num=run["step_num"],
+        next_step_num=run["next_step_num"],
+        error=error,
         executed_path=relative_to_workflows(copy) if copy else None,
-        seconds=end.result["execution_time"] if end.result else None,
+        seconds=result["execution_time"] if result else None,
     )
 
 
@@ -74,11 +76,7 @@ class _Cells:
             self._bar = progress(0, "Running notebooks", "cells")
         if done == 0:
             self._bar.total = (self._bar.total or 0) + total
-        run = claim.run
-        self._bar.set_postfix_str(
-            f"stage {run['stage_num']} step {run['next_step_num']}: cell {done} of {total}",
-            refresh=False,
-        )
+        self._bar.set_postfix_str(f"{claim.about}: cell {done} of {total}", refresh=False)
         self._bar.update(1 if done else 0)
 
     def close(self) -> None:

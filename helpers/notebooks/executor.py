@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.notebooks.run import NotebookOutcome, NotebookRun
+from helpers.notebooks.run import NotebookOutcome, NotebookRun, Verdict
 
 RENEW_SECONDS = 5.0
 SILENCE_SECONDS = 60.0  # the run must have ended when the claim of its step expires
@@ -48,6 +48,8 @@ class ExecutorRun:
             source, executed_copy, timeout_seconds, dict(environment), self._lease.path
         )
         self._future: Future[NotebookOutcome] | None = None
+        self.verdict: Future[Verdict] = Future()
+        """Known with the outcome, because a worker hands back once only; set by the caller."""
 
     def execute(self) -> NotebookOutcome:
         """Hand the notebook to the executor; return when it has ended there.

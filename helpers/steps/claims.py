@@ -1,47 +1,87 @@
-"""Claims on chain runs: each is one guarded UPDATE, and has one owner at a time.
+"""Claims on steps: each has one owner at a time, and every write of an owner is guarded.
 
-A claim carries the location of its step and of the batch that made the step due, so that nobody
-has to ask for them again.
+A claim carries the location of its step and the chain runs that it serves, so that nobody has to
+ask for them again. The guard compares owner *and* attempt, so that what an owner wrote late, or
+writes after it was overtaken, changes nothing.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypedDict
+from typing import Any, TypedDict
 
-from helpers.constants import ChainRunStatus
 from helpers.database import queries, transaction
-from helpers.errors import DatabaseError
-from helpers.identity import owner_id
+from helpers.identity import owner_id, owner_name
 from helpers.records import ChainRun, Step
-from helpers.steps.rules import ChainRule
+from helpers.steps.rules import CHAIN_RULES, ChainRule
 from helpers.text import clean
 
-MOST_ATTEMPTS = 3
-EXPIRES = timedelta(seconds=90)
-"""How long an owner may be silent before others may claim its chain run."""
+MOST_TRIES = 3
+"""A chain run is given up after so many claims that ended without a verdict."""
 
-_UNIQUE_VIOLATION = "23505"  # PostgreSQL's appendix A
+LASTS = timedelta(seconds=90)
+"""How long an owner may be silent before others may claim its step."""
+
+_EXPIRED = "Whoever ran this notebook ended, or lost the database, before the notebook did."
+_OVERTAKEN = "The batch became active again before this step had run."
+_GIVEN_UP = (
+    f"Each of {MOST_TRIES} tries ended with the monitor that ran it. "
+    "Look at the step's notebook, and run it by hand."
+)
+RULES = json.dumps(
+    [
+        {"stage_num": rule.stage_num, "step_num": rule.step_num, "fires_on": sorted(rule.fires_on)}
+        for rule in CHAIN_RULES
+    ]
+)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A chain run that this process has claimed."""
+    """A step that this process has claimed, and the chain runs that its run will serve."""
 
-    run: ChainRun
-    step: Step | None  # the step to run; None: the cycle has no such step
+    step: Step
     attempt: int
+    served: tuple[ChainRun, ...]  # oldest first
 
     @property
-    def id(self) -> int:
-        """The chain run's id."""
-        return self.run["id"]
+    def step_id(self) -> int:
+        """The step's id."""
+        return self.step["step_id"]
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What no other claim has."""
+        return self.step_id, self.attempt
 
     @property
     def about(self) -> str:
-        """The step to run, as reports name it."""
-        return f"Stage {self.run['stage_num']}, step {self.run['next_step_num']}"
+        """The step, as reports name it."""
+        return f"Stage {self.step['stage_num']}, step {self.step['step_num']}"
+
+    @property
+    def guard(self) -> dict[str, Any]:
+        """What the row must still say for a write of this process to count."""
+        return {"step_id": self.step_id, "attempt": self.attempt, "owner": owner_id()}
+
+
+class Holder(TypedDict):
+    """Who holds a step's claim."""
+
+    attempt: int
+    owner: str
+    claimed_ts: datetime
+
+
+class WaitsFor(TypedDict):
+    """What a chain run waits for: another batch, or a run of the step that no claim names."""
+
+    batch_id: int | None
+    batch_status: str | None
+    step_run_id: int | None
+    started_by: str | None
 
 
 class OpenChainRun(TypedDict):
@@ -55,17 +95,17 @@ class OpenChainRun(TypedDict):
     status: str
     attempt: int
     owner: str | None
-    heartbeat_ts: datetime | None
+    claim_expires_ts: datetime | None
     started_ts: datetime | None
     cycle_name: str
     cycle_status: str
+    waits_for: list[WaitsFor]
 
 
-class AbandonedChainRun(ChainRun):
+class GivenUp(ChainRun):
     """A chain run that was given up."""
 
     notebook_path: str | None
-    step_run_id: int | None
     error_message: str
 
 
@@ -85,93 +125,156 @@ def make_due(batch_id: int, activation_num: int, rule: ChainRule) -> None:
 def open_runs() -> list[OpenChainRun]:
     """Return the chain runs that are due or running, oldest first."""
     with transaction() as connection:
-        return list(queries("chain_runs").open_runs(connection))
+        return list(queries("chain_runs").open_runs(connection, rules=RULES))
 
 
-def claim(*, next_step_id: int | None = None) -> Claim | None:
-    """Claim the oldest chain run that is due, or whose claim has expired; None if there is none.
-
-    Args:
-        next_step_id: only a chain run of this step.
-    """
-    try:
-        with transaction() as connection:
-            row = queries("chain_runs").claim(
-                connection,
-                owner=owner_id(),
-                most_attempts=MOST_ATTEMPTS,
-                next_step_id=next_step_id,
-                expires=EXPIRES,
-            )
-            return None if row is None else Claim(row, _step(row), row.pop("attempt"))
-    except DatabaseError as exc:
-        if exc.sqlstate == _UNIQUE_VIOLATION:
-            return None  # another chain run of the same step was claimed at this very moment
-        raise
-
-
-def _step(run: ChainRun) -> Step | None:
+def waits_for(batch_id: int, *, step_id: int | None, rule: ChainRule) -> list[WaitsFor]:
+    """Return what a batch's chain run by this rule waits for."""
     with transaction() as connection:
-        step: Step | None = queries("steps").step_by_id(connection, step_id=run["next_step_id"])
-    return step
-
-
-def running_owner(next_step_id: int) -> str | None:
-    """Return who runs a step's notebook at this moment; None if nobody does."""
-    with transaction() as connection:
-        row = queries("chain_runs").running_now(
-            connection, next_step_id=next_step_id, expires=EXPIRES
-        )
-    return None if row is None else str(row["owner"])
-
-
-def close_abandoned() -> list[AbandonedChainRun]:
-    """Cancel what was overtaken and fail what no attempt brought to an end; return the latter."""
-    with transaction() as connection:
-        queries("chain_runs").cancel_overtaken(
-            connection,
-            reason="The batch became active again before this step had run.",
-            expires=EXPIRES,
-        )
         return list(
-            queries("chain_runs").give_up(
-                connection,
-                most_attempts=MOST_ATTEMPTS,
-                reason=f"Each of {MOST_ATTEMPTS} attempts ended with the monitor that ran it. "
-                "Look at the step's notebook, and run it by hand.",
-                expires=EXPIRES,
+            queries("chain_runs").holders(
+                connection, batch_id=batch_id, step_id=step_id, fires_on=sorted(rule.fires_on)
             )
         )
 
 
-def note_start(claim: Claim, *, step_run_id: int | None, notebook_path: str) -> bool:
-    """Note which notebook is about to run, and where its step run is logged.
+def is_released(batch_id: int, activation_num: int) -> bool:
+    """Tell whether a person has released a batch's chain run from what it waits for."""
+    with transaction() as connection:
+        return bool(
+            queries("chain_runs").is_released(
+                connection, batch_id=batch_id, activation_num=activation_num
+            )
+        )
+
+
+def describe_wait(holders: list[WaitsFor]) -> str:
+    """Return in one sentence what a chain run waits for."""
+    parts = [
+        f"batch {holder['batch_id']} ({holder['batch_status']})"
+        if holder["batch_id"] is not None
+        else f"step run {holder['step_run_id']}, started by {holder['started_by']}"
+        for holder in holders
+    ]
+    return f"waits for {', '.join(parts)}"
+
+
+def holder_of(step_id: int) -> Holder | None:
+    """Return who runs or works on a step at this moment; None if nobody does."""
+    with transaction() as connection:
+        row: Holder | None = queries("step_claims").holder(connection, step_id=step_id)
+    return row
+
+
+def describe_holder(holder: Holder) -> str:
+    """Return who holds a claim, and since when, as people are told."""
+    return f"{owner_name(holder['owner'])} since {holder['claimed_ts']:%Y-%m-%d %H:%M} UTC"
+
+
+def expire() -> None:
+    """Release the claims of those who have been silent for too long."""
+    with transaction() as connection:
+        queries("step_claims").cap_expiries(connection, lasts=LASTS)
+        queries("step_claims").release(
+            connection, step_id=None, attempt=None, owner=None, reason=_EXPIRED
+        )
+
+
+def give_up() -> list[GivenUp]:
+    """Cancel what was overtaken, and fail what no try brought to an end; return the latter."""
+    with transaction() as connection:
+        expire()
+        queries("chain_runs").cancel_overtaken(connection, reason=_OVERTAKEN)
+        return list(
+            queries("chain_runs").give_up(connection, most_tries=MOST_TRIES, reason=_GIVEN_UP)
+        )
+
+
+def claim_due() -> Claim | None:
+    """Claim the step that has been due for longest, for all chain runs that wait for nothing."""
+    expire()
+    with transaction() as connection:
+        steps = list(
+            queries("chain_runs").claimable_steps(connection, most_tries=MOST_TRIES, rules=RULES)
+        )
+    for step in steps:
+        claim = _take(step["step_id"], by_hand=False)
+        if claim is not None:
+            return claim
+    return None
+
+
+def claim_step(step_id: int) -> Claim | None:
+    """Claim a step by hand, due or not, and its chain runs, those that wait too.
 
     Returns:
-        False if this process no longer owns the chain run.
+        None if somebody holds it.
+    """
+    expire()
+    return _take(step_id, by_hand=True)
+
+
+def _take(step_id: int, *, by_hand: bool, serves: bool = True) -> Claim | None:
+    with transaction() as connection:
+        attempt = queries("step_claims").take(
+            connection, step_id=step_id, owner=owner_id(), lasts=LASTS
+        )
+        if attempt is None:
+            return None
+        # By a statement of its own, which sees what was committed before the claim was taken.
+        served = (
+            queries("chain_runs").serve(
+                connection,
+                step_id=step_id,
+                attempt=attempt,
+                owner=owner_id(),
+                most_tries=MOST_TRIES,
+                by_hand=by_hand,
+                rules=RULES,
+            )
+            if serves
+            else []
+        )
+        runs = tuple(sorted(served, key=lambda run: run["id"]))
+        claim = Claim(queries("steps").step_by_id(connection, step_id=step_id), attempt, runs)
+        if not (runs or by_hand):  # another owner has served them in between
+            release(claim)
+            return None
+        return claim
+
+
+def claim_for_work(step_id: int) -> Claim | None:
+    """Claim a step for what a person does in it, which serves no chain run; None if it is held."""
+    expire()
+    return _take(step_id, by_hand=True, serves=False)
+
+
+def note_start(claim: Claim, *, step_run_id: int, notebook_path: str) -> bool:
+    """Note which notebook is about to run, and where its step run is logged; renews the claim.
+
+    Returns:
+        False if this process no longer holds the claim; nothing has changed then.
     """
     with transaction() as connection:
-        changed = queries("chain_runs").note_start(
-            connection,
-            id=claim.id,
-            owner=owner_id(),
-            step_run_id=step_run_id,
-            notebook_path=notebook_path,
+        held = queries("step_claims").note_start(
+            connection, **claim.guard, step_run_id=step_run_id, lasts=LASTS
         )
-    return bool(changed)
+        if held:
+            queries("chain_runs").note_start(
+                connection,
+                step_id=claim.step_id,
+                attempt=claim.attempt,
+                step_run_id=step_run_id,
+                notebook_path=notebook_path,
+            )
+    return bool(held)
 
 
-def finish(claim: Claim, *, error: str | None) -> bool:
-    """Record how a chain run ended; False if this process no longer owns it."""
-    status = ChainRunStatus.COMPLETED if error is None else ChainRunStatus.FAILED
+def release(claim: Claim, *, reason: str = "") -> bool:
+    """Release a claim; without a verdict, what it served is due again and its run has failed.
+
+    Returns:
+        False if this process no longer holds the claim; nothing has changed then.
+    """
     with transaction() as connection:
-        changed = queries("chain_runs").finish(
-            connection, id=claim.id, owner=owner_id(), status=status, error=error and clean(error)
-        )
-    return bool(changed)
-
-
-def release(claim: Claim, *, reason: str) -> None:
-    """Release a chain run that was stopped on the way; the next pass claims it again."""
-    with transaction() as connection:
-        queries("chain_runs").release(connection, id=claim.id, owner=owner_id(), reason=reason)
+        return bool(queries("step_claims").release(connection, **claim.guard, reason=clean(reason)))

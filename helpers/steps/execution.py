@@ -1,30 +1,30 @@
-"""One run of a step's notebook: its row in ``irp_step_run``, its claim, its card.
+"""One run of a claimed step's notebook.
 
-Three parts, because they belong to different threads: ``begin`` and ``finish`` write to the
-metastore, ``run`` only runs the notebook and may do so beside others.
+``begin``, ``judge`` and ``conclude`` write to the metastore; ``run`` only runs the notebook, in any
+thread and beside others.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, InvalidStateError
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from helpers.constants import StepStatus
 from helpers.database import queries, transaction
 from helpers.errors import NotebookError
 from helpers.identity import person
 from helpers.notebooks.executor import ExecutorRun
-from helpers.notebooks.run import NotebookOutcome, NotebookRun
-from helpers.notifications import events
-from helpers.records import NotebookResult, Step
+from helpers.notebooks.lease import Lease, lease_clock
+from helpers.notebooks.run import Ending, NotebookOutcome, NotebookRun, Verdict
+from helpers.records import NotebookResult
 from helpers.redaction import describe
-from helpers.steps import claims
-from helpers.steps.claims import AbandonedChainRun, Claim
-from helpers.workflow_paths import executed_copy_path, find_step_notebook, relative_to_workflows
+from helpers.steps import claims, verdicts
+from helpers.steps.claims import Claim
+from helpers.steps.verdicts import StepVerdict
+from helpers.workflow_paths import executed_copy_path, find_step_notebook
 
 log = logging.getLogger(__name__)
 
@@ -34,116 +34,124 @@ NOTEBOOK_PATH_VARIABLE = "IRP_NOTEBOOK_PATH"
 STEP_ID_VARIABLE = "IRP_STEP_ID"
 """Tells a stage notebook which step it stands for, whatever its name."""
 
+STEP_CLAIM_VARIABLE = "IRP_STEP_CLAIM"
+"""Tells a kernel under which claim it runs: ``<step id>:<attempt>``."""
+
 
 class StepExecution:
     """One run of a step's notebook, from its first row to its last."""
 
     def __init__(
         self,
-        step: Step,
+        claim: Claim,
         notebook: Path,
         *,
         timeout_seconds: float,
-        claim: Claim | None = None,
         executor: Executor | None = None,
         on_cell: Callable[[int, int], None] | None = None,
     ) -> None:
         """Prepare a run; with an executor, one of its workers runs the notebook."""
-        self.step = step
-        self.notebook = notebook
         self.claim = claim
-        self._run_id: int | None = None
+        self.notebook = notebook
+        self.lease = Lease(0.0)  # not good for a start before that is noted
+        self.is_judged = False
+        self.recorded: StepVerdict | None = None  # None: it was stopped, or the claim was lost
+        self.problem: Exception | None = None  # what kept its end from being recorded
+        self.is_failed = False  # with that problem
+        self._copy = executed_copy_path(notebook)
+        self._step_run_id: int | None = None
         prepare = (
-            partial(NotebookRun, on_cell=on_cell)
+            partial(NotebookRun, on_cell=on_cell, lease=self.lease)
             if executor is None
             else partial(ExecutorRun, executor)
         )
         self._notebook_run: NotebookRun | ExecutorRun = prepare(
             notebook,
-            executed_copy_path(notebook),
+            self._copy,
             timeout_seconds=timeout_seconds,
             environment={
                 NOTEBOOK_PATH_VARIABLE: str(notebook),
-                STEP_ID_VARIABLE: str(step["step_id"]),
+                STEP_ID_VARIABLE: str(claim.step_id),
+                STEP_CLAIM_VARIABLE: f"{claim.step_id}:{claim.attempt}",
             },
         )
 
     def begin(self) -> None:
-        """Log that the step starts; an attempt that died before is closed with it.
+        """Log that the step starts.
 
         Raises:
-            NotebookError: another monitor has the chain run by now; nothing was logged.
+            NotebookError: another has claimed the step by now; nothing was logged.
         """
         with transaction() as connection:
-            if self.claim:
-                queries("steps").close_lost_step_run(
-                    connection,
-                    chain_run_id=self.claim.id,
-                    error="The monitor that ran this notebook ended before it did.",
-                )
-            queries("steps").lock_step(connection, step_id=self.step["step_id"])
-            row = queries("steps").start_step_run(
-                connection, step_id=self.step["step_id"], started_by=self._started_by()
+            queries("steps").close_unanswered_start(
+                connection,
+                step_id=self.claim.step_id,
+                attempt=self.claim.attempt,
+                error="The reply to this start was lost; the notebook was started by another try.",
             )
-            self._run_id = row["id"]
-            if self.claim and not claims.note_start(
+            queries("steps").lock_step(connection, step_id=self.claim.step_id)
+            row = queries("steps").start_step_run(
+                connection, step_id=self.claim.step_id, started_by=self._started_by()
+            )
+            sent_at = lease_clock()  # a process that freezes from here on starts no kernel later
+            if not claims.note_start(
                 self.claim, step_run_id=row["id"], notebook_path=str(self.notebook)
             ):
-                raise NotebookError("Another monitor has claimed this chain run.")
+                raise NotebookError("Another monitor has claimed this step.")
+        self._step_run_id = row["id"]
+        self.lease.renew(sent_at)
 
     def _started_by(self) -> str:
-        if self.claim is None:
-            return person()
-        return f"chain from batch {self.claim.run['batch_id']}, {person()}"[:255]
+        batches = [str(run["batch_id"]) for run in self.claim.served[:1]]
+        return f"chain from batch {batches[0]}, {person()}"[:255] if batches else person()
 
     def run(self) -> NotebookOutcome:
         """Run the notebook; in any thread. Whatever goes wrong is an outcome."""
         try:
-            return self._notebook_run.execute()
+            outcome = self._notebook_run.execute()
         except Exception as exc:  # noqa: BLE001 - a claim must come to its end
             problem = describe(exc)
             log.error("%s could not be run: %s", self.notebook.name, problem)  # noqa: TRY400 - the traceback may hold a secret
-            return NotebookOutcome.failed(f"The notebook could not be run. {problem}")
+            outcome = NotebookOutcome.failed(f"The notebook could not be run. {problem}")
+        with suppress(InvalidStateError):  # a run elsewhere has no verdict before
+            self.verdict.set_result(outcome)
+        return outcome
+
+    @property
+    def verdict(self) -> Future[Verdict]:
+        """Completed as soon as the last cell has ended, whatever still runs then."""
+        return self._notebook_run.verdict
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether the notebook was stopped, by whomever, before it came to its end."""
+        return self.verdict.done() and self.verdict.result().ending is Ending.STOPPED
 
     def stop(self, reason: str) -> None:
         """End the notebook and everything that it started; from any thread."""
         self._notebook_run.stop(reason)
 
-    def finish(self, outcome: NotebookOutcome) -> NotebookResult:
-        """Record how the step ended, and with it its chain run."""
-        copy = outcome.executed_path
-        with transaction():
-            self._log_end(outcome)
-            if self.claim:
-                fail_or_complete(
-                    self.claim,
-                    error=outcome.error,
-                    notebook=self.notebook,
-                    executed_path=relative_to_workflows(copy) if copy else None,
-                )
-        return result_of(self.notebook, outcome)
-
-    def release(self, outcome: NotebookOutcome, *, reason: str) -> None:
-        """Log that the notebook was stopped on the way, and release its chain run."""
-        with transaction():
-            self._log_end(outcome)
-            if self.claim:
-                claims.release(self.claim, reason=reason)
-
-    def _log_end(self, outcome: NotebookOutcome) -> None:
-        copy = outcome.executed_path
-        output = {
-            "executed_notebook": relative_to_workflows(copy) if copy else None,
-            "execution_seconds": round(outcome.execution_seconds, 3),
-        }
-        with transaction() as connection:
-            queries("steps").finish_step_run(
-                connection,
-                step_run_id=self._run_id,
-                status=StepStatus.FAILED if outcome.error else StepStatus.COMPLETED,
-                error=outcome.error,
-                output=json.dumps(output),
+    def judge(self) -> None:
+        """Record how the notebook ended, its own word included, unless it was stopped."""
+        verdict = self.verdict.result()
+        if not self.was_stopped:
+            assert self._step_run_id is not None  # noqa: S101 - it has begun
+            self.recorded = verdicts.record(
+                self.claim,
+                error=verdict.error,
+                step_run_id=self._step_run_id,
+                seconds=verdict.execution_seconds,
+                notebook=self.notebook,
+                executed_copy=self._copy,
             )
+        self.is_judged = True
+
+    def conclude(self, outcome: NotebookOutcome) -> None:
+        """Release the claim of a notebook that is gone; what was not recorded is due again."""
+        with transaction() as connection:
+            if self.recorded is not None and outcome.executed_path is None:
+                queries("steps").lose_executed_copy(connection, step_run_id=self._step_run_id)
+            claims.release(self.claim, reason=outcome.error or "")
 
 
 def result_of(notebook: Path, outcome: NotebookOutcome) -> NotebookResult:
@@ -165,54 +173,10 @@ def notebook_of(claim: Claim) -> Path:
     Raises:
         NotebookError: the step has no notebook that may be started.
     """
-    step, run = claim.step, claim.run
-    if step is None:
-        raise NotebookError(
-            f"The cycle has no step {run['next_step_num']} in stage {run['stage_num']}: "
-            "it is not in irp_step."
-        )
+    step = claim.step
     return find_step_notebook(
         cycle_name=step["cycle_name"],
         stage_num=step["stage_num"],
         step_num=step["step_num"],
         notebook_path=step["notebook_path"],
     )
-
-
-def fail_or_complete(
-    claim: Claim,
-    *,
-    error: str | None,
-    notebook: Path | None = None,
-    executed_path: str | None = None,
-) -> None:
-    """Record how a claimed chain run ended; the card of a failure goes to the outbox."""
-    with transaction():
-        if claims.finish(claim, error=error) and error is not None:
-            events.announce_chain_failure(
-                claim.run,
-                error=error,
-                notebook_path=relative_to_workflows(notebook) if notebook else None,
-                executed_path=executed_path,
-            )
-
-
-def fail_abandoned() -> list[AbandonedChainRun]:
-    """Fail chain runs that no attempt brought to an end, with their cards; return them."""
-    with transaction() as connection:
-        abandoned = claims.close_abandoned()
-        for run in abandoned:
-            queries("steps").finish_step_run(
-                connection,
-                step_run_id=run["step_run_id"],
-                status=StepStatus.FAILED,
-                error=run["error_message"],
-                output=None,
-            )
-            events.announce_chain_failure(
-                run,
-                error=run["error_message"],
-                notebook_path=run["notebook_path"],
-                executed_path=None,
-            )
-    return abandoned

@@ -4,38 +4,50 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import TypeAlias
 
 from helpers.database import connect, queries, translated_errors
 from helpers.identity import owner_id
+from helpers.notebooks.lease import LEASE_SECONDS, lease_clock
 from helpers.redaction import describe
+from helpers.steps.claims import LASTS
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 10.0
-# When the claim expires the notebook must be gone: ending it takes up to 15 s.
-_SILENCE_SECONDS = 45.0
+BEAT_SECONDS = 3.0
+SILENCE_SECONDS = LEASE_SECONDS
+"""When the claim expires the notebook must be gone: ending it takes up to 15 s."""
+
 _LOOK_SECONDS = 1.0
 _BEAT_LIMIT = "8s"  # for one beat, whatever it waits for
 _GOODBYE_SECONDS = 15.0  # for a beat that is under way
+
+Key: TypeAlias = tuple[int, int]  # of a claim: step and attempt
 
 
 class Heartbeat:
     """Renews claims in a thread, on a connection of its own.
 
-    Calls ``on_loss(id)`` for a claim that was lost, or that could not be renewed for so long that
-    it may soon expire. A second thread judges that, because a beat may hang.
+    Calls ``on_loss`` for a claim that was lost, or that could not be renewed for so long that it
+    may soon expire. A second thread judges that, because a beat may hang. A claim counts as
+    renewed as of the moment at which its beat was sent, which ``on_beat`` is told when the beat was
+    confirmed.
     """
 
-    def __init__(self, on_loss: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        on_loss: Callable[[Key], None],
+        on_beat: Callable[[Key, float], None] = lambda _key, _sent_at: None,
+    ) -> None:
         self._on_loss = on_loss
-        self._renewed: dict[int, float] = {}
+        self._on_beat = on_beat
+        self._renewed: dict[Key, float] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._threads = [
             self._thread(self.beat, BEAT_SECONDS),
-            self._thread(self.expire_silent, _LOOK_SECONDS),
+            self._thread(self.lose_silent, _LOOK_SECONDS),
         ]
 
     def _thread(self, action: Callable[[], None], every: float) -> threading.Thread:
@@ -45,18 +57,18 @@ class Heartbeat:
 
         return threading.Thread(target=repeat, name="heartbeat", daemon=True)
 
-    def add(self, claim_id: int) -> None:
+    def add(self, key: Key) -> None:
         """Renew this claim from now on."""
         with self._lock:
-            self._renewed[claim_id] = time.monotonic()
+            self._renewed[key] = lease_clock()
         for thread in self._threads:
             if not thread.is_alive():
                 thread.start()
 
-    def remove(self, claim_id: int) -> None:
+    def remove(self, key: Key) -> None:
         """Renew this claim no longer."""
         with self._lock:
-            self._renewed.pop(claim_id, None)
+            self._renewed.pop(key, None)
 
     def stop(self) -> None:
         """End the threads; a beat that hangs is left to end by itself."""
@@ -67,37 +79,45 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Renew every claim once."""
-        begun = time.monotonic()
+        sent_at = lease_clock()
         with self._lock:
-            ids = list(self._renewed)
-        if not ids:
+            keys = list(self._renewed)
+        if not keys:
             return
         try:
-            kept = self._renew(ids)
+            kept = self._renew(keys)
         except Exception as exc:  # noqa: BLE001 - whatever it is, nothing was renewed
             log.warning("Claims were not renewed: %s", describe(exc))
             return
         with self._lock:
-            self._renewed.update((i, begun) for i in kept if i in self._renewed)
-        self._lose(set(ids) - kept)
+            self._renewed.update((key, sent_at) for key in kept if key in self._renewed)
+        for key in kept:
+            self._on_beat(key, sent_at)
+        self._lose(set(keys) - kept)
 
-    def expire_silent(self) -> None:
+    def lose_silent(self) -> None:
         """Lose the claims that could not be renewed for too long."""
         with self._lock:
-            longest_ago = time.monotonic() - _SILENCE_SECONDS
-            silent = {i for i, renewed in self._renewed.items() if renewed < longest_ago}
+            longest_ago = lease_clock() - SILENCE_SECONDS
+            silent = {key for key, renewed in self._renewed.items() if renewed < longest_ago}
         self._lose(silent)
 
-    def _lose(self, ids: set[int]) -> None:
-        for claim_id in ids:
+    def _lose(self, keys: Collection[Key]) -> None:
+        for key in keys:
             with self._lock:
-                was_held = self._renewed.pop(claim_id, None) is not None
+                was_held = self._renewed.pop(key, None) is not None
             if was_held:
-                self._on_loss(claim_id)
+                self._on_loss(key)
 
-    def _renew(self, ids: list[int]) -> set[int]:
-        # A new connection each time costs a few milliseconds in ten seconds, and survives restarts.
+    def _renew(self, keys: list[Key]) -> set[Key]:
+        # A new connection each time costs a few milliseconds, and survives restarts.
         with connect(application_name="monitor heartbeat") as connection, translated_errors():
             queries("connection").limit_statements(connection, limit=_BEAT_LIMIT)
-            rows = queries("chain_runs").heartbeat(connection, owner=owner_id(), ids=ids)
-            return {row["id"] for row in rows}
+            rows = queries("step_claims").renew(
+                connection,
+                owner=owner_id(),
+                step_ids=[step_id for step_id, _ in keys],
+                attempts=[attempt for _, attempt in keys],
+                lasts=LASTS,
+            )
+            return {(row["step_id"], row["attempt"]) for row in rows}

@@ -2,8 +2,7 @@
 
 Serves a pass of the monitor, which runs whatever is due, and a person, who runs one step. Notebooks
 run in threads; everything that touches the metastore is done by the thread that uses the runner,
-except for the heartbeat. A claim is held until its end is on record: whatever cuts the runner off,
-what is still held then is released.
+except for the heartbeat. A claim is held until its notebook is gone with all that it started.
 """
 
 from __future__ import annotations
@@ -11,21 +10,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from helpers.errors import DatabaseError, DatabaseUnavailableError, NotebookError
-from helpers.identity import owner_name
-from helpers.notebooks.run import Ending, NotebookOutcome
+from helpers.notebooks.run import NotebookOutcome
 from helpers.records import NotebookResult, Step
 from helpers.redaction import describe
-from helpers.steps import claims
-from helpers.steps.claims import EXPIRES, Claim
-from helpers.steps.execution import StepExecution, fail_or_complete, notebook_of, result_of
-from helpers.steps.heartbeat import Heartbeat
+from helpers.steps import claims, verdicts
+from helpers.steps.claims import LASTS, Claim
+from helpers.steps.execution import StepExecution, notebook_of, result_of
+from helpers.steps.heartbeat import Heartbeat, Key
 from helpers.steps.signals import deferred_signals, retry_while_unavailable
 
 log = logging.getLogger(__name__)
@@ -40,14 +38,14 @@ _T = TypeVar("_T")
 class StepEnd:
     """How a step ended, or why it was not started."""
 
-    claim: Claim | None  # None: a person ran what was not due, or nothing could be claimed
+    claim: Claim | None  # None: nothing could be claimed
     result: NotebookResult | None = None  # None: it was not started, or its end is not on record
     problem: Exception | None = None
-    was_released: bool = False
+    was_lost: bool = False  # another may have claimed the step; what was not recorded is due again
 
 
 class Runner:
-    """The notebooks that run at this moment, and the claims whose end is not on record yet."""
+    """The notebooks that run at this moment, and the claims that this process holds."""
 
     def __init__(
         self,
@@ -67,10 +65,10 @@ class Runner:
         self._workers = workers
         self._on_cell = on_cell
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="step")
-        self._heartbeat = Heartbeat(self._lose)
-        self._running: dict[Future[NotebookOutcome], StepExecution] = {}
-        self._held: dict[int, Claim] = {}
-        self._lost_ids: set[int] = set()
+        self._heartbeat = Heartbeat(self._lose, self._renew)
+        self._running: dict[StepExecution, Future[NotebookOutcome]] = {}
+        self._held: dict[Key, Claim] = {}
+        self._lost: set[Key] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -90,152 +88,171 @@ class Runner:
             yield from self._start_due()
             if not self._running:
                 return
-            for future in wait(self._running, return_when=FIRST_COMPLETED).done:
-                yield self._end(future)
+            yield from self._wait()
 
     def run_one(self, step: Step, notebook: Path, executor: Executor | None) -> StepEnd:
         """Run one step, due or not, and return how it ended.
 
         Raises:
-            NotebookError: somebody runs the step at this moment.
+            NotebookError: somebody runs the step, or works on it, at this moment.
         """
         with deferred_signals():
-            claim = self._claim(next_step_id=step["step_id"])
-            # Asked afterwards, so that a monitor that claimed it a moment ago is seen.
-            owner = None if claim else claims.running_owner(step["step_id"])
-            if owner is not None:
-                who = owner_name(owner)
-                raise NotebookError(f"This step is being run by {who}. Wait until it has ended.")
-            self._start(
-                StepExecution(
-                    step,
-                    notebook,
-                    timeout_seconds=self._timeout_seconds,
-                    claim=claim,
-                    executor=executor,
-                )
-            )
-        [future] = wait(self._running).done
-        return self._end(future)
+            claim = self._hold(claims.claim_step(step["step_id"]))
+            if claim is None:
+                raise NotebookError(_in_use(step["step_id"]))
+            self._start(claim, notebook, executor)
+        while True:
+            for end in self._wait():
+                return end
 
-    def _claim(self, *, next_step_id: int | None = None) -> Claim | None:
-        claim = claims.claim(next_step_id=next_step_id)
+    def _hold(self, claim: Claim | None) -> Claim | None:
         if claim is not None:
-            self._held[claim.id] = claim
-            self._heartbeat.add(claim.id)
+            self._held[claim.key] = claim
+            self._heartbeat.add(claim.key)
         return claim
 
     def _start_due(self) -> Iterator[StepEnd]:
         """Start what is due while there are free workers; give what could not be started."""
         while len(self._running) < self._workers:
-            try:
-                claim = self._retrying(self._claim)
-            except DatabaseUnavailableError:
-                raise
-            except Exception as exc:  # noqa: BLE001 - what runs already goes on
-                yield StepEnd(None, problem=exc)
-                return
+            claim, problem = _isolated(partial(self._retrying, self._claim_due))
+            if problem is not None:
+                yield StepEnd(None, problem=problem)
             if claim is None:
                 return
-            failed = self._isolated(claim, partial(self._start_claimed, claim))
-            if failed is not None:
-                yield failed
+            _, problem = _isolated(partial(self._retrying, partial(self._start_claimed, claim)))
+            if problem is not None:
+                if self._fail(claim, problem):
+                    self._retrying(partial(self._release, claim))
+                yield StepEnd(claim, problem=problem)
+
+    def _claim_due(self) -> Claim | None:
+        return self._hold(claims.claim_due())
 
     def _start_claimed(self, claim: Claim) -> None:
-        notebook = notebook_of(claim)
-        assert claim.step is not None  # noqa: S101 - it has a notebook
-        on_cell = self._on_cell and partial(self._on_cell, claim)
-        self._start(
-            StepExecution(
-                claim.step,
-                notebook,
-                timeout_seconds=self._timeout_seconds,
-                claim=claim,
-                on_cell=on_cell,
-            )
-        )
+        self._start(claim, notebook_of(claim))
 
-    def _start(self, execution: StepExecution) -> None:
+    def _start(self, claim: Claim, notebook: Path, executor: Executor | None = None) -> None:
+        execution = StepExecution(
+            claim,
+            notebook,
+            timeout_seconds=self._timeout_seconds,
+            executor=executor,
+            on_cell=self._on_cell and partial(self._on_cell, claim),
+        )
         execution.begin()
-        self._running[self._pool.submit(execution.run)] = execution
-        if execution.claim and execution.claim.id in self._lost_ids:  # while its start waited
+        self._running[execution] = self._pool.submit(execution.run)
+        if claim.key in self._lost:  # while its start waited
             execution.stop(LOST)
 
-    def _end(self, future: Future[NotebookOutcome]) -> StepEnd:
-        """Put the end of a notebook on record."""
-        end = self._isolated(self._running[future].claim, partial(self._record, future))
-        self._running.pop(future, None)
-        return end
+    def _wait(self) -> Iterator[StepEnd]:
+        """Wait until a notebook has ended or is gone; record that, and give each that is gone."""
+        awaited: set[Future[Any]] = {*self._running.values()}
+        awaited |= {execution.verdict for execution in self._running if not execution.is_judged}
+        wait(awaited, return_when=FIRST_COMPLETED)
+        for execution, gone in list(self._running.items()):
+            if execution.verdict.done() and not execution.is_judged:
+                # However long the database is away: what has come to its end is not run again.
+                self._judge(execution, retry_while_unavailable)
+            if gone.done():
+                yield self._conclude(execution, gone.result())
 
-    def _record(self, future: Future[NotebookOutcome]) -> StepEnd:
-        execution, outcome = self._running[future], future.result()
-        was_stopped = outcome.ending is Ending.STOPPED
-        if was_stopped:
-            execution.release(outcome, reason=LOST)
-            result = result_of(execution.notebook, outcome)
-        else:  # what has come to its end is not released, whatever happens now
-            result = execution.finish(outcome)
-        self._forget(execution.claim)
-        del self._running[future]  # with signals deferred, or the end would be recorded twice
-        return StepEnd(execution.claim, result, was_released=was_stopped)
+    def _judge(
+        self, execution: StepExecution, within: Callable[[Callable[[], None]], None]
+    ) -> None:
+        _, execution.problem = _isolated(partial(within, execution.judge))
+        execution.is_judged = True
+        if execution.problem is not None:
+            execution.is_failed = self._fail(execution.claim, execution.problem)
 
-    def _isolated(self, claim: Claim | None, action: Callable[[], _T]) -> _T | StepEnd:
-        """Do something about one step; what else than its notebook brings it down fails it.
+    def _conclude(self, execution: StepExecution, outcome: NotebookOutcome) -> StepEnd:
+        """Release the claim of a notebook that is gone with all that it started."""
+        claim, problem = execution.claim, execution.problem
+        if problem is None:
+            release = partial(self._release, claim, partial(execution.conclude, outcome))
+            _, problem = _isolated(partial(self._retrying, release))
+        elif execution.is_failed:
+            self._retrying(partial(self._release, claim))
+        self._running.pop(execution, None)
+        if problem is not None:
+            return StepEnd(claim, problem=problem)
+        verdict = execution.recorded
+        error = verdict.error if verdict else outcome.error or LOST
+        result = result_of(execution.notebook, replace(outcome, error=error))
+        return StepEnd(claim, result, was_lost=verdict is None)
 
-        People look first, then. If not even that can be put on record, the claim stays held, and
-        is released in the end.
-        """
-        try:
-            return self._retrying(action)
-        except DatabaseUnavailableError:
-            raise
-        except Exception as exc:  # noqa: BLE001 - the other steps go on
-            if claim is not None:
-                self._fail(claim, describe(exc))
-            return StepEnd(claim, problem=exc)
-
-    def _fail(self, claim: Claim, reason: str) -> None:
-        try:
-            fail_or_complete(claim, error=reason)
-        except DatabaseUnavailableError:
-            raise
-        except DatabaseError as exc:
-            log.error("The failure of a step was not recorded: %s", exc)  # noqa: TRY400
+    def _release(self, claim: Claim, conclude: Callable[[], object] | None = None) -> None:
+        """Release a claim and forget it, with its run; in one act, or it would be done twice."""
+        if conclude is None:
+            claims.release(claim)
         else:
-            self._forget(claim)
+            conclude()
+        self._heartbeat.remove(claim.key)
+        self._lost.discard(claim.key)
+        self._held.pop(claim.key, None)
+        for execution in [run for run in self._running if run.claim is claim]:
+            del self._running[execution]
 
-    def _forget(self, claim: Claim | None) -> None:
-        """Forget a claim whose end is on record."""
-        if claim is not None:
-            self._heartbeat.remove(claim.id)
-            self._lost_ids.discard(claim.id)
-            self._held.pop(claim.id)
+    def _fail(self, claim: Claim, problem: Exception) -> bool:
+        """Fail a step that something else than its notebook brought down: people look first.
+
+        If not even that can be put on record, the claim stays held, and is released in the end.
+        """
+        _, in_vain = _isolated(lambda: verdicts.fail(claim, describe(problem)))
+        if in_vain is not None:
+            log.error("The failure of a step was not recorded: %s", describe(in_vain))
+        return in_vain is None
 
     def _retrying(self, action: Callable[[], _T]) -> _T:
         """Do something with the metastore; while notebooks run, a restart of it is waited for."""
-        return retry_while_unavailable(action, is_worthwhile=lambda: bool(self._running))
+        return retry_while_unavailable(
+            action, is_worthwhile=lambda: any(not run.was_stopped for run in self._running)
+        )
 
-    def _lose(self, claim_id: int) -> None:
-        self._lost_ids.add(claim_id)
-        for execution in list(self._running.values()):
-            if execution.claim and execution.claim.id == claim_id:
+    def _renew(self, key: Key, sent_at: float) -> None:
+        for execution in list(self._running):
+            if execution.claim.key == key:
+                execution.lease.renew(sent_at)
+
+    def _lose(self, key: Key) -> None:
+        self._lost.add(key)
+        for execution in list(self._running):
+            if execution.claim.key == key:
                 execution.stop(LOST)
 
     def _close(self) -> None:
         """Stop what still runs, which it does only if the runner was cut off, and release it."""
-        for execution in self._running.values():
+        for execution in self._running:
             execution.stop(INTERRUPTED)
         self._pool.shutdown(wait=True)
         try:
-            for future, execution in list(self._running.items()):
-                if future.result().ending is Ending.STOPPED:
-                    execution.release(future.result(), reason=INTERRUPTED)
-                else:  # it came to its end all the same
-                    self._end(future)
-            for claim in self._held.values():
+            for execution, gone in list(self._running.items()):
+                if not execution.is_judged:  # it may have come to its end all the same
+                    self._judge(execution, lambda action: action())
+                self._conclude(execution, gone.result())
+            for claim in list(self._held.values()):
                 claims.release(claim, reason=INTERRUPTED)
         except DatabaseError as exc:  # whatever cut the runner off is told; claims expire
-            seconds = EXPIRES.total_seconds()
+            seconds = LASTS.total_seconds()
             log.error("Claims were not released, and expire in %g s: %s", seconds, exc)  # noqa: TRY400
         finally:
             self._heartbeat.stop()
+
+
+def _isolated(action: Callable[[], _T]) -> tuple[_T | None, Exception | None]:
+    """Do something about one step; return what went wrong beside it, so that the others go on.
+
+    Raises:
+        DatabaseUnavailableError: the database is gone, for all steps.
+    """
+    try:
+        return action(), None
+    except DatabaseUnavailableError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - around one step of many
+        return None, exc
+
+
+def _in_use(step_id: int) -> str:
+    holder = claims.holder_of(step_id)
+    who = claims.describe_holder(holder) if holder else "another process"
+    return f"This step is being run by {who}. Wait until it has ended."

@@ -11,8 +11,7 @@ from typing import TypeVar
 
 from helpers.errors import DatabaseUnavailableError
 
-RETRY_SECONDS = 30.0
-"""For a database that restarts; a claim does not expire meanwhile, see ``claims.EXPIRES``."""
+_PAUSE_SECONDS = 1.0
 
 _T = TypeVar("_T")
 
@@ -47,14 +46,13 @@ def retry_while_unavailable(
     """Do something with the metastore, signals deferred; while it is unavailable, try again.
 
     Raises:
-        DatabaseUnavailableError: it stays away, or waiting for it is not worthwhile.
+        DatabaseUnavailableError: it is unavailable, and waiting for it is not worthwhile.
     """
-    give_up = time.monotonic() + RETRY_SECONDS
     while True:
         try:
             with deferred_signals():
                 return action()
         except DatabaseUnavailableError:
-            if not is_worthwhile() or time.monotonic() > give_up:
+            if not is_worthwhile():
                 raise
-        time.sleep(1)
+        time.sleep(_PAUSE_SECONDS)

@@ -123,7 +123,8 @@ LIMIT :most::int;
 -- name: end_batch(batch_id, status)!
 -- End an ACTIVE batch.
 UPDATE irp_batch
-SET status = :status::batch_status_enum, completed_ts = now(), updated_ts = now()
+SET status = :status::batch_status_enum, completed_ts = now(), updated_ts = now(),
+    concluded_activation_num = activation_num
 WHERE id = :batch_id::int AND status = 'ACTIVE';
 
 -- name: activate(batch_id)!

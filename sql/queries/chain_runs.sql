@@ -12,38 +12,38 @@ WHERE batch.id = :batch_id::int
 ON CONFLICT (batch_id, activation_num) DO NOTHING
 RETURNING id;
 
--- name: cancel_overtaken(reason, expires)!
--- Cancel the chain runs whose batch became active again before they started, or after their claim
--- expired; the step run of such an owner has failed.
-WITH overtaken AS (
-    UPDATE irp_chain_run AS run
-    SET status = 'CANCELLED', completed_ts = now(), error_message = :reason::text
-    FROM irp_batch AS batch
-    WHERE batch.id = run.batch_id AND batch.activation_num <> run.activation_num
-      AND (run.status = 'PENDING'
-           OR (run.status = 'RUNNING' AND run.heartbeat_ts < now() - :expires::interval))
-    RETURNING run.step_run_id
-)
-UPDATE irp_step_run AS left_behind
-SET status = 'FAILED', completed_ts = now(), error_message = :reason::text
-FROM overtaken
-WHERE left_behind.id = overtaken.step_run_id AND left_behind.status = 'ACTIVE';
+-- name: cancel_overtaken(reason)!
+-- Cancel the chain runs whose batch became active again before they were served.
+UPDATE irp_chain_run AS run
+SET status = 'CANCELLED', completed_ts = now(), error_message = :reason::text
+FROM irp_batch AS batch
+WHERE batch.id = run.batch_id AND batch.activation_num <> run.activation_num
+  AND run.status = 'PENDING';
 
--- name: give_up(most_attempts, reason, expires)
--- Fail the chain runs whose every attempt ended with the death of its monitor.
-WITH given_up AS (
-    UPDATE irp_chain_run
-    SET status = 'FAILED', completed_ts = now(), error_message = :reason::text
-    WHERE id IN (
-        SELECT run.id
-        FROM irp_chain_run AS run
-        WHERE run.attempt >= :most_attempts::int
-          AND (run.status = 'PENDING'
-               OR (run.status = 'RUNNING' AND run.heartbeat_ts < now() - :expires::interval))
-        ORDER BY run.id
-        FOR UPDATE SKIP LOCKED)
-    RETURNING id, batch_id, activation_num, next_step_num, next_step_id, notebook_path, step_run_id,
-              error_message
+-- name: give_up(most_tries, reason)
+-- Fail the chain runs whose every try ended before its verdict, and those whose cycle lacks the step.
+WITH hopeless AS (
+    SELECT run.id, run.next_step_id
+    FROM irp_chain_run AS run
+    JOIN irp_batch AS batch ON batch.id = run.batch_id
+    JOIN irp_step AS step ON step.id = batch.step_id
+    JOIN irp_stage AS stage ON stage.id = step.stage_id
+    JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+    WHERE run.status = 'PENDING'
+      AND (run.attempt >= :most_tries::int
+           OR (run.next_step_id IS NULL AND cycle.status = 'ACTIVE'))
+    ORDER BY run.id
+    FOR UPDATE OF run SKIP LOCKED
+), given_up AS (
+    UPDATE irp_chain_run AS run
+    SET status = 'FAILED', completed_ts = now(),
+        error_message = CASE WHEN hopeless.next_step_id IS NULL THEN 'The cycle has no step ' || run.next_step_num || ' in stage ' || run.stage_num
+                                  || ': it is not in irp_step.'
+                             ELSE :reason::text END
+    FROM hopeless
+    WHERE run.id = hopeless.id
+    RETURNING run.id, run.batch_id, run.activation_num, run.next_step_num, run.next_step_id,
+              run.notebook_path, run.error_message
 )
 SELECT given_up.*, batch.batch_type, cycle.cycle_name, stage.stage_num, stage.stage_name,
        step.step_num, step.step_name
@@ -54,75 +54,98 @@ JOIN irp_stage AS stage ON stage.id = step.stage_id
 JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
 ORDER BY given_up.id;
 
--- name: claim(owner, most_attempts, next_step_id, expires)^
--- Claim the oldest chain run that is due, or whose claim has expired, unless its step's notebook runs
--- already. A next_step_id of NULL claims any step.
+-- name: claimable_steps(most_tries, rules)
+-- The steps that a pass may claim: nobody holds them, and a chain run is due that waits for nothing.
+SELECT run.next_step_id AS step_id
+FROM irp_chain_run AS run
+JOIN irp_batch AS batch ON batch.id = run.batch_id AND batch.activation_num = run.activation_num
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+LEFT JOIN jsonb_to_recordset(:rules::jsonb) AS rule (stage_num int, step_num int, fires_on text[])
+    ON rule.stage_num = run.stage_num AND rule.step_num = run.from_step_num
+WHERE run.status = 'PENDING' AND run.attempt < :most_tries::int AND run.next_step_id IS NOT NULL
+  AND cycle.status = 'ACTIVE'
+  AND NOT EXISTS (SELECT FROM irp_step_claim AS claim
+                  WHERE claim.step_id = run.next_step_id AND claim.owner IS NOT NULL)
+  AND (run.released
+       OR NOT EXISTS (SELECT FROM irp_chain_run_holders(run.batch_id, run.next_step_id, rule.fires_on)))
+GROUP BY run.next_step_id
+ORDER BY min(run.id);
+
+-- name: serve(step_id, attempt, owner, most_tries, by_hand, rules)
+-- Stamp all chain runs of a step that are due with the claim that serves them; each counts a try. A
+-- run by hand serves those too that wait or have no try left.
 UPDATE irp_chain_run AS run
-SET status = 'RUNNING', attempt = run.attempt + 1, owner = :owner::text, heartbeat_ts = now(),
-    started_ts = now(), error_message = NULL
-FROM (
-    SELECT due.id, batch.batch_type, cycle.cycle_name, stage.stage_name, step.step_num, step.step_name
-    FROM irp_chain_run AS due
-    JOIN irp_batch AS batch ON batch.id = due.batch_id AND batch.activation_num = due.activation_num
-    JOIN irp_step AS step ON step.id = batch.step_id
-    JOIN irp_stage AS stage ON stage.id = step.stage_id
-    JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-    WHERE coalesce(cycle.status, 'ACTIVE') = 'ACTIVE'
-      AND due.attempt < :most_attempts::int
-      AND (due.status = 'PENDING'
-           OR (due.status = 'RUNNING' AND due.heartbeat_ts < now() - :expires::interval))
-      AND (:next_step_id::int IS NULL OR due.next_step_id = :next_step_id::int)
-      AND NOT EXISTS (SELECT FROM irp_chain_run AS other
-                      WHERE other.next_step_id = due.next_step_id AND other.id <> due.id
-                        AND other.status = 'RUNNING')
-    ORDER BY due.id
-    LIMIT 1
-    FOR UPDATE OF due SKIP LOCKED
-) AS due
-WHERE run.id = due.id
-RETURNING run.id, run.batch_id, run.activation_num, run.attempt, run.next_step_num, run.next_step_id,
-          due.batch_type, due.cycle_name, run.stage_num, due.stage_name, due.step_num, due.step_name;
+SET status = 'RUNNING', served_by = :attempt::int, attempt = least(run.attempt + 1, :most_tries::int),
+    owner = :owner::text, heartbeat_ts = NULL, started_ts = now(), error_message = NULL
+FROM irp_batch AS batch
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+LEFT JOIN jsonb_to_recordset(:rules::jsonb) AS rule (stage_num int, step_num int, fires_on text[])
+    ON rule.stage_num = stage.stage_num AND rule.step_num = step.step_num
+WHERE run.next_step_id = :step_id::int AND run.status = 'PENDING'
+  AND batch.id = run.batch_id AND batch.activation_num = run.activation_num
+  AND cycle.status = 'ACTIVE'
+  AND (:by_hand::boolean
+       OR (run.attempt < :most_tries::int
+           AND (run.released
+                OR NOT EXISTS (SELECT FROM irp_chain_run_holders(run.batch_id, run.next_step_id,
+                                                                 rule.fires_on)))))
+RETURNING run.id, run.batch_id, run.activation_num, run.next_step_num, run.next_step_id,
+          batch.batch_type, cycle.cycle_name, stage.stage_num, stage.stage_name, step.step_num,
+          step.step_name;
 
--- name: heartbeat(owner, ids)
--- Renew this owner's claims, as of the moment of writing: it may have waited for a lock.
-UPDATE irp_chain_run SET heartbeat_ts = clock_timestamp()
-WHERE owner = :owner::text AND status = 'RUNNING' AND id = ANY (:ids::int[])
-RETURNING id;
-
--- name: note_start(id, owner, step_run_id, notebook_path)!
--- Note which notebook an owner is about to run and where its step run is logged; renews the claim.
+-- name: note_start(step_id, attempt, step_run_id, notebook_path)!
+-- Note which notebook is about to run for the chain runs that a claim serves.
 UPDATE irp_chain_run
-SET step_run_id = :step_run_id::int, notebook_path = :notebook_path::text,
-    heartbeat_ts = clock_timestamp()
-WHERE id = :id::int AND owner = :owner::text AND status = 'RUNNING';
+SET step_run_id = :step_run_id::int, notebook_path = :notebook_path::text
+WHERE next_step_id = :step_id::int AND served_by = :attempt::int AND status = 'RUNNING';
 
--- name: finish(id, owner, status, error)!
--- Record how a chain run ended, if it is still owned.
-UPDATE irp_chain_run
-SET status = :status::chain_run_status_enum, completed_ts = now(), error_message = :error::text
-WHERE id = :id::int AND owner = :owner::text AND status = 'RUNNING';
+-- name: finish(step_id, attempt, status, step_run_id, error, overtaken)
+-- Record how the chain runs that a claim serves ended; those whose batch is active again are cancelled.
+UPDATE irp_chain_run AS run
+SET status = CASE WHEN batch.activation_num = run.activation_num THEN :status::chain_run_status_enum
+                  ELSE 'CANCELLED' END,
+    error_message = CASE WHEN batch.activation_num = run.activation_num THEN :error::text
+                         ELSE :overtaken::text END,
+    step_run_id = coalesce(:step_run_id::int, run.step_run_id), completed_ts = now()
+FROM irp_batch AS batch
+WHERE run.next_step_id = :step_id::int AND run.served_by = :attempt::int AND run.status = 'RUNNING'
+  AND batch.id = run.batch_id
+RETURNING run.id, run.status::text AS status;
 
--- name: release(id, owner, reason)!
--- Release a chain run that was stopped on the way; its attempt counts.
-UPDATE irp_chain_run
-SET status = 'PENDING', owner = NULL, heartbeat_ts = NULL, error_message = :reason::text
-WHERE id = :id::int AND owner = :owner::text AND status = 'RUNNING';
+-- name: holders(batch_id, step_id, fires_on)
+-- What the chain run of a batch to a step waits for.
+SELECT batch_id, batch_status, step_run_id, started_by
+FROM irp_chain_run_holders(:batch_id::int, :step_id::int, :fires_on::text[])
+ORDER BY batch_id, step_run_id;
 
--- name: open_runs()
--- Chain runs that are due or running, oldest first.
+-- name: is_released(batch_id, activation_num)$
+-- Whether a person has released the chain run of a batch from what it waits for.
+SELECT coalesce(bool_or(released), false)
+FROM irp_chain_run
+WHERE batch_id = :batch_id::int AND activation_num = :activation_num::int;
+
+-- name: open_runs(rules)
+-- Chain runs that are due or running, oldest first, with who runs them or what they wait for.
 SELECT run.id, run.batch_id, run.stage_num, run.from_step_num, run.next_step_num,
-       run.status::text AS status, run.attempt, run.owner, run.heartbeat_ts, run.started_ts,
-       cycle.cycle_name, coalesce(cycle.status, 'ACTIVE')::text AS cycle_status
+       run.status::text AS status, run.attempt, run.owner, claim.claim_expires_ts, run.started_ts,
+       cycle.cycle_name, coalesce(cycle.status::text, 'UNSET') AS cycle_status,
+       CASE WHEN run.released OR run.status = 'RUNNING' THEN '[]'
+            ELSE (SELECT coalesce(jsonb_agg(to_jsonb(holder)
+                                            ORDER BY holder.batch_id, holder.step_run_id), '[]')
+                  FROM irp_chain_run_holders(run.batch_id, run.next_step_id, rule.fires_on) AS holder)
+       END AS waits_for
 FROM irp_chain_run AS run
 JOIN irp_batch AS batch ON batch.id = run.batch_id
 JOIN irp_step AS step ON step.id = batch.step_id
 JOIN irp_stage AS stage ON stage.id = step.stage_id
 JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+LEFT JOIN irp_step_claim AS claim
+    ON claim.step_id = run.next_step_id AND claim.attempt = run.served_by
+LEFT JOIN jsonb_to_recordset(:rules::jsonb) AS rule (stage_num int, step_num int, fires_on text[])
+    ON rule.stage_num = run.stage_num AND rule.step_num = run.from_step_num
 WHERE run.status IN ('PENDING', 'RUNNING')
 ORDER BY run.id;
-
--- name: running_now(next_step_id, expires)^
--- Who runs a step's notebook at this moment.
-SELECT id, owner FROM irp_chain_run
-WHERE next_step_id = :next_step_id::int AND status = 'RUNNING'
-  AND heartbeat_ts >= now() - :expires::interval;

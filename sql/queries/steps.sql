@@ -2,7 +2,7 @@
 -- A step by its location in the workflow.
 SELECT step.id AS step_id, step.step_num, step.step_name, step.notebook_path, stage.stage_num,
        stage.stage_name, cycle.id AS cycle_id, cycle.cycle_name,
-       coalesce(cycle.status, 'ACTIVE')::text AS cycle_status
+       coalesce(cycle.status::text, 'UNSET') AS cycle_status
 FROM irp_step AS step
 JOIN irp_stage AS stage ON stage.id = step.stage_id
 JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
@@ -13,7 +13,7 @@ WHERE cycle.cycle_name = :cycle_name::text AND stage.stage_num = :stage_num::int
 -- A step by its id.
 SELECT step.id AS step_id, step.step_num, step.step_name, step.notebook_path, stage.stage_num,
        stage.stage_name, cycle.id AS cycle_id, cycle.cycle_name,
-       coalesce(cycle.status, 'ACTIVE')::text AS cycle_status
+       coalesce(cycle.status::text, 'UNSET') AS cycle_status
 FROM irp_step AS step
 JOIN irp_stage AS stage ON stage.id = step.stage_id
 JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
@@ -25,7 +25,7 @@ SELECT step.id AS step_id, step.notebook_path, cycle.cycle_name
 FROM irp_step AS step
 JOIN irp_stage AS stage ON stage.id = step.stage_id
 JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE coalesce(cycle.status, 'ACTIVE') = 'ACTIVE' AND step.notebook_path IS NOT NULL
+WHERE cycle.status = 'ACTIVE' AND step.notebook_path IS NOT NULL
 ORDER BY step.id;
 
 -- name: lock_step(step_id)^
@@ -41,19 +41,50 @@ FROM irp_step_run
 WHERE step_id = :step_id::int
 RETURNING id, run_num;
 
--- name: close_lost_step_run(chain_run_id, error)!
--- End what an earlier attempt of a chain run began and could not end.
+-- name: close_unanswered_start(step_id, attempt, error)!
+-- End the step run that this very claim began in a try whose reply was lost.
 UPDATE irp_step_run
-SET status = 'FAILED', completed_ts = now(), error_message = :error::text
-WHERE id = (SELECT step_run_id FROM irp_chain_run WHERE id = :chain_run_id::int)
-  AND status = 'ACTIVE';
+SET status = 'FAILED', completed_ts = now(), error_message = :error::text,
+    output_data = '{"stopped": true}'
+WHERE status = 'ACTIVE'
+  AND id = (SELECT step_run_id FROM irp_step_claim
+            WHERE step_id = :step_id::int AND attempt = :attempt::int);
+
+-- name: run_of_notebook(step_run_id)^
+-- The step run that a notebook has logged by itself while this one ran; the last one counts.
+SELECT run.id, run.status::text AS status, run.error_message
+FROM irp_step_run AS own
+JOIN irp_step_run AS run
+    ON run.step_id = own.step_id AND run.id > own.id AND run.started_ts >= own.started_ts
+WHERE own.id = :step_run_id::int
+  AND NOT EXISTS (SELECT FROM irp_step_claim AS claim WHERE claim.step_run_id = run.id)
+ORDER BY run.id DESC
+LIMIT 1;
 
 -- name: finish_step_run(step_run_id, status, error, output)!
--- Log how a step's notebook ended.
+-- Log how a step's notebook ended. What the run has logged by itself is kept.
 UPDATE irp_step_run
-SET status = :status::step_status_enum, completed_ts = now(), error_message = :error::text,
-    output_data = :output::jsonb
-WHERE id = :step_run_id::int AND status = 'ACTIVE';
+SET status = :status::step_status_enum, completed_ts = coalesce(completed_ts, now()),
+    error_message = coalesce(:error::text, error_message),
+    output_data = CASE WHEN jsonb_typeof(coalesce(output_data, '{}')) = 'object'
+                       THEN :output::jsonb || coalesce(output_data, '{}') ELSE output_data END
+WHERE id = :step_run_id::int;
+
+-- name: delete_step_run(step_run_id)!
+-- Remove a step run in whose place stands the one that its notebook has logged.
+DELETE FROM irp_step_run WHERE id = :step_run_id::int;
+
+-- name: lose_executed_copy(step_run_id)!
+-- Note that the executed copy, whose path was fixed before the run, could not be written.
+UPDATE irp_step_run SET output_data = output_data || '{"executed_notebook": null}'
+WHERE id = :step_run_id::int AND jsonb_typeof(output_data) = 'object';
+
+-- name: has_ended_by_itself(step_run_id)$
+-- Whether a run has an end on record that nobody wrote who found it dead; one that is gone has been
+-- replaced by its notebook's own.
+SELECT NOT EXISTS (SELECT FROM irp_step_run
+                   WHERE id = :step_run_id::int
+                     AND (status = 'ACTIVE' OR output_data @> '{"stopped": true}'));
 
 -- name: batches_of_step(step_id)
 -- The batches of one step, oldest first.

@@ -56,6 +56,7 @@ CASES = [
     Case("status written, not committed"),
     Case("all that follows written, not committed"),
     Case("batch ended, step not claimed"),
+    Case("step locked, rows not stamped"),
     Case("step claimed, not started"),
     Case("step logged, not started", perhaps_again_after=frozenset({Strike.TERM})),
     Case("notebook about to run", perhaps_again_after=frozenset({Strike.TERM})),
@@ -63,6 +64,7 @@ CASES = [
     # A polite end is held back until the notebook's end is on record.
     Case("notebook done, not recorded", again_after=frozenset({Strike.KILL})),
     Case("end of the step written, not committed", again_after=frozenset({Strike.KILL})),
+    Case("verdict recorded, claim not released"),
     Case("cards due, none sent"),
     Case("attempt counted, card not sent"),
     # Teams has it, and nobody can know: the one case of a second card.

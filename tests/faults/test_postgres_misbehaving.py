@@ -24,6 +24,7 @@ from helpers.settings import get_settings
 from sandbox.postgres import drop_database, recreate_database
 from sandbox.seeding import add_cycle
 from tests.support import faults_checks
+from tests.support.chains import age_claims
 from tests.support.faults_points import install
 from tests.support.notebooks import step_notebook
 from tests.support.own_postgres import own_postgres
@@ -174,7 +175,7 @@ def recover(scene: Scene) -> None:
     """Let 90 s pass for claims, and a delay for cards, and run two passes as the clock would."""
     for _ in range(2):
         with psycopg.connect(scene.url, autocommit=True) as sql:
-            sql.execute("UPDATE irp_chain_run SET heartbeat_ts = heartbeat_ts - interval '91 s'")
+            age_claims(sql, 91)
             sql.execute("UPDATE irp_notification SET next_attempt_ts = now()")
         assert run_pass().errors == []
 

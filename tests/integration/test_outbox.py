@@ -18,8 +18,7 @@ from helpers.errors import (
 from helpers.notifications.cards import MAX_MESSAGE_BYTES, size_of
 from helpers.notifications.outbox import pending, send_due
 from helpers.settings import get_settings
-from helpers.steps import claims
-from helpers.steps.execution import fail_or_complete
+from helpers.steps import claims, verdicts
 from sandbox.misbehaviour import Fault
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from sandbox.teams import TeamsStandIn
@@ -119,11 +118,13 @@ def test_a_failed_chain_run_gets_one_card_with_links(step, teams, sql, monkeypat
         TEAMS_DEFAULT_DASHBOARD_URL="https://dash.example",
         TEAMS_DEFAULT_JUPYTERLAB_URL="https://lab.example",
     )
+    [(cycle,)] = sql.execute("SELECT id FROM irp_cycle").fetchall()
+    add_step(cycle, stage_num=4, step_num=2, stage_name="Analysis")
     jobs = [PreparedJob(JobStatus.FINISHED, "900")]
     batch = add_batch(step, BatchType.ANALYSIS, jobs, status=Status.ACTIVE)
     recon_batch(batch.batch_id)
 
-    fail_or_complete(claims.claim(), error="Stage 4, step 2 has no notebook.")
+    verdicts.fail(claims.claim_due(), "Stage 4, step 2 has no notebook.")
     send_due()
 
     assert titles(teams.messages) == ["FAILED: step 2 of stage 4 (Analysis) — cycle Q1"]

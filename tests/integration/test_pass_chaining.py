@@ -15,14 +15,13 @@ from helpers.database import connection as database_connection
 from helpers.errors import DatabaseUnavailableError
 from helpers.monitor import Monitor, run_pass
 from helpers.notebook_executor import execute_next_step
-from helpers.notebooks.run import NotebookOutcome
 from helpers.settings import get_settings
 from helpers.steps import claims, heartbeat, signals
 from helpers.steps.claims import Claim
 from helpers.steps.execution import StepExecution
 from helpers.steps.heartbeat import Heartbeat
 from helpers.steps.runner import INTERRUPTED
-from sandbox.seeding import add_batch, add_cycle, add_step
+from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from tests.support.notebooks import step_notebook, write_notebook
 from tests.support.passes import active_batch, configure, finished_batch, one_pass, rows, wait_until
 
@@ -260,7 +259,8 @@ def test_what_was_given_up_is_told_and_a_broken_one_does_not_stop_the_section(
     add_step(cycle, stage_num=4, step_num=2)
     sql.execute(
         "INSERT INTO irp_chain_run (batch_id, activation_num, stage_num, from_step_num, "
-        "next_step_num, attempt) VALUES (%s, 1, 4, 1, 2, 3)",
+        "next_step_num, next_step_id, attempt) SELECT %s, 1, 4, 1, 2, id, 3 FROM irp_step "
+        "WHERE step_num = 2 ORDER BY id LIMIT 1",
         [given_up.batch_id],
     )
     sql.execute(f"{REFUSE} INSERT ON irp_notification FOR EACH ROW EXECUTE FUNCTION refuse()")
@@ -275,9 +275,9 @@ def test_what_was_given_up_is_told_and_a_broken_one_does_not_stop_the_section(
     sql.execute("DROP TRIGGER refuse ON irp_notification")
     second = one_pass()
 
-    [error] = second.chained.errors
-    assert error.about == "Stage 4, step 2"
-    assert error.text.startswith("Each of 3 attempts ended with the monitor that ran it.")
+    [step] = second.chained.failed
+    assert (step.stage_num, step.next_step_num) == (4, 2)
+    assert step.error.startswith("Each of 3 tries ended with the monitor that ran it.")
     assert [status for status, _ in chains(sql)] == ["FAILED", "COMPLETED"]
     assert len(teams.messages) == 1
 
@@ -329,20 +329,26 @@ def run_aside(failures: list[BaseException]) -> threading.Thread:
     return thread
 
 
-def test_a_restart_of_the_database_costs_neither_the_notebook_nor_its_result(
-    gated, metastore, away, short_patience, monkeypatch
-):
-    in_vain = threading.Event()
-    finish = StepExecution.finish
+@pytest.fixture
+def in_vain(monkeypatch) -> threading.Event:
+    """Set when a verdict could not be recorded, because the database is away."""
+    event = threading.Event()
+    judge = StepExecution.judge
 
-    def noticed(execution: StepExecution, outcome: NotebookOutcome) -> object:
+    def noticed(execution: StepExecution) -> None:
         try:
-            return finish(execution, outcome)
+            judge(execution)
         except DatabaseUnavailableError:
-            in_vain.set()
+            event.set()
             raise
 
-    monkeypatch.setattr(StepExecution, "finish", noticed)
+    monkeypatch.setattr(StepExecution, "judge", noticed)
+    return event
+
+
+def test_a_restart_of_the_database_costs_neither_the_notebook_nor_its_result(
+    gated, metastore, away, short_patience, in_vain
+):
     failures: list[BaseException] = []
     thread = run_aside(failures)
     wait_until(gated.with_name("started").exists)
@@ -359,10 +365,9 @@ def test_a_restart_of_the_database_costs_neither_the_notebook_nor_its_result(
 
 
 @pytest.mark.usefixtures("short_patience")
-def test_a_database_that_stays_away_ends_the_pass_and_stops_its_notebooks(
-    gated, cycle, metastore, away, monkeypatch
+def test_a_verdict_outlasts_a_database_that_is_away_longer_than_a_notebook_may_run_without_it(
+    gated, cycle, metastore, away, monkeypatch, in_vain
 ):
-    monkeypatch.setattr(signals, "RETRY_SECONDS", 0.1)
     finished_batch(cycle, BatchType.GROUPING)
     other = notebook(get_settings().irp_workflows_dir, 5, 2, GATED)
     failures: list[BaseException] = []
@@ -370,34 +375,33 @@ def test_a_database_that_stays_away_ends_the_pass_and_stops_its_notebooks(
     wait_until(lambda: gated.with_name("started").exists() and other.with_name("started").exists())
     away(False)
     gated.with_name("gate").touch()
+    assert in_vain.wait(60)
+    monkeypatch.setattr(heartbeat, "SILENCE_SECONDS", 0.0)
+    wait_until(lambda: kernels() == [])
+    monkeypatch.setattr(heartbeat, "SILENCE_SECONDS", 45.0)
+    other.with_name("gate").touch()
+    away(True)
     thread.join(60)
 
-    assert not thread.is_alive()
-    assert [str(e).startswith("The database cannot be reached") for e in failures] == [True]
-    assert kernels() == []
-    away(True)
+    assert failures == []
     with psycopg.connect(metastore, autocommit=True) as sql:
-        assert [status for status, _ in chains(sql)] == ["RUNNING", "RUNNING"]
-        assert claims.claim() is None  # not before the claims have run out
-        sql.execute("UPDATE irp_chain_run SET heartbeat_ts = now() - interval '91 s'")
-        other.with_name("gate").touch()
-        run_pass()
-        assert [status for status, _ in chains(sql)] == ["COMPLETED", "COMPLETED"]
+        ended = rows(sql, "SELECT status::text, attempt FROM irp_chain_run ORDER BY stage_num")
+        assert ended == [("COMPLETED", 1), ("COMPLETED", 2)]
 
 
 def test_a_claim_that_another_monitor_has_taken_meanwhile_is_not_started(gated, sql, monkeypatch):
-    claim = claims.claim
+    claim_due = claims.claim_due
 
-    def claim_and_lose_it(**options: object) -> Claim | None:
-        claimed = claim(**options)
-        sql.execute("UPDATE irp_chain_run SET owner = 'the heir'")
+    def claim_and_lose_it() -> Claim | None:
+        claimed = claim_due()
+        sql.execute("UPDATE irp_step_claim SET owner = 'the heir'")
         return claimed
 
-    monkeypatch.setattr(claims, "claim", claim_and_lose_it)
+    monkeypatch.setattr(claims, "claim_due", claim_and_lose_it)
     done = one_pass()
 
     [step] = done.chained.steps
-    assert step.error == "Another monitor has claimed this chain run."
+    assert step.error == "Another monitor has claimed this step."
     assert not gated.with_name("started").exists()
     assert rows(sql, "SELECT FROM irp_step_run") == []
     assert chains(sql) == [("RUNNING", None)]
@@ -409,7 +413,7 @@ def lost_once(gated, monkeypatch) -> None:
 
     As in an outage that no monitor could see through.
     """
-    losses: list[int] = []
+    losses: list[tuple[int, int]] = []
 
     def lose_once(beat: Heartbeat) -> None:
         claimed = set(beat._renewed)
@@ -417,7 +421,7 @@ def lost_once(gated, monkeypatch) -> None:
             losses.extend(claimed)
             beat._lose(claimed)
 
-    monkeypatch.setattr(Heartbeat, "expire_silent", lose_once)
+    monkeypatch.setattr(Heartbeat, "lose_silent", lose_once)
     monkeypatch.setattr(heartbeat, "_LOOK_SECONDS", 0.05)
 
 
@@ -453,7 +457,7 @@ def test_a_start_that_the_database_cut_off_is_made_up_for_before_the_next_claim(
     begin, begun = StepExecution.begin, []
 
     def cut_off_once(execution: StepExecution) -> None:
-        begun.append(execution.step["stage_num"])
+        begun.append(execution.claim.step["stage_num"])
         if begun == [4, 5]:
             raise DatabaseUnavailableError("restarting")
         begin(execution)
@@ -473,34 +477,105 @@ def test_a_start_that_the_database_cut_off_is_made_up_for_before_the_next_claim(
         )
 
 
-@pytest.mark.parametrize("comes_back", [True, False])
-def test_a_step_run_by_hand_whose_end_cannot_be_recorded_is_not_run_again(
-    cycle, workflows, sql, monkeypatch, comes_back
+def test_a_step_run_by_hand_whose_end_cannot_be_recorded_at_once_is_not_run_again(
+    cycle, workflows, sql, monkeypatch
 ):
     finished_batch(cycle, BatchType.ANALYSIS)
     source = notebook(workflows, 4, 2, "open('runs', 'a').write('x')")
     monitor = Monitor()
     monitor.find_batches()
     monitor.reconcile_batches()
-    finish, tries = StepExecution.finish, []
+    judge, tries = StepExecution.judge, []
 
-    def gone(execution: StepExecution, outcome: NotebookOutcome) -> object:
-        tries.append(outcome)
-        if comes_back and len(tries) > 1:
-            return finish(execution, outcome)
-        raise DatabaseUnavailableError("restarting")
+    def away_twice(execution: StepExecution) -> None:
+        tries.append(execution)
+        if len(tries) < 3:
+            raise DatabaseUnavailableError("restarting")
+        judge(execution)
 
-    monkeypatch.setattr(StepExecution, "finish", gone)
-    monkeypatch.setattr(signals, "RETRY_SECONDS", 30.0 if comes_back else 0.0)
-    if comes_back:
-        assert execute_next_step(source)["success"]
-    else:
-        with pytest.raises(DatabaseUnavailableError):
-            execute_next_step(source)
+    monkeypatch.setattr(StepExecution, "judge", away_twice)
+    monkeypatch.setattr(signals, "_PAUSE_SECONDS", 0.01)
+    assert execute_next_step(source)["success"]
     run_pass()
 
-    assert chains(sql) == [("COMPLETED" if comes_back else "RUNNING", None)]
+    assert chains(sql) == [("COMPLETED", None)]
     assert source.with_name("runs").read_text() == "x"
+
+
+def test_a_step_that_somebody_runs_or_works_on_is_not_run_by_hand(gated, sql):
+    [(step_id,)] = rows(sql, "SELECT id FROM irp_step WHERE step_num = 2")
+    with psycopg.connect(get_settings().database_url.get_secret_value()) as other:
+        other.execute(
+            "INSERT INTO irp_step_claim (step_id, attempt, owner, claimed_ts, claim_expires_ts)"
+            " VALUES (%s, 1, 'anna@laptop pid 7 #1', '2026-01-02 03:04Z', now() + '1 minute')",
+            [step_id],
+        )
+
+    result = execute_next_step(gated)
+
+    assert result["error"] == (
+        "This step is being run by anna@laptop pid 7 since 2026-01-02 03:04 UTC. "
+        "Wait until it has ended."
+    )
+    assert not gated.with_name("started").exists()
+
+
+NOTES_ITSELF = """
+from helpers.database import transaction
+with transaction() as sql:
+    sql.execute(
+        "INSERT INTO irp_step_run (step_id, run_num, status, error_message, completed_ts,"
+        " output_data) SELECT id, 2, %s, %s, now(), %s FROM irp_step WHERE step_num = 2", {0!r})
+"""
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_notebook_that_notes_its_failure_and_ends_quietly_has_failed(
+    cycle, workflows, teams, sql, by_hand
+):
+    finished_batch(cycle, BatchType.ANALYSIS)
+    word = ["FAILED", "3 portfolios have no geocoding.", None]
+    source = notebook(workflows, 4, 2, NOTES_ITSELF.format(word))
+
+    if by_hand:
+        monitor = Monitor()
+        monitor.find_batches()
+        monitor.reconcile_batches()
+        result = execute_next_step(source)
+        assert (result["success"], result["error"]) == (False, word[1])
+    done = one_pass()
+
+    assert chains(sql) == [("FAILED", word[1])]
+    assert done.summary.to_do_total == 1
+    assert rows(sql, "SELECT status::text, error_message FROM irp_step_run") == [tuple(word[:2])]
+    assert len(teams.messages) == 1
+
+
+def test_those_who_look_up_the_last_run_that_completed_find_the_notebooks_output(
+    cycle, workflows, sql
+):
+    finished_batch(cycle, BatchType.ANALYSIS)
+    notebook(workflows, 4, 2, NOTES_ITSELF.format(["COMPLETED", None, '{"batch_id": 12}']))
+
+    run_pass()
+
+    [(output,)] = rows(
+        sql,
+        "SELECT output_data FROM irp_step_run WHERE status = 'COMPLETED'"
+        " ORDER BY completed_ts DESC LIMIT 1",
+    )
+    assert output["batch_id"] == 12
+    assert output["executed_notebook"].startswith("workflows/")
+
+
+def test_the_report_says_what_a_step_waits_for(cycle, workflows, sql):
+    finished_batch(cycle, BatchType.ANALYSIS)
+    other = active_batch(cycle, BatchType.ANALYSIS, [PreparedJob()])
+
+    done = one_pass()
+
+    assert done.chained.steps == []
+    assert f"waits for batch {other.batch_id} (ACTIVE)" in str(done.chained)
 
 
 @pytest.mark.parametrize("path", ["Mine (2).ipynb", "C:\\work\\Active_{}\\Mine (2).ipynb"])

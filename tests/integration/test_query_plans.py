@@ -22,7 +22,7 @@ from helpers.constants import JOB_MOVES, JobStatus
 from helpers.database import queries
 from helpers.database.named import statements
 from helpers.irp_integration.answers import NOT_OF_THE_JOB
-from helpers.steps.claims import EXPIRES
+from helpers.steps.claims import RULES
 from sandbox.postgres import database_url, drop_database, recreate_database
 
 LOG_ROWS = 200_000  # and a tenth as many jobs, in 400 batches
@@ -140,24 +140,14 @@ HOT = [
         2 * BATCHES * JOBS,  # to rank them, and the first ones again
         {"batch_ids": "batches", "most": 8, "most_reasons": 10},
     ),
+    Hot("chain_runs.cancel_overtaken", "irp_chain_run_open_idx", 0, {"reason": ""}),
+    Hot("chain_runs.give_up", "irp_chain_run_open_idx", 0, {"reason": "", "most_tries": 3}),
+    Hot("chain_runs.open_runs", "irp_chain_run_open_idx", 0, {"rules": RULES}),
     Hot(
-        "chain_runs.cancel_overtaken",
-        "irp_chain_run_open_idx",
-        0,
-        {"reason": "", "expires": EXPIRES},
-    ),
-    Hot(
-        "chain_runs.give_up",
-        "irp_chain_run_open_idx",
-        0,
-        {"reason": "", "most_attempts": 3, "expires": EXPIRES},
-    ),
-    Hot("chain_runs.open_runs", "irp_chain_run_open_idx", 0),
-    Hot(
-        "chain_runs.claim",
+        "chain_runs.claimable_steps",
         "irp_chain_run_batch_id_activation_num_key",
         PLACES + BATCHES,
-        {"owner": "", "most_attempts": 3, "next_step_id": None, "expires": EXPIRES},
+        {"most_tries": 3, "rules": RULES},
     ),
     Hot("attention.ended_badly", "irp_batch_step_idx", PLACES + BATCHES, {"most": 50}),
     Hot(

@@ -37,9 +37,9 @@ from helpers.irp_integration.questions import Answer, Question
 from helpers.poll_list import jobs_to_poll
 from helpers.settings import get_settings
 from helpers.step_chain import should_execute_next_step
-from helpers.steps import claims
+from helpers.steps import claims, verdicts
 from helpers.steps.claims import Claim
-from helpers.steps.execution import fail_abandoned, fail_or_complete
+from helpers.steps.verdicts import fail_abandoned
 from sandbox.postgres import drop_database, recreate_database
 from sandbox.seeding import (
     PreparedJob,
@@ -49,6 +49,7 @@ from sandbox.seeding import (
     add_jobs,
     add_step,
 )
+from tests.support.chains import finish
 
 # --- What the documents say, once more.
 
@@ -192,8 +193,10 @@ class Walk(RuleBasedStateMachine):
         self.now = 0
         self.archived = False
         self.logged: list[tuple[int, int, str | None]] = []  # job, asked, status
-        self.claims: dict[int, str] = {}  # hand-over -> status that this test believes
-        self.held: dict[int, Claim] = {}  # chain run -> the latest claim on it
+        self.ended: dict[int, str] = {}  # chain run -> how this test believes it ended
+        self.tries: dict[int, int] = {}  # chain run -> claims that have served it
+        self.held: list[Claim] = []
+        self.failed_cards: list[int] = []  # chain runs of which a card tells
         self.submit(kind=kind, statuses=["SUBMITTED", "SUBMITTED"], shared=False)
 
     # -- Analysts and their tools.
@@ -389,87 +392,90 @@ class Walk(RuleBasedStateMachine):
     def _claim(self) -> None:
         """Some pass claims what is due; it gets nothing of an archived cycle."""
         due = self._due()
-        claimed = claims.claim()
+        claimed = claims.claim_due()
         if claimed is None:
             assert due == []
             return
-        assert claimed.id in due
-        self.claims[claimed.id] = "RUNNING"
-        self.held[claimed.id] = claimed
+        served = [run["id"] for run in claimed.served]
+        assert served == due
+        for run_id in served:
+            self.tries[run_id] = self.tries.get(run_id, 0) + 1
+        self.held.append(claimed)
+
+    def _chain_runs(self) -> dict[int, tuple[Batch, int, int]]:
+        """Return each chain run's batch, activation and next step."""
+        rows = self.sql.execute(
+            "SELECT id, batch_id, activation_num, next_step_id FROM irp_chain_run ORDER BY id"
+        ).fetchall()
+        batches = {batch.id: batch for batch in self.batches}
+        return {row[0]: (batches[row[1]], row[2], row[3]) for row in rows}
 
     def _due(self) -> list[int]:
-        """Return the hand-overs that may be claimed, by the rules of the design."""
-        if self.archived:
-            return []
-        rows = self.sql.execute(
-            "SELECT id, batch_id, activation_num, next_step_id, attempt, status::text"
-            " FROM irp_chain_run ORDER BY id"
-        ).fetchall()
-        busy = {row[3] for row in rows if self.claims.get(row[0]) == "RUNNING"}
-        current = {batch.id: batch.activation for batch in self.batches}
-        return [
-            run_id
-            for run_id, batch_id, activation, next_step, attempt, status in rows
-            if status == "PENDING"
-            and attempt < 3
-            and current[batch_id] == activation
-            and next_step not in busy
-        ]
+        """Return the chain runs that the next claim serves, by the rules of the design."""
+        taken = {claim.step_id for claim in self.held}
+        due: dict[int, list[int]] = {}
+        for run_id, (batch, activation, step_id) in self._chain_runs().items():
+            is_open = run_id not in self.ended and self.tries.get(run_id, 0) < 3
+            current = batch.activation == activation and not self.archived
+            if is_open and current and step_id not in taken and not self.waits(batch):
+                due.setdefault(step_id, []).append(run_id)
+        return next(iter(due.values()), [])
 
-    def _running(self, which: int) -> Claim | None:
-        running = [run_id for run_id, status in self.claims.items() if status == "RUNNING"]
-        if not running:
-            return None
-        return self.held[running[which % len(running)]]
+    def waits(self, batch: Batch) -> bool:
+        """Tell whether another batch of the same step keeps the next step from starting."""
+        others = [b for b in self.batches if b.step_id == batch.step_id and b is not batch]
+        return any(b.status not in PLACES[b.kind][2] | {"CANCELLED"} for b in others)
 
     def _end_a_step(self, which: int, how: str) -> None:
-        run = self._running(which)
-        if run is None:
+        if not self.held:
             return
+        claim = self.held.pop(which % len(self.held))
         match how:
             case "finish":
-                assert claims.finish(run, error=None)
-                self.claims[run.id] = "COMPLETED"
-                assert not claims.finish(run, error="too late")
+                assert finish(claim)
+                assert not verdicts.fail(claim, "too late")
+                self._believe(claim, "COMPLETED")
             case "fail":
-                fail_or_complete(run, error="the notebook failed")
-                self.claims[run.id] = "FAILED"
+                assert finish(claim, error="the notebook failed")
+                self._believe(claim, "FAILED")
             case "release":
-                claims.release(run, reason="interrupted")
-                self.claims[run.id] = "PENDING"
+                assert claims.release(claim, reason="interrupted")
             case "die":
-                self._die(run)
+                self._die(claim)
 
-    def _die(self, run: Claim) -> None:
-        """Its monitor falls silent; after 90 s others tidy up and claim it."""
+    def _believe(self, claim: Claim, status: str) -> None:
+        """Note how the rows that a claim served must have ended; one card tells of a failure."""
+        rows = self._chain_runs()
+        for run in claim.served:
+            batch, activation, _ = rows[run["id"]]
+            is_current = batch.activation == activation
+            self.ended[run["id"]] = status if is_current else "CANCELLED"
+        failed = [run["id"] for run in claim.served if self.ended[run["id"]] == "FAILED"]
+        self.failed_cards += failed[:1]
+
+    def _die(self, claim: Claim) -> None:
+        """Its monitor falls silent; after 90 s others tidy up and may claim it."""
         self._by_hand(
-            "UPDATE irp_chain_run SET heartbeat_ts = heartbeat_ts - interval '91 s' WHERE id = %s",
-            run.id,
+            "UPDATE irp_step_claim SET claim_expires_ts = clock_timestamp() - interval '1 s'"
+            " WHERE step_id = %s",
+            claim.step_id,
         )
-        fail_abandoned()
-        status = self.sql.execute(
-            "SELECT status::text FROM irp_chain_run WHERE id = %s", [run.id]
-        ).fetchall()[0][0]
-        batch = next(batch for batch in self.batches if batch.id == run.run["batch_id"])
-        overtaken = batch.activation != run.run["activation_num"]
-        expected = "CANCELLED" if overtaken else "FAILED" if run.attempt == 3 else "RUNNING"
-        assert status == expected
-        if status == "RUNNING":  # somebody claims it anew, where the cycle lets them
-            claims.release(run, reason="its monitor has died")
-            status = "PENDING"
-        self.claims[run.id] = status
+        self._tidy_up()
+        assert claims.release(claim, reason="late") is False
 
     def _tidy_up(self) -> None:
         fail_abandoned()
-        current = {batch.id: batch.activation for batch in self.batches}
-        for run_id, batch_id, activation, attempt in self.sql.execute(
-            "SELECT id, batch_id, activation_num, attempt FROM irp_chain_run"
-        ).fetchall():
-            if self.claims.get(run_id, "PENDING") == "PENDING":
-                if current[batch_id] != activation:
-                    self.claims[run_id] = "CANCELLED"
-                elif attempt == 3:
-                    self.claims[run_id] = "FAILED"
+        served = {run["id"] for claim in self.held for run in claim.served}
+        given_up: dict[int, int] = {}  # step -> the first chain run, of which the card tells
+        for run_id, (batch, activation, step_id) in self._chain_runs().items():
+            if run_id in self.ended or run_id in served:
+                continue
+            if batch.activation != activation:
+                self.ended[run_id] = "CANCELLED"
+            elif self.tries.get(run_id, 0) == 3:
+                self.ended[run_id] = "FAILED"
+                given_up.setdefault(step_id, run_id)
+        self.failed_cards += given_up.values()
 
     # -- What holds at every step.
 
@@ -513,7 +519,11 @@ class Walk(RuleBasedStateMachine):
         assert set(found) == expected
         for batch in self.batches:
             fires = batch.status in PLACES[batch.kind][2] and not self.archived
-            assert should_execute_next_step(batch.id) == fires
+            assert should_execute_next_step(batch.id) == (fires and not self.waits(batch))
+        ended = self.sql.execute(
+            "SELECT id, status::text FROM irp_chain_run WHERE status NOT IN ('PENDING', 'RUNNING')"
+        )
+        assert dict(ended.fetchall()) == self.ended
 
     @invariant()
     def there_is_one_card_per_event(self) -> None:
@@ -528,8 +538,7 @@ class Walk(RuleBasedStateMachine):
         cards = self.sql.execute(
             "SELECT chain_run_id FROM irp_notification WHERE kind = 'CHAIN_FAILED' ORDER BY 1"
         ).fetchall()
-        failed = sorted(run_id for run_id, status in self.claims.items() if status == "FAILED")
-        assert [row[0] for row in cards] == failed
+        assert [row[0] for row in cards] == sorted(self.failed_cards)
 
     @invariant()
     def counts_add_up(self) -> None:

@@ -54,11 +54,21 @@ _BROKEN = {
         SELECT run.id FROM irp_chain_run AS run
         LEFT JOIN irp_step_run AS step ON step.id = run.step_run_id
         WHERE run.status = 'COMPLETED' AND step.status IS DISTINCT FROM 'COMPLETED'""",
-    "a step that runs without its hand-over": """
+    "a step that runs without its claim": """
         SELECT step.id FROM irp_step_run AS step
         WHERE step.status = 'ACTIVE' AND NOT EXISTS (
-            SELECT FROM irp_chain_run AS run
-            WHERE run.step_run_id = step.id AND run.status = 'RUNNING')""",
+            SELECT FROM irp_step_claim AS claim
+            WHERE claim.step_run_id = step.id AND claim.owner IS NOT NULL
+              AND claim.verdict IS NULL)""",
+    "a chain run that is served without its claim, or after its verdict": """
+        SELECT run.id FROM irp_chain_run AS run
+        WHERE run.status = 'RUNNING' AND NOT EXISTS (
+            SELECT FROM irp_step_claim AS claim
+            WHERE claim.step_id = run.next_step_id AND claim.attempt = run.served_by
+              AND claim.owner IS NOT NULL AND claim.verdict IS NULL)""",
+    "a batch that ended without its conclusion": f"""
+        SELECT id FROM irp_batch
+        WHERE status IN {_ENDED} AND concluded_activation_num <> activation_num""",
     "a submitted job without its id, or an id without the submission": """
         SELECT id FROM irp_job
         WHERE (moodys_workflow_id IS NOT NULL) <> (submitted_ts IS NOT NULL)""",

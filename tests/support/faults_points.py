@@ -44,12 +44,14 @@ MOMENTS = {
     "all that follows written, not committed": Moment(
         "helpers.notifications.events:announce_batch", after=True
     ),
-    "batch ended, step not claimed": Moment("sql chain_runs.claim"),
-    "step claimed, not started": Moment("helpers.steps.claims:claim", after=True),
+    "batch ended, step not claimed": Moment("sql chain_runs.claimable_steps"),
+    "step locked, rows not stamped": Moment("sql step_claims.take", after=True),
+    "step claimed, not started": Moment("helpers.steps.claims:claim_due", after=True),
     "step logged, not started": Moment("helpers.steps.execution:StepExecution.begin", after=True),
     "notebook about to run": Moment("helpers.steps.execution:StepExecution.run"),
-    "notebook done, not recorded": Moment("helpers.steps.execution:StepExecution.finish"),
+    "notebook done, not recorded": Moment("sql steps.run_of_notebook"),
     "end of the step written, not committed": Moment("sql steps.finish_step_run", after=True),
+    "verdict recorded, claim not released": Moment("sql step_claims.release"),
     "cards due, none sent": Moment("sql notifications.note_attempt"),
     "attempt counted, card not sent": Moment("helpers.notifications.outbox:send_to_teams"),
     "card sent, not marked": Moment("sql notifications.mark_sent"),

@@ -202,8 +202,8 @@ class World:
     def age_heartbeats(self) -> None:
         """Let 90 s pass for those who watch for a sign of life."""
         self.sql.execute(
-            "UPDATE irp_chain_run SET heartbeat_ts = heartbeat_ts - interval '91 s'"
-            " WHERE status = 'RUNNING'"
+            "UPDATE irp_step_claim SET claim_expires_ts = claim_expires_ts - interval '91 s'"
+            " WHERE owner IS NOT NULL"
         )
 
     def processes(self) -> list[str]:

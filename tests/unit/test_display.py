@@ -211,7 +211,8 @@ def chained(count: int, text: str) -> ChainReport:
         "status": "RUNNING",
         "owner": text,
         "started_ts": NOON,
-        "heartbeat_ts": None,
+        "claim_expires_ts": None,
+        "waits_for": [],
     }
     return ChainReport(
         [ChainedStep(n, text, 3, 3, 4, text, text, 1.5) for n in range(count)],

@@ -22,9 +22,10 @@ from helpers.display import (
     moment,
 )
 from helpers.identity import owner_name
-from helpers.steps.claims import OpenChainRun
-from helpers.text import counted, shorten
+from helpers.steps.claims import OpenChainRun, describe_wait
+from helpers.text import counted, listed, shorten
 
+_NAMED = 8  # of the things that one remark is about
 _MOST_OF_AN_ERROR = 2_000
 
 
@@ -40,6 +41,7 @@ class ChainedStep:
     error: str | None
     executed_path: str | None = None
     seconds: float | None = None  # None: it was not started
+    also_after: tuple[int, ...] = ()  # other batches that the same run has served
 
     @property
     def status(self) -> ChainRunStatus:
@@ -66,9 +68,11 @@ class ChainReport(Report):
         if run["cycle_status"] != CycleStatus.ACTIVE:
             return f"waits, because the cycle is {run['cycle_status']}"
         if run["status"] == ChainRunStatus.RUNNING:
-            since, alive = moment(run["started_ts"]), moment(run["heartbeat_ts"])
+            since, until = moment(run["started_ts"]), moment(run["claim_expires_ts"])
             who = owner_name(run["owner"] or "another run")
-            return f"run by {who} since {since}, last sign of life {alive}"
+            return f"run by {who} since {since}, claimed until {until}"
+        if run["waits_for"]:
+            return describe_wait(run["waits_for"])
         return "due; the next pass starts it"
 
     @property
@@ -111,9 +115,10 @@ class ChainReport(Report):
 
 
 def _chained_row(step: ChainedStep) -> Row:
+    batches = listed([str(i) for i in (step.batch_id, *step.also_after)], most=_NAMED)
     cells: list[Value] = [
         f"{step.cycle_name}, stage {step.stage_num}, step {step.next_step_num}",
-        f"batch {step.batch_id}, step {step.from_step_num}",
+        f"batch {batches}, step {step.from_step_num}",
         badge(step.status),
         duration(step.seconds),
         step.executed_path or "—",

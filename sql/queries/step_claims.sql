@@ -1,0 +1,77 @@
+-- name: cap_expiries(lasts)!
+-- Bring expiries that no beat can have set, because the server's clock was ahead, to where a beat of
+-- this moment would set them: a living owner renews its claim, a dead one's expires.
+UPDATE irp_step_claim SET claim_expires_ts = clock_timestamp() + :lasts::interval
+WHERE owner IS NOT NULL AND claim_expires_ts > clock_timestamp() + :lasts::interval + interval '5 s';
+
+-- name: release(step_id, attempt, owner, reason)!
+-- Release a claim, if it is still held; or, with a step_id of NULL, all that have expired. Without a
+-- verdict, what it served is due again, and the runs that it and its notebook left ACTIVE have failed.
+WITH released AS (
+    SELECT step_id, attempt, step_run_id, verdict
+    FROM irp_step_claim
+    WHERE owner IS NOT NULL
+      AND ((:step_id::int IS NULL AND claim_expires_ts < clock_timestamp())
+           OR (step_id = :step_id::int AND attempt = :attempt::int AND owner = :owner::text))
+    ORDER BY step_id
+    FOR UPDATE
+), due_again AS (
+    UPDATE irp_chain_run AS run
+    SET status = 'PENDING', owner = NULL, error_message = :reason::text
+    FROM released
+    WHERE run.next_step_id = released.step_id AND run.served_by = released.attempt
+      AND run.status = 'RUNNING'
+), failed AS (
+    UPDATE irp_step_run AS run
+    SET status = 'FAILED', completed_ts = now(), error_message = :reason::text,
+        output_data = coalesce(run.output_data, '{}') || '{"stopped": true}'
+    FROM released, irp_step_run AS own
+    WHERE released.verdict IS NULL AND own.id = released.step_run_id
+      AND run.step_id = released.step_id AND run.status = 'ACTIVE'
+      AND (run.id = own.id OR (run.id > own.id AND run.started_ts >= own.started_ts))
+)
+UPDATE irp_step_claim AS claim
+SET owner = NULL, claim_expires_ts = NULL, step_run_id = NULL, verdict = NULL
+FROM released
+WHERE claim.step_id = released.step_id;
+
+-- name: take(step_id, owner, lasts)$
+-- Claim a step that nobody holds, and return the new attempt; NULL if somebody holds it.
+INSERT INTO irp_step_claim AS claim (step_id, attempt, owner, claimed_ts, claim_expires_ts)
+VALUES (:step_id::int, 1, :owner::text, clock_timestamp(), clock_timestamp() + :lasts::interval)
+ON CONFLICT (step_id) DO UPDATE
+SET attempt = claim.attempt + 1, owner = excluded.owner, claimed_ts = clock_timestamp(),
+    claim_expires_ts = clock_timestamp() + :lasts::interval, step_run_id = NULL, verdict = NULL,
+    stop_reason = NULL, worker_started_ts = NULL
+WHERE claim.owner IS NULL
+RETURNING attempt;
+
+-- name: renew(owner, step_ids, attempts, lasts)
+-- Renew this owner's claims, as of the moment of writing: it may have waited for a lock.
+UPDATE irp_step_claim AS claim
+SET claim_expires_ts = clock_timestamp() + :lasts::interval
+FROM unnest(:step_ids::int[], :attempts::int[]) AS held (step_id, attempt)
+WHERE claim.step_id = held.step_id AND claim.attempt = held.attempt AND claim.owner = :owner::text
+RETURNING claim.step_id, claim.attempt;
+
+-- name: note_start(step_id, owner, attempt, step_run_id, lasts)!
+-- Note the step run that is about to begin, if the claim is still held; renews it.
+UPDATE irp_step_claim
+SET step_run_id = :step_run_id::int, claim_expires_ts = clock_timestamp() + :lasts::interval
+WHERE step_id = :step_id::int AND attempt = :attempt::int AND owner = :owner::text
+  AND verdict IS NULL;
+
+-- name: record_verdict(step_id, owner, attempt, verdict, step_run_id, lasts)!
+-- Record once how the run of a claim ended, if the claim is still held; the claim is kept.
+UPDATE irp_step_claim
+SET verdict = :verdict::step_status_enum,
+    step_run_id = coalesce(:step_run_id::int, step_run_id),
+    claim_expires_ts = clock_timestamp() + :lasts::interval
+WHERE step_id = :step_id::int AND attempt = :attempt::int AND owner = :owner::text
+  AND verdict IS NULL;
+
+-- name: holder(step_id)^
+-- Who holds the claim of a step.
+SELECT attempt, owner, claimed_ts
+FROM irp_step_claim
+WHERE step_id = :step_id::int AND owner IS NOT NULL AND claim_expires_ts >= clock_timestamp();
