@@ -19,8 +19,8 @@ from helpers.database import queries, transaction
 from helpers.errors import DatabaseError, DatabaseUnavailableError
 from helpers.irp_integration.bodies import MoodysTimes, failure_reason, moodys_times
 from helpers.irp_integration.questions import Answer, is_known
-from helpers.redaction import redact, redact_json, shown
-from helpers.text import clean, shorten
+from helpers.redaction import printable, redact_json, shown
+from helpers.text import shorten
 
 RECORD_CHUNK = 500
 """Answers per transaction: few round trips, and little to ask again after a crash."""
@@ -67,7 +67,7 @@ class Recorded:
             return self.problem or self.answer.error
         status = self.answer.status or ""
         if not is_known(status):
-            word = shorten(redact(clean(status)), 60)  # as it is: a space may be all that is wrong
+            word = shorten(printable(status), 60)  # as it is: a space may be all that is wrong
             return f"Moody's says {word!r}, an unrecognised status; the job was left unchanged."
         if self.new_status not in {None, status}:
             return f"Moody's says {status} after {self.old_status}; the job was left unchanged."
@@ -277,7 +277,7 @@ def _columns(answers: Sequence[Answer]) -> dict[str, Any]:
         "job_ids": [answer.question.job_id for answer in answers],
         "asked": [answer.asked_ts for answer in answers],
         "workflow_ids": [answer.question.workflow_id[:_MAX_WORKFLOW_ID] for answer in answers],
-        "statuses": [a.status and redact(clean(a.status)) for a in answers],
+        "statuses": [a.status and printable(a.status) for a in answers],
         "errors": [_shown(answer.error) for answer in answers],
         "notes": [_shown(answer.note) for answer in answers],
         "http_statuses": [answer.http_status for answer in answers],

@@ -13,7 +13,7 @@ import json
 import re
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 from psycopg import ProgrammingError
@@ -28,6 +28,8 @@ _SHORTEST_ANYWHERE = 6  # a shorter secret is taken out only where it stands by 
 _SHORTEST_OF_ADDRESS = 12  # a part of a path or a query; the words of the API are shorter
 _PASSWORD_AS_WRITTEN = re.compile(r"password\s*=\s*(?:'((?:\\.|[^'\\])*)'|'?([^\s&']+))")
 
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
+
 _registered: set[str] = set()
 
 
@@ -38,10 +40,11 @@ def register_secret(value: str) -> None:
 
 def redact(text: str) -> str:
     """Return the text with every known secret replaced by ``***``."""
-    anywhere, alone = _spellings(get_settings().secrets() | _registered)
-    for secret in anywhere:
-        text = text.replace(secret, "***")
-    return alone.sub("***", text) if alone else text
+    secrets = _spellings(get_settings().secrets() | _registered)
+    if any(part in text for part in secrets.shortest):
+        for secret in secrets.anywhere:
+            text = text.replace(secret, "***")
+    return secrets.alone.sub("***", text) if secrets.alone else text
 
 
 def redact_json(text: str) -> str:
@@ -70,34 +73,49 @@ def describe(exc: Exception) -> str:
     return redact(str(exc) if ours else f"{type(exc).__name__}: {exc}")
 
 
+def printable(text: str) -> str:
+    """Return foreign text without what cannot be seen and without secrets.
+
+    A terminal sequence may stand in the midst of a secret, or end with the beginning of one.
+    """
+    return redact(clean(redact(text)))
+
+
 def shown(text: str, limit: int) -> str:
     """Return foreign text fit for people: printable, without secrets, in ``limit`` characters.
 
     Secrets go before the text is cut, because half a secret would not be found any more.
     """
-    return shorten(redact(clean(text)).strip(), limit)
+    return shorten(printable(text).strip(), limit)
+
+
+class _Spellings(NamedTuple):
+    """How secrets may be written."""
+
+    anywhere: tuple[str, ...]  # longest first, because one may hold another
+    shortest: tuple[str, ...]  # of these, those that hold no other: most texts hold none of them
+    alone: re.Pattern[str] | None  # those that are found only where they stand by themselves
 
 
 @lru_cache(maxsize=8)
-def _spellings(secrets: frozenset[str]) -> tuple[tuple[str, ...], re.Pattern[str] | None]:
-    """Return how these secrets may be written: those to find anywhere, and those to find alone.
-
-    Longest first, because one may hold another.
-    """
+def _spellings(secrets: frozenset[str]) -> _Spellings:
     parts = {part for secret in secrets for part in (secret, *_parts(secret))}
     parts |= {unquote(part) for part in parts}
     spellings = {spelling for part in parts for spelling in _written(part)}
     longest_first = sorted((s for s in spellings if len(s) >= _SHORTEST_SECRET), key=len)[::-1]
     short = [re.escape(s) for s in longest_first if len(s) < _SHORTEST_ANYWHERE]
     alone = re.compile(rf"(?<!\w)(?:{'|'.join(short)})(?!\w)") if short else None
-    return tuple(s for s in longest_first if len(s) >= _SHORTEST_ANYWHERE), alone
+    anywhere = tuple(s for s in longest_first if len(s) >= _SHORTEST_ANYWHERE)
+    shortest = tuple(s for s in anywhere if not any(t != s and t in s for t in anywhere))
+    return _Spellings(anywhere, shortest, alone)
 
 
 def _written(value: str) -> set[str]:
     """Return the value as JSON, addresses and pages of HTML spell it."""
     as_json = {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     encoded = {quote(value, safe=""), quote(value), quote_plus(value)}
-    return {value, html.escape(value), *as_json, *encoded}
+    in_lower_case = {_ESCAPE.sub(lambda found: found[0].lower(), text) for text in encoded}
+    return {value, html.escape(value), *as_json, *encoded, *in_lower_case}
 
 
 def _parts(secret: str) -> set[str]:

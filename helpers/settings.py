@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,15 +51,19 @@ class Settings(BaseSettings):
 
     def secrets(self) -> frozenset[str]:
         """Return every secret value in use, for ``helpers.redaction``."""
+        of_environment = {_credentials(os.environ.get(name, "")) for name in _PROXIES}
+        of_environment.add(os.environ.get("PGPASSWORD", ""))
+        return self._own_secrets | (of_environment - {""})
+
+    @cached_property
+    def _own_secrets(self) -> frozenset[str]:
         values = [value for _, value in self if value is not None]
         secret = {value.get_secret_value() for value in values if isinstance(value, SecretStr)}
-        addresses = [value for value in values if isinstance(value, str)]
-        addresses += [os.environ.get(name, "") for name in _PROXIES]
-        return frozenset(
-            {*secret, *map(_credentials, addresses), os.environ.get("PGPASSWORD", "")} - {""}
-        )
+        addresses = {_credentials(value) for value in values if isinstance(value, str)}
+        return frozenset(secret | addresses) - {""}
 
 
+@lru_cache(maxsize=32)
 def _credentials(address: str) -> str:
     """Return the password in an address, or the token that stands in its place; or nothing."""
     with suppress(ValueError):

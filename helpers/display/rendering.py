@@ -1,6 +1,6 @@
 """Render the blocks of a report, each once as HTML and once as text.
 
-Every text passes through ``_plain``, whoever wrote it: cleaned of what steers terminals, and
+Every text passes through ``printable``, whoever wrote it: cleaned of what steers terminals, and
 without secrets. The template engine escapes it for HTML.
 """
 
@@ -26,8 +26,8 @@ from helpers.display.blocks import (
 )
 from helpers.display.severity import Severity
 from helpers.display.timelines import TimelineDrawing, as_table
-from helpers.redaction import redact
-from helpers.text import clean, counted
+from helpers.redaction import printable
+from helpers.text import counted
 
 _LABEL_WIDTH = 20
 
@@ -68,15 +68,11 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: _plain(value) if type(value) is str else value,
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
     environment.filters |= {"as_cell": _as_cell, "left_out": left_out, "drawn": TimelineDrawing}
     environment.tests["number"] = lambda value: type(value) is int
     return environment
-
-
-def _plain(text: str) -> str:
-    return redact(clean(text))
 
 
 def _as_cell(value: Value) -> Cell:
@@ -98,13 +94,13 @@ def _text(block: Block, most: int) -> Iterator[str]:
     """Give the lines of a block."""
     match block:
         case Headline():
-            yield _plain(block.text)
+            yield printable(block.text)
         case Note():
             yield _note(block, "  ")
         case Tiles():
             for tile in block.tiles:
                 more = f" ({tile.more})" if tile.more else ""
-                yield _plain(f"  {tile.label:{_LABEL_WIDTH}} {_figure(tile.value)}{more}")
+                yield printable(f"  {tile.label:{_LABEL_WIDTH}} {_figure(tile.value)}{more}")
         case Timeline():
             yield from _rows(as_table(block), most)
         case Table() | Remarks():
@@ -129,11 +125,11 @@ def _lines(block: Table | Remarks, most: int) -> Iterator[str]:
         yield from _table(block.columns, block.rows[:most])
         return
     for remark in block.rows[:most]:
-        yield f"  {_sign(remark.severity)}{_plain(remark.about)}: {_plain(remark.text)}"
+        yield f"  {_sign(remark.severity)}{printable(remark.about)}: {printable(remark.text)}"
 
 
 def _note(note: Note, indent: str) -> str:
-    return f"{indent}{_sign(note.severity)}{_plain(note.text)}"
+    return f"{indent}{_sign(note.severity)}{printable(note.text)}"
 
 
 def _sign(severity: Severity | None) -> str:
@@ -156,4 +152,4 @@ def _table(columns: Sequence[str], rows: Sequence[Row]) -> Iterator[str]:
 
 def _line_cell(cell: Value) -> str:
     shown = _as_cell(cell)
-    return f"{_sign(shown.severity)}{_plain(shown.text)}".replace("\n", " ")
+    return f"{_sign(shown.severity)}{printable(shown.text)}".replace("\n", " ")

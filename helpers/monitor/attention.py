@@ -14,10 +14,11 @@ from helpers.database import queries, transaction
 from helpers.display import Remark, Severity, duration, moment
 from helpers.monitor.reports import ReconReport
 from helpers.notifications.failures import FailingBatch, Failures, failures_of, so_far
-from helpers.text import counted, listed
+from helpers.text import counted, listed, shorten
 
 _MOST = 50
 _MOST_REASONS = 3
+_MOST_OF_AN_ERROR = 1_000
 _MISSED_INTERVALS = 3  # so long without a poll means that nobody watches the batch
 _MOST_UNPOLLED = 5
 
@@ -67,9 +68,9 @@ def why_idle() -> str:
 
 
 def _unrecognised_batch(row: dict[str, Any]) -> Remark:
-    about = f"Batch {row['batch_id']} ({row['batch_type']}, {_location(row, row['step_num'])})"
     text = f"{row['status']} is an unrecognised status; the batch was left unchanged. "
-    return Remark(about, f"{text}Set it to one of {', '.join(BatchStatus)}.", Severity.WARNING)
+    text += f"Set it to one of {', '.join(BatchStatus)}."
+    return Remark(_batch_name(row), text, Severity.WARNING)
 
 
 def _unwatched_cycle(row: dict[str, Any]) -> Remark:
@@ -121,9 +122,7 @@ def _failing_batch(batch: FailingBatch, failures: Failures | None) -> Remark:
 
 
 def _why(failures: Failures | None) -> str:
-    if failures is None:
-        return ""
-    return failures.sentence(most=_MOST_REASONS)
+    return failures.sentence(most=_MOST_REASONS) if failures else ""
 
 
 def _mend(batch_id: int) -> str:
@@ -144,13 +143,12 @@ def _prepared(row: dict[str, Any]) -> Remark:
 
 def _failed_chain(row: dict[str, Any]) -> Remark:
     about = f"Next step ({_location(row, row['next_step_num'])})"
-    reason = (row["error_message"] or "no reason noted").rstrip(". ")
-    parts = f"failed at {moment(row['completed_ts'])}: {reason}."
-    return Remark(
-        about,
-        f"{parts} Correct the cause, then run the step: see this notebook's README.",
-        Severity.ERROR,
+    reason = shorten(row["error_message"] or "no reason noted", _MOST_OF_AN_ERROR).rstrip(". ")
+    text = (
+        f"failed at {moment(row['completed_ts'])}: {reason}. Correct the cause, then run the step: "
+        "see this notebook's README."
     )
+    return Remark(about, text, Severity.ERROR)
 
 
 def _location(row: Mapping[str, Any], step_num: int) -> str:

@@ -117,9 +117,10 @@ class Monitor:
         sending = Sending()
         errors: list[Remark] = []
         failing: list[FailingBatch] = []
-        with isolated("Notifications", errors):
+        with isolated("Jobs that failed so far", errors):
             failing = failing_batches()
             announce_failing(failing)
+        with isolated("Notifications", errors):
             sending = send_due()
         with isolated("Housekeeping", errors):
             errors += do_housekeeping(self._run_id, settings=self._settings)

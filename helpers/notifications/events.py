@@ -15,8 +15,8 @@ from helpers.database import queries
 from helpers.notifications.failures import FailingBatch, Failures, failures_of, so_far
 from helpers.reconciliation import BatchFacts, Decision
 from helpers.records import Batch, ChainRun
-from helpers.redaction import redact
-from helpers.text import clean, shorten
+from helpers.redaction import printable
+from helpers.text import shorten
 
 _LONGEST_TEXT = 16_000  # about what a card can hold
 
@@ -147,7 +147,7 @@ def _enqueue(
 def _storable(value: Any) -> Any:
     """Return a JSON value whose every text may be stored: no secret, nothing endless."""
     if isinstance(value, str):
-        return shorten(redact(clean(value)), _LONGEST_TEXT)  # its spaces and all
+        return shorten(printable(value), _LONGEST_TEXT)  # its spaces and all
     if isinstance(value, dict):
         return {key: _storable(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -347,10 +347,12 @@ every_report = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__n
 
 
 def test_every_kind_of_report_is_in_these_tests():
-    for module in ("helpers.monitor", "helpers.stage", "helpers.board", "helpers.check"):
+    ours = ("helpers.monitor", "helpers.stage", "helpers.board", "helpers.check")
+    for module in ours:
         importlib.import_module(module)
     made = {type(make(0, "")) for make in MAKERS}
-    assert made == set(Report.__subclasses__())
+    kinds = {kind for kind in Report.__subclasses__() if kind.__module__.startswith(ours)}
+    assert kinds <= made <= set(Report.__subclasses__())
 
 
 class _Balance(HTMLParser):

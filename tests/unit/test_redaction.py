@@ -124,11 +124,10 @@ def test_an_address_that_is_registered_is_known_in_all_its_parts():
         assert redact(f"HTTP 404 at {part}") == "HTTP 404 at ***"
 
 
-@given(
-    before=st.text(max_size=30),
-    after=st.text(max_size=30),
-    limit=st.integers(min_value=0, max_value=80),
-)
+TEXT = st.text(st.characters(exclude_characters="\x1b"), max_size=30)
+
+
+@given(before=TEXT, after=TEXT, limit=st.integers(min_value=0, max_value=80))
 def test_what_is_shown_holds_no_part_of_a_secret_that_can_be_used(before, after, limit):
     """Cut anywhere and cleaned of anything, more than half of it never stands there."""
     register_secret("Zq7-Zq8-Zq9-Zq0")
@@ -138,6 +137,17 @@ def test_what_is_shown_holds_no_part_of_a_secret_that_can_be_used(before, after,
     assert len(text) <= limit
     assert "Zq7-Zq8" not in text
     assert "Zq9-Zq0" not in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\x1b[1mhunter2-key\x1b[0m", "hun\x1b[1mter2-key", "\x1bhunter2-key", "hunter2\x00-key"],
+)
+def test_what_steers_terminals_hides_no_secret(text):
+    """``ESC h`` is a sequence of its own: without it, the rest of the secret would stand there."""
+    register_secret("hunter2-key")
+
+    assert shown(text, 100).strip("\x1b") == "***"
 
 
 JSON = st.recursive(
