@@ -104,8 +104,7 @@ def _act_as_owner(connection: Connection) -> None:
     """
     queries("migrations").put_their_schema_first(connection)
     try:
-        for row in list(queries("migrations").owner_changes(connection)):
-            connection.execute(row["statement"])
+        _run_for_own_objects("owner_changes", connection)
         queries("migrations").act_as_owner(connection)
     except psycopg.errors.InsufficientPrivilege as exc:
         raise DatabaseError(
@@ -133,14 +132,17 @@ def _forget_what_was_migrated(connection: Connection) -> None:
         raise DatabaseError(
             "irp_job_tracking_log was not made anew with the other tables: rename or drop it first."
         )
-    own = own_objects()
     with connection.transaction():
-        for row in list(
-            queries("migrations").leftovers(
-                connection, tables=own["TABLE"], types=own["TYPE"], functions=own["FUNCTION"]
-            )
-        ):
-            connection.execute(row["statement"])
+        _run_for_own_objects("leftovers", connection)
+
+
+def _run_for_own_objects(query: str, connection: Connection) -> None:
+    """Run the statements that a query makes about what the migrations have made."""
+    own = own_objects()
+    for row in getattr(queries("migrations"), query)(
+        connection, tables=own["TABLE"], types=own["TYPE"], functions=own["FUNCTION"]
+    ):
+        connection.execute(row["statement"])
 
 
 def _open_backend() -> yoyo.backends.DatabaseBackend:

@@ -46,7 +46,7 @@ def problem() -> str | None:
         missing = [
             row["name"]
             for row in queries("migrations").missing_objects(
-                tables=list(tables), columns=list(columns)
+                tables=list(tables), columns=list(columns), views=own_objects()["VIEW"]
             )
         ]
         path = queries("migrations").search_path()

@@ -1,32 +1,26 @@
 -- name: ended_badly(most)
 -- Batches of active cycles that ended badly and have not been taken up again, latest first. Those
 -- that ended before the monitor was installed are history.
-SELECT batch.id AS batch_id, batch.batch_type, batch.status::text AS status, batch.completed_ts,
-       stage.stage_num, step.step_num, cycle.cycle_name, count(*) OVER () AS total,
+SELECT batch.batch_id, batch.batch_type, batch.status, batch.completed_ts, batch.stage_num,
+       batch.step_num, batch.cycle_name, count(*) OVER () AS total,
        (SELECT log.recon_summary ->> 'reason'
         FROM irp_batch_recon_log AS log
-        WHERE log.batch_id = batch.id
+        WHERE log.batch_id = batch.batch_id
         ORDER BY log.id DESC
         LIMIT 1) AS reason
-FROM irp_batch AS batch
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE cycle.status = 'ACTIVE' AND batch.status IN ('FAILED', 'ERROR', 'CANCELLED')
+FROM irp_v_batch AS batch
+WHERE batch.is_in_active_cycle AND batch.status IN ('FAILED', 'ERROR', 'CANCELLED')
   AND batch.activation_num > 0
-ORDER BY batch.completed_ts DESC NULLS LAST, batch.id DESC
+ORDER BY batch.completed_ts DESC NULLS LAST, batch.batch_id DESC
 LIMIT :most::int;
 
 -- name: failed_chain_runs(most)
 -- Next steps that failed and have not run to their end since, latest first.
 SELECT run.batch_id, run.stage_num, run.next_step_num, run.error_message, run.completed_ts,
-       cycle.cycle_name, count(*) OVER () AS total
+       batch.cycle_name, count(*) OVER () AS total
 FROM irp_chain_run AS run
-JOIN irp_batch AS batch ON batch.id = run.batch_id AND batch.activation_num = run.activation_num
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE cycle.status = 'ACTIVE' AND run.status = 'FAILED'
+JOIN irp_v_batch AS batch USING (batch_id, activation_num)
+WHERE batch.is_in_active_cycle AND run.status = 'FAILED'
   AND NOT EXISTS (SELECT FROM irp_step_run AS later
                   WHERE later.step_id = run.next_step_id AND later.status = 'COMPLETED'
                     AND later.started_ts > run.started_ts)
@@ -73,48 +67,36 @@ FROM irp_cycle AS cycle;
 -- name: unpolled(polled_types, terminal, for_longer_than)
 -- Watched batches about whose open jobs nobody has asked Moody's for so long, longest first. A time in
 -- the future is no poll's: another tool wrote it, or the server's clock went back.
-SELECT batch.id AS batch_id, batch.batch_type, stage.stage_num, step.step_num, cycle.cycle_name,
+SELECT batch.batch_id, batch.batch_type, batch.stage_num, batch.step_num, batch.cycle_name,
        poll.last_ts AS last_polled_ts
-FROM irp_batch AS batch
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+FROM irp_v_batch AS batch
 CROSS JOIN LATERAL (
     SELECT max(job.last_tracked_ts) FILTER (
                WHERE job.last_tracked_ts <= clock_timestamp() + interval '1 minute') AS last_ts,
            max(coalesce(job.submitted_ts, job.created_ts, 'epoch')) AS submitted_ts
-    FROM irp_job AS job
-    WHERE job.batch_id = batch.id
-      AND NOT coalesce(job.skipped, false)
-      AND job.moodys_workflow_id IS NOT NULL
-      AND NOT coalesce(job.status, 'INITIATED')::text = ANY (:terminal::text[])
+    FROM irp_v_job AS job
+    WHERE job.batch_id = batch.batch_id AND NOT job.skipped AND job.moodys_workflow_id IS NOT NULL
+      AND NOT job.status = ANY (:terminal::text[])
 ) AS poll
-WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE'
+WHERE batch.is_watched
   AND batch.batch_type = ANY (:polled_types::text[])
   AND coalesce(poll.last_ts, poll.submitted_ts) < now() - :for_longer_than::interval
-ORDER BY poll.last_ts NULLS FIRST, batch.id;
+ORDER BY poll.last_ts NULLS FIRST, batch.batch_id;
 
 -- name: unrecognised_batches(known, most)
 -- Batches of active cycles with a status that the team has added, latest first.
-SELECT batch.id AS batch_id, batch.batch_type, batch.status::text AS status, stage.stage_num,
-       step.step_num, cycle.cycle_name, count(*) OVER () AS total
-FROM irp_batch AS batch
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE cycle.status = 'ACTIVE' AND NOT batch.status::text = ANY (:known::text[])
-ORDER BY batch.id DESC
+SELECT batch_id, batch_type, status, stage_num, step_num, cycle_name, count(*) OVER () AS total
+FROM irp_v_batch
+WHERE is_in_active_cycle AND NOT status = ANY (:known::text[])
+ORDER BY batch_id DESC
 LIMIT :most::int;
 
 -- name: unwatched_cycles(known, most)
 -- Cycles with active batches that nobody watches, because their status is none or an added one.
-SELECT cycle.cycle_name, cycle.status::text AS status, count(*) AS active_batches,
+SELECT cycle_name, nullif(cycle_status, 'UNSET') AS status, count(*) AS active_batches,
        count(*) OVER () AS total
-FROM irp_cycle AS cycle
-JOIN irp_stage AS stage ON stage.cycle_id = cycle.id
-JOIN irp_step AS step ON step.stage_id = stage.id
-JOIN irp_batch AS batch ON batch.step_id = step.id AND batch.status = 'ACTIVE'
-WHERE NOT coalesce(cycle.status::text, '') = ANY (:known::text[])
-GROUP BY cycle.id
-ORDER BY cycle.id
+FROM irp_v_batch
+WHERE is_active AND NOT cycle_status = ANY (:known::text[])
+GROUP BY cycle_id, cycle_name, cycle_status
+ORDER BY cycle_id
 LIMIT :most::int;

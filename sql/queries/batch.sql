@@ -1,29 +1,18 @@
 -- name: active_batches()
 -- The batches that a pass watches: ACTIVE ones in ACTIVE cycles, oldest first.
-SELECT batch.id AS batch_id, batch.batch_type, batch.submitted_ts, batch.activation_num,
-       cycle.id AS cycle_id, cycle.cycle_name, stage.stage_num, stage.stage_name,
-       step.id AS step_id, step.step_num, step.step_name
-FROM irp_batch AS batch
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE'
-ORDER BY batch.id;
+SELECT batch_id, batch_type, submitted_ts, activation_num, cycle_id, cycle_name, stage_num, stage_name,
+       step_id, step_num, step_name
+FROM irp_v_batch
+WHERE is_watched
+ORDER BY batch_id;
 
 -- name: read_batch(batch_id)^
 -- One batch with its place in the workflow.
-SELECT batch.id, batch.id AS batch_id, batch.batch_type,
-       coalesce(batch.status, 'INITIATED')::text AS status,
-       batch.activation_num, batch.configuration_id, batch.submitted_ts, batch.completed_ts,
-       batch.created_ts, batch.updated_ts,
-       cycle.id AS cycle_id, cycle.cycle_name, coalesce(cycle.status::text, 'UNSET') AS cycle_status,
-       stage.stage_num, stage.stage_name, step.id AS step_id, step.step_num, step.step_name,
-       step.notebook_path
-FROM irp_batch AS batch
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE batch.id = :batch_id::int;
+SELECT batch_id AS id, batch_id, batch_type, status, activation_num, configuration_id, submitted_ts,
+       completed_ts, created_ts, updated_ts, cycle_id, cycle_name, cycle_status, stage_num, stage_name,
+       step_id, step_num, step_name, notebook_path
+FROM irp_v_batch
+WHERE batch_id = :batch_id::int;
 
 -- name: lock_batch(batch_id)^
 -- Hold the batch against everyone who would decide about it, until the transaction ends.
@@ -31,15 +20,14 @@ SELECT id FROM irp_batch WHERE id = :batch_id::int FOR UPDATE;
 
 -- name: batch_jobs(batch_id, skipped, status)
 -- The jobs of one batch; a filter that is NULL lets everything through.
-SELECT id, batch_id, job_configuration_id, moodys_workflow_id,
-       coalesce(status, 'INITIATED')::text AS status, coalesce(skipped, false) AS skipped,
-       last_error, parent_job_id, submitted_ts, completed_ts, last_tracked_ts, created_ts, updated_ts,
+SELECT job_id AS id, batch_id, job_configuration_id, moodys_workflow_id, status, skipped, last_error,
+       parent_job_id, submitted_ts, completed_ts, last_tracked_ts, created_ts, updated_ts,
        submission_request, submission_response
-FROM irp_job
+FROM irp_v_job
 WHERE batch_id = :batch_id::int
-  AND (:skipped::boolean IS NULL OR coalesce(skipped, false) = :skipped::boolean)
-  AND (:status::text IS NULL OR coalesce(status, 'INITIATED')::text = :status::text)
-ORDER BY id;
+  AND (:skipped::boolean IS NULL OR skipped = :skipped::boolean)
+  AND (:status::text IS NULL OR status = :status::text)
+ORDER BY job_id;
 
 -- name: batch_job_configurations(batch_id, skipped)
 -- The configurations of one batch; NULL lets skipped ones through.
@@ -54,9 +42,7 @@ ORDER BY id;
 -- name: facts(batch_id)^
 -- Everything that decides what a batch is, counted in one snapshot.
 WITH job AS (
-    SELECT id, job_configuration_id, coalesce(status, 'INITIATED')::text AS status,
-           coalesce(skipped, false) AS skipped
-    FROM irp_job
+    SELECT job_id AS id, job_configuration_id, status, skipped FROM irp_v_job
     WHERE batch_id = :batch_id::int
 ), job_count AS (
     SELECT CASE WHEN skipped THEN 'SKIPPED' ELSE status END AS label, count(*) AS jobs

@@ -6,15 +6,17 @@ SELECT to_regclass('_yoyo_migration') IS NOT NULL;
 -- The migrations that were applied.
 SELECT migration_id FROM _yoyo_migration ORDER BY migration_id;
 
--- name: missing_objects(tables, columns)
--- Which of these columns are not in the tables that search_path finds first, and the trigger that
--- counts activations if it does not fire.
+-- name: missing_objects(tables, columns, views)
+-- Which of these columns are not in the tables that search_path finds first, which views there are
+-- not, and the trigger that counts activations if it does not fire.
 SELECT expected.table_name || '.' || expected.column_name AS name
 FROM unnest(:tables::text[], :columns::text[]) AS expected (table_name, column_name)
 LEFT JOIN pg_attribute AS found
     ON found.attrelid = to_regclass(expected.table_name) AND found.attname = expected.column_name
     AND found.attnum > 0 AND NOT found.attisdropped
 WHERE found.attrelid IS NULL
+UNION ALL
+SELECT view FROM unnest(:views::text[]) AS view WHERE to_regclass(view) IS NULL
 UNION ALL
 SELECT 'trigger irp_batch_count_activation'
 WHERE NOT EXISTS (SELECT FROM pg_trigger
@@ -64,7 +66,7 @@ FROM pg_class AS batch
 JOIN pg_namespace AS schema ON schema.oid = batch.relnamespace
 WHERE batch.oid = to_regclass('irp_batch') AND schema.nspname IS DISTINCT FROM current_schema();
 
--- name: owner_changes()
+-- name: owner_changes(tables, types, functions)
 -- Statements that give the owner of irp_batch what another role made when it migrated.
 WITH owner AS (
     SELECT relnamespace AS schema, relowner AS id, pg_get_userbyid(relowner) AS name
@@ -73,17 +75,18 @@ WITH owner AS (
 ), strange AS (
     SELECT 'TABLE' AS kind, pg_class.oid::regclass::text AS identity
     FROM pg_class, owner
-    WHERE relnamespace = owner.schema AND relowner <> owner.id AND relkind IN ('r', 'p')
-      AND relname ~ '^(irp|_?yoyo)_'
+    WHERE relnamespace = owner.schema AND relowner <> owner.id AND relkind IN ('r', 'p', 'v')
+      AND (relname = ANY (:tables::text[]) OR relname ~ '^(_?yoyo_|irp_v_|irp_job_tracking_log_)')
     UNION ALL
     SELECT 'TYPE', pg_type.oid::regtype::text
     FROM pg_type, owner
     WHERE typnamespace = owner.schema AND typowner <> owner.id AND typtype = 'e'
-      AND typname ~ '^(chain_run|notification)_\w+_enum$'
+      AND typname = ANY (:types::text[])
     UNION ALL
     SELECT 'FUNCTION', pg_proc.oid::regprocedure::text
     FROM pg_proc, owner
-    WHERE pronamespace = owner.schema AND proowner <> owner.id AND proname ~ '^irp_'
+    WHERE pronamespace = owner.schema AND proowner <> owner.id
+      AND proname = ANY (:functions::text[])
 )
 SELECT 'ALTER ' || strange.kind || ' ' || strange.identity || ' OWNER TO ' || quote_ident(owner.name)
            AS statement

@@ -16,17 +16,10 @@ WHERE id = :id::int;
 
 -- name: open_work()^
 -- What is left to do: decides when the next pass is worth its while.
-SELECT (SELECT count(*) FROM irp_batch AS batch
-        JOIN irp_step AS step ON step.id = batch.step_id
-        JOIN irp_stage AS stage ON stage.id = step.stage_id
-        JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-        WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE') AS active_batches,
+SELECT (SELECT count(*) FROM irp_v_batch WHERE is_watched) AS active_batches,
        (SELECT count(*) FROM irp_chain_run AS run
-        JOIN irp_batch AS batch ON batch.id = run.batch_id
-        JOIN irp_step AS step ON step.id = batch.step_id
-        JOIN irp_stage AS stage ON stage.id = step.stage_id
-        JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-        WHERE run.status IN ('PENDING', 'RUNNING') AND cycle.status = 'ACTIVE') AS open_chain_runs,
+        JOIN irp_v_batch AS batch USING (batch_id)
+        WHERE run.status IN ('PENDING', 'RUNNING') AND batch.is_in_active_cycle) AS open_chain_runs,
        (SELECT count(*) FROM irp_notification WHERE status = 'PENDING') AS pending_cards;
 
 -- name: last()^
