@@ -1,32 +1,55 @@
 """Run a notebook through any ``concurrent.futures.Executor``: other threads, processes, machines.
 
-The worker needs this package, and the workflows folder under the same path. Caller and worker
-share a lease, a small file beside the executed copy. The caller renews it and writes into it
-why the run shall stop; a run whose lease is gone or no longer renewed ends itself well before
-another monitor may start the same step. A lease is good for one start, because an engine may
-repeat work whose worker has died.
+The worker needs this package with its settings, and the workflows folder under the same path. The
+lease of a run elsewhere is the row of its step's claim: the worker reads there when it was renewed
+last, and whether its owner wants the run to stop. An attempt is good for one start, because an
+engine may repeat work whose worker has died.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import CancelledError, Executor, Future, wait
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from helpers.database import connect, queries, translated_errors
+from helpers.errors import DatabaseError
+from helpers.notebooks.lease import Lease, lease_clock
 from helpers.notebooks.run import NotebookOutcome, NotebookRun, Verdict
+from helpers.redaction import describe
 
-RENEW_SECONDS = 5.0
-SILENCE_SECONDS = 60.0  # the run must have ended when the claim of its step expires
-_LOOK_SECONDS = 0.5
-_GOODBYE_SECONDS = 30.0  # for a run that was told to stop
+log = logging.getLogger(__name__)
 
-_GONE = "The run was stopped: whoever started it is gone, or has stopped renewing its lease."
+_LOOK_SECONDS = 2.0
+_GOODBYE_SECONDS = 30.0  # for a run that was asked to stop
+_STATEMENT_LIMIT = "8s"
+
+_GONE = "The run was stopped: the claim of its step was released, or is another's by now."
 _STARTED_BEFORE = "The worker that ran this notebook is gone. It is not started a second time."
+
+
+@dataclass(frozen=True)
+class ClaimKey:
+    """Which claim a run elsewhere stands under; the row holds the rest."""
+
+    step_id: int
+    attempt: int
+    lasts_seconds: float  # after each beat
+
+    def ask(self, query: str, **parameters: Any) -> Any:
+        """Run one of the queries about this claim, on a connection of its own.
+
+        Raises:
+            DatabaseError: there is no answer.
+        """
+        with connect(application_name="notebook elsewhere") as connection, translated_errors():
+            queries("connection").limit_statements(connection, limit=_STATEMENT_LIMIT)
+            ask = getattr(queries("work_elsewhere"), query)
+            return ask(connection, step_id=self.step_id, attempt=self.attempt, **parameters)
 
 
 class ExecutorRun:
@@ -40,14 +63,14 @@ class ExecutorRun:
         *,
         timeout_seconds: float,
         environment: Mapping[str, str],
+        claim: ClaimKey,
     ) -> None:
         """Prepare a run; see ``NotebookRun``. The timeout counts from its start on the worker."""
         self._executor = executor
-        self._lease = Lease(executed_copy.with_name(f"{executed_copy.name}.lease"))
-        self._work = LeasedRun(
-            source, executed_copy, timeout_seconds, dict(environment), self._lease.path
-        )
+        self._claim = claim
+        self._work = WorkElsewhere(source, executed_copy, timeout_seconds, dict(environment), claim)
         self._future: Future[NotebookOutcome] | None = None
+        self._reason: str | None = None  # why the run shall stop
         self.verdict: Future[Verdict] = Future()
         """Known with the outcome, because a worker hands back once only; set by the caller."""
 
@@ -55,114 +78,62 @@ class ExecutorRun:
         """Hand the notebook to the executor; return when it has ended there.
 
         Raises:
-            Exception: whatever the executor raises where its worker is lost.
+            Exception: whatever the executor raises if its worker is lost.
         """
-        with self._lease.renewed():
-            if self._lease.is_revoked:
-                return NotebookOutcome.stopped(self._lease.why)
-            future = self._future = self._executor.submit(self._work.execute)
-            try:
-                return future.result()
-            except CancelledError:
-                return NotebookOutcome.stopped(self._lease.why)
-            except BaseException:
-                self.stop("Interrupted.")
-                wait([future], _GOODBYE_SECONDS)
-                raise
+        if self._reason is not None:
+            return self._stopped()
+        future = self._future = self._executor.submit(self._work.execute)
+        try:
+            return future.result()
+        except CancelledError:
+            return self._stopped()
+        except BaseException:
+            self.stop("Interrupted.")
+            wait([future], _GOODBYE_SECONDS)
+            raise
+
+    def _stopped(self) -> NotebookOutcome:
+        return NotebookOutcome.stopped(self._reason or "Cancelled.")
 
     def stop(self, reason: str) -> None:
-        """End the run, wherever it is: at once while it waits for a worker, else in a second."""
-        self._lease.revoke(reason)
+        """End the run, wherever it is: at once while it waits for a worker, else in seconds."""
+        self._reason = self._reason or reason
+        try:
+            self._claim.ask("ask_to_stop", reason=self._reason)
+        except DatabaseError as exc:  # the worker ends it all the same, when nothing is renewed
+            log.warning("A run elsewhere was not asked to stop: %s", describe(exc))
         if self._future is not None:
             self._future.cancel()
 
 
-class Lease:
-    """The caller's side of a lease."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._reason: str | None = None  # why the run shall stop
-        self._ended = threading.Event()
-        self._is_held = False
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def renewed(self) -> Iterator[None]:
-        """Write the lease, renew it in a thread, and take it away in the end."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._is_held = True
-        self._write()
-        thread = threading.Thread(target=self._renew, name="lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._ended.set()
-            thread.join()
-            with self._lock:
-                self._is_held = False
-                self.path.unlink(missing_ok=True)
-                _started(self.path).unlink(missing_ok=True)
-
-    @property
-    def is_revoked(self) -> bool:
-        """Whether the run shall stop."""
-        return self._reason is not None
-
-    @property
-    def why(self) -> str:
-        """Why the run shall stop; somebody else may have cancelled it."""
-        return self._reason or "Cancelled."
-
-    def revoke(self, reason: str) -> None:
-        """Tell the run to stop; the first reason counts."""
-        self._reason = self._reason or reason
-        self._write_patiently()
-
-    def _renew(self) -> None:
-        while not self._ended.wait(RENEW_SECONDS):
-            self._write_patiently()
-
-    def _write_patiently(self) -> None:
-        with suppress(OSError):  # it is written the next time, or silence ends the run
-            self._write()
-
-    def _write(self) -> None:
-        with self._lock:
-            if not self._is_held:
-                return
-            said = {"renewed": time.time(), "reason": self._reason}
-            self.path.write_text(json.dumps(said), encoding="utf-8")
-
-
 @dataclass(frozen=True)
-class LeasedRun:
+class WorkElsewhere:
     """What goes to the worker; may be pickled."""
 
     source: Path
     executed_copy: Path
     timeout_seconds: float
     environment: dict[str, str]
-    lease: Path
-    silence_seconds: float = SILENCE_SECONDS
+    claim: ClaimKey
 
     def execute(self) -> NotebookOutcome:
-        """Run the notebook here, for as long as the lease holds."""
-        if _content(self.lease) is None:
-            return NotebookOutcome.stopped(_GONE)
-        try:
-            _started(self.lease).touch(exist_ok=False)
-        except FileExistsError:
+        """Run the notebook here, for as long as its claim is renewed."""
+        sent_at = lease_clock()
+        row = self.claim.ask("start")
+        if row["stop_reason"] or row["seconds_left"] is None:
+            return NotebookOutcome.stopped(row["stop_reason"] or _GONE)
+        if not row["is_first"]:
             return NotebookOutcome.failed(_STARTED_BEFORE)
+        lease = Lease(self._beat_sent_at(sent_at, row))
         run = NotebookRun(
             self.source,
             self.executed_copy,
             timeout_seconds=self.timeout_seconds,
             environment=self.environment,
+            lease=lease,
         )
         ended = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(run, ended), name="lease", daemon=True)
+        watch = threading.Thread(target=self._watch, args=(run, lease, ended), daemon=True)
         watch.start()
         try:
             return run.execute()
@@ -170,37 +141,20 @@ class LeasedRun:
             ended.set()
             watch.join()
 
-    def _watch(self, run: NotebookRun, ended: threading.Event) -> None:
-        """Stop the run when its lease says so, is gone, or does not change for too long."""
-        seen, changed = "", time.monotonic()
+    def _watch(self, run: NotebookRun, lease: Lease, ended: threading.Event) -> None:
+        """Renew the lease as the row says; stop the run when that is wished."""
         while not ended.wait(_LOOK_SECONDS):
-            said = _content(self.lease)
-            if said != seen:
-                seen, changed = said or "", time.monotonic()
-            silent = time.monotonic() - changed > self.silence_seconds
-            reason = _GONE if said is None or silent else _reason(said)
-            if reason is not None:
-                run.stop(reason)
+            sent_at = lease_clock()
+            try:
+                row = self.claim.ask("look")
+            except DatabaseError as exc:
+                log.warning("A claim could not be read: %s", describe(exc))
+                continue
+            if row["stop_reason"] or row["seconds_left"] is None:
+                run.stop(row["stop_reason"] or _GONE)
                 return
+            lease.renew(self._beat_sent_at(sent_at, row))
 
-
-def _started(lease: Path) -> Path:
-    return lease.with_suffix(".started")
-
-
-def _content(lease: Path) -> str | None:
-    """Return what a lease says; None where it is gone. Opening asks a network's server anew."""
-    try:
-        return lease.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return ""  # no news; silence ends the run in time
-
-
-def _reason(said: str) -> str | None:
-    try:
-        reason = json.loads(said)["reason"]
-    except ValueError:
-        return None  # read while it was being written
-    return None if reason is None else str(reason)
+    def _beat_sent_at(self, sent_at: float, row: Mapping[str, Any]) -> float:
+        """Return when the last beat was confirmed, or a little before, on the clock of leases."""
+        return sent_at - (self.claim.lasts_seconds - float(row["seconds_left"]))

@@ -16,7 +16,7 @@ from pathlib import Path
 from helpers.database import queries, transaction
 from helpers.errors import NotebookError
 from helpers.identity import person
-from helpers.notebooks.executor import ExecutorRun
+from helpers.notebooks.executor import ClaimKey, ExecutorRun
 from helpers.notebooks.lease import Lease, lease_clock
 from helpers.notebooks.run import Ending, NotebookOutcome, NotebookRun, Verdict
 from helpers.records import NotebookResult
@@ -63,7 +63,11 @@ class StepExecution:
         prepare = (
             partial(NotebookRun, on_cell=on_cell, lease=self.lease)
             if executor is None
-            else partial(ExecutorRun, executor)
+            else partial(
+                ExecutorRun,
+                executor,
+                claim=ClaimKey(claim.step_id, claim.attempt, claims.LASTS.total_seconds()),
+            )
         )
         self._notebook_run: NotebookRun | ExecutorRun = prepare(
             notebook,

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from helpers.notebook_executor import execute_next_step
-from helpers.notebooks.executor import ExecutorRun, Lease, LeasedRun
+from helpers.notebooks.executor import ClaimKey, ExecutorRun, WorkElsewhere
 from helpers.notebooks.run import Ending
 from sandbox.seeding import add_cycle, add_step
 from tests.support.notebooks import step_notebook, write_notebook
@@ -83,7 +83,7 @@ def test_a_step_runs_in_the_executors_process_and_is_logged_here(process, step, 
     assert written(notebook.parent / "ran-in") == worker
     assert result["executed_path"].exists()
     assert sql.execute("SELECT status::text FROM irp_step_run").fetchall() == [("COMPLETED",)]
-    assert sorted(path.suffix for path in result["executed_path"].parent.iterdir()) == [".ipynb"]
+    assert list(result["executed_path"].parent.iterdir()) == [result["executed_path"]]
 
 
 def test_a_notebook_that_fails_elsewhere_is_a_result(process, step, sql):
@@ -109,13 +109,27 @@ def test_a_worker_that_dies_ends_the_step_and_its_kernel(process, step, sql):
     wait_until(lambda: is_gone(written(notebook.parent / "kernel")))
 
 
-def prepared(executor: Executor, source: Path) -> ExecutorRun:
+@pytest.fixture
+def claim(metastore, sql) -> ClaimKey:
+    """A claim of a step that was renewed just now."""
+    step_id = add_step(add_cycle(CYCLE), stage_num=4, step_num=9)
+    sql.execute(
+        "INSERT INTO irp_step_claim (step_id, attempt, owner, claim_expires_ts)"
+        " VALUES (%s, 1, 'somebody', now() + interval '90 s')",
+        [step_id],
+    )
+    return ClaimKey(step_id, attempt=1, lasts_seconds=90.0)
+
+
+def prepared(executor: Executor, source: Path, claim: ClaimKey) -> ExecutorRun:
     copy = source.parent / "runs" / "copy.ipynb"
-    return ExecutorRun(executor, source, copy, timeout_seconds=PATIENCE_SECONDS, environment={})
+    return ExecutorRun(
+        executor, source, copy, timeout_seconds=PATIENCE_SECONDS, environment={}, claim=claim
+    )
 
 
-def test_a_run_is_stopped_in_another_process(process, tmp_path):
-    run = prepared(process, write_notebook(tmp_path / "n.ipynb", NOTE_AND_WAIT))
+def test_a_run_is_stopped_in_another_process(process, tmp_path, claim):
+    run = prepared(process, write_notebook(tmp_path / "n.ipynb", NOTE_AND_WAIT), claim)
 
     with ThreadPoolExecutor(1) as caller:
         running = caller.submit(run.execute)
@@ -127,11 +141,11 @@ def test_a_run_is_stopped_in_another_process(process, tmp_path):
     assert is_gone(written(tmp_path / "kernel"))
 
 
-def test_a_run_that_waits_for_a_worker_is_never_started_once_stopped(tmp_path):
+def test_a_run_that_waits_for_a_worker_is_never_started_once_stopped(tmp_path, claim):
     begin = threading.Event()
     with ThreadPoolExecutor(1) as busy, ThreadPoolExecutor(1) as caller:
         busy.submit(begin.wait, PATIENCE_SECONDS)
-        run = prepared(busy, write_notebook(tmp_path / "n.ipynb", NOTE_PARENT))
+        run = prepared(busy, write_notebook(tmp_path / "n.ipynb", NOTE_PARENT), claim)
         running = caller.submit(run.execute)
         wait_until(busy._work_queue.qsize)
         run.stop("Interrupted.")
@@ -142,8 +156,8 @@ def test_a_run_that_waits_for_a_worker_is_never_started_once_stopped(tmp_path):
     assert not (tmp_path / "ran-in").exists()
 
 
-def test_a_run_that_is_stopped_before_it_begins_is_not_handed_over(process, tmp_path):
-    run = prepared(process, write_notebook(tmp_path / "n.ipynb", NOTE_PARENT))
+def test_a_run_that_is_stopped_before_it_begins_is_not_handed_over(process, tmp_path, claim):
+    run = prepared(process, write_notebook(tmp_path / "n.ipynb", NOTE_PARENT), claim)
 
     run.stop("Interrupted.")
 
@@ -152,60 +166,64 @@ def test_a_run_that_is_stopped_before_it_begins_is_not_handed_over(process, tmp_
 
 
 @pytest.fixture
-def leased(tmp_path) -> LeasedRun:
-    """An endless run as a worker gets it, pickled on its way; its lease is written only once."""
+def work(tmp_path, claim) -> WorkElsewhere:
+    """An endless run as a worker gets it, pickled on its way."""
     source = write_notebook(tmp_path / "n.ipynb", NOTE_AND_WAIT)
-    lease = tmp_path / "copy.ipynb.lease"
-    lease.write_text('{"reason": null}')
-    run = LeasedRun(
-        source, tmp_path / "copy.ipynb", PATIENCE_SECONDS, {}, lease, silence_seconds=15.0
-    )
-    return pickle.loads(pickle.dumps(run))
+    work = WorkElsewhere(source, tmp_path / "copy.ipynb", PATIENCE_SECONDS, {}, claim)
+    return pickle.loads(pickle.dumps(work))
 
 
-def test_a_run_ends_when_its_caller_renews_the_lease_no_longer(leased):
-    outcome = leased.execute()
+def test_a_run_ends_when_its_claim_is_renewed_no_longer(work, sql):
+    # As if the last beat were 35 s old, of the 45 s that it is worth.
+    sql.execute("UPDATE irp_step_claim SET claim_expires_ts = now() + interval '55 s'")
+    outcome = work.execute()
 
     assert outcome.ending is Ending.STOPPED
-    assert "has stopped renewing its lease" in outcome.error
-    assert is_gone(written(leased.source.parent / "kernel"))
+    assert "had not been renewed for 45 seconds" in outcome.error
+    kernel = written(work.source.parent / "kernel")
+    assert kernel is None or is_gone(kernel)  # a slow machine has not started it at all
 
 
-def test_a_run_ends_when_its_caller_has_taken_the_lease_away(leased):
+def test_a_run_goes_on_while_its_claim_is_renewed(work, sql):
+    sql.execute("UPDATE irp_step_claim SET claim_expires_ts = now() + interval '55 s'")
+    until = time.monotonic() + 14
     with ThreadPoolExecutor(1) as worker:
-        running = worker.submit(leased.execute)
-        wait_until(lambda: written(leased.source.parent / "kernel"))
-        leased.lease.unlink()
+        running = worker.submit(work.execute)
+        while time.monotonic() < until:
+            sql.execute("UPDATE irp_step_claim SET claim_expires_ts = now() + interval '90 s'")
+            time.sleep(0.5)
+        assert not running.done()
+        sql.execute("UPDATE irp_step_claim SET stop_reason = 'Enough.'")
+        assert running.result(PATIENCE_SECONDS).error.startswith("Enough.")
 
-        assert "is gone" in running.result(PATIENCE_SECONDS).error
+
+@pytest.mark.parametrize("change", ["owner = NULL, claim_expires_ts = NULL", "attempt = 2"])
+def test_a_run_ends_when_its_claim_is_released_or_anothers(work, sql, change):
+    with ThreadPoolExecutor(1) as worker:
+        running = worker.submit(work.execute)
+        wait_until(lambda: written(work.source.parent / "kernel"))
+        sql.execute(f"UPDATE irp_step_claim SET {change}")
+        outcome = running.result(PATIENCE_SECONDS)
+
+    assert outcome.ending is Ending.STOPPED
+    assert "was released, or is another's by now" in outcome.error
 
 
-def test_work_that_an_engine_repeats_is_not_started_twice(leased):
-    leased.lease.with_suffix(".started").touch()  # by a worker that has died
-
-    outcome = leased.execute()
+def test_work_that_an_engine_repeats_is_not_started_twice(work, sql):
+    sql.execute("UPDATE irp_step_claim SET worker_started_ts = now()")  # by one that has died
+    outcome = work.execute()
 
     assert outcome.ending is Ending.FAILED
     assert "not started a second time" in outcome.error
-    assert not (leased.source.parent / "kernel").exists()
+    assert not (work.source.parent / "kernel").exists()
 
 
-def test_work_whose_caller_is_gone_is_not_started(leased):
-    leased.lease.unlink()
+@pytest.mark.parametrize("change", ["owner = NULL, claim_expires_ts = NULL", "attempt = 2"])
+def test_work_whose_claim_is_gone_is_not_started(work, sql, change):
+    sql.execute(f"UPDATE irp_step_claim SET {change}")
 
-    assert "is gone" in leased.execute().error
-    assert list(leased.source.parent.iterdir()) == [leased.source]
-
-
-def test_a_lease_is_renewed_while_the_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("helpers.notebooks.executor.RENEW_SECONDS", 0.01)
-    lease = Lease(tmp_path / "copy.ipynb.lease")
-
-    with lease.renewed():
-        first = lease.path.read_text()
-        wait_until(lambda: lease.path.read_text() not in {"", first})
-
-    assert not lease.path.exists()
+    assert work.execute().ending is Ending.STOPPED
+    assert list(work.source.parent.iterdir()) == [work.source]
 
 
 @pytest.fixture
@@ -243,8 +261,8 @@ def test_a_dask_cluster_runs_two_steps_on_two_workers(cluster, step, sql):
     assert statuses == [("COMPLETED",), ("COMPLETED",)]
 
 
-def test_a_step_that_a_cluster_runs_can_be_stopped(cluster, workflows):
-    run = prepared(cluster, write_notebook(workflows / "n.ipynb", NOTE_AND_WAIT))
+def test_a_step_that_a_cluster_runs_can_be_stopped(cluster, workflows, claim):
+    run = prepared(cluster, write_notebook(workflows / "n.ipynb", NOTE_AND_WAIT), claim)
 
     with ThreadPoolExecutor(1) as caller:
         running = caller.submit(run.execute)
