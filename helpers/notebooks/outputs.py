@@ -27,6 +27,7 @@ MOST_BYTES = 20_000_000
 """Of all outputs of a run, as they travel."""
 
 _OUTPUT_BYTES = 1_000  # what an output takes in memory beside its content
+_MOST_LEVELS = 100  # of what an output holds in one another
 _WEIGH_BYTES = 5_000_000  # that arrive between two weighings
 _LONGEST_ERROR_PART = 20_000  # of an error for which there is no room
 _NOT_KEPT = {"status", "execute_input", "clear_output"}
@@ -103,7 +104,10 @@ class CellOutputs(ExecutePreprocessor):
         if expected is None:
             return
         try:
-            if self._has_room(message, expected.index):
+            if _is_deeper(message["content"], _MOST_LEVELS):
+                # Whatever walks through the notebook later would fail on it.
+                self.mark(expected.cell, expected.index, "An output is nested too deep to be kept.")
+            elif self._has_room(message, expected.index):
                 self.process_message(message, expected.cell, expected.index)
             else:
                 self._cut(message, expected)
@@ -206,6 +210,11 @@ class CellOutputs(ExecutePreprocessor):
                 expected.cell.execution_count = None
         with suppress(Exception):  # a state of widgets that nobody can show
             self.set_widgets_metadata()
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _is_deeper(item, levels - 1) for item in inner)
 
 
 def _error(content: Any, *, longest: int = MOST_BYTES) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook
 
 from helpers.notebooks import outputs
+from helpers.notebooks.file import without_secrets, write_copy
 from helpers.notebooks.outputs import CellOutputs
 
 KINDS = ["stream", "display_data", "execute_result", "update_display_data", "error", "status"]
@@ -143,6 +144,18 @@ def test_what_was_replaced_takes_no_room(cells, replace):
     cells.print("last")
     assert cells.shown()[-1] == "last"
     assert not any("not kept" in text for text in cells.shown())
+
+
+@pytest.mark.parametrize(("levels", "is_kept"), [(90, True), (400, False), (480, False)])
+def test_what_is_nested_too_deep_to_be_written_is_marked(cells, tmp_path, levels, is_kept):
+    nested: dict[str, Any] = {}
+    for _ in range(levels):
+        nested = {"a": nested}
+    cells.send("display_data", {"data": {"application/json": nested}, "metadata": {}})
+    cells.outputs.finish()
+    write_copy(without_secrets(cells.notebook), tmp_path / "a.ipynb")
+    (output,) = cells.notebook.cells[0].outputs
+    assert ("data" in output) == is_kept
 
 
 def test_the_end_of_a_request_is_told():
