@@ -301,6 +301,25 @@ def test_a_secret_that_moodys_repeats_is_not_kept_or_shown(client, moodys, sql, 
     assert read_job(job_id)["last_error"] == "you sent ***"
 
 
+def test_the_live_token_that_moodys_repeats_is_not_kept_or_shown(
+    metastore, moodys, sql, monkeypatch
+):
+    monkeypatch.delenv("RISK_MODELER_API_KEY")
+    for name, value in moodys.environment(bearer=True).items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    with IRPClient(connections=1) as bearer:
+        token = bearer.published.client.session.headers["Authorization"].removeprefix("Bearer ")
+        workflow_id = str(moodys.add_job("model", status="FAILED", reason=f"you sent {token}"))
+        [job_id] = analysis_batch([job("RUNNING", workflow_id)]).job_ids
+
+        track_job_status(job_id, "Analysis", bearer)
+
+    kept = sql.execute("SELECT tracking_data::text FROM irp_job_tracking_log").fetchone()[0]
+    assert token not in kept
+    assert read_job(job_id)["last_error"] == "you sent ***"
+
+
 def synchronous_job(**how) -> int:
     how.setdefault("batch_type", BatchType.PORTFOLIO_CREATION)
     return analysis_batch([PreparedJob()], **how).job_ids[0]

@@ -407,6 +407,33 @@ def test_jobs_that_cannot_be_polled_are_named_and_the_others_polled(cycle, moody
     assert "'Windstorm <Magic>' is not a known batch type" in waits.text
 
 
+@pytest.mark.parametrize("http_status", [302, 407])
+def test_what_stands_in_the_way_of_all_jobs_is_listed_once(cycle, moodys, http_status):
+    active_batch(cycle, BatchType.GEOHAZ, [running(moodys, "geohaz") for _ in range(12)])
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=http_status)
+
+    done = one_pass()
+
+    [error] = done.summary.errors
+    assert f"Moody's answered {http_status}" in error.text
+
+
+def test_a_batch_of_an_unknown_type_waits_for_a_person_and_is_not_an_error(cycle, moodys, sql):
+    running_job = running(moodys, "model", "FINISHED")
+    prepared = PreparedJob(request={"method": "POST", "path": "/platform/model/v1/jobs"})
+    batch = active_batch(cycle, "analysis", [running_job, prepared])
+
+    for done in (one_pass(), one_pass()):
+        assert done.became == {batch.batch_id: "ACTIVE"}
+        assert done.summary.errors == []
+        [waits] = done.summary.to_do
+        assert f"Batch {batch.batch_id}" in waits.about
+        assert "did you mean 'Analysis'?" in waits.text
+        assert all(batch_type in waits.text for batch_type in BatchType)
+    assert list(jobs_of(sql).values()) == ["SUBMITTED", "INITIATED"]
+    assert moodys.statistics()["requests_total"] == 0
+
+
 @pytest.mark.parametrize(
     ("kind", "family"), [(BatchType.ANALYSIS, "model"), (BatchType.GEOHAZ, "geohaz")]
 )
