@@ -17,7 +17,7 @@ from helpers.check.findings import CheckReport, Finding, findings_of
 from helpers.check.moodys import look_at_moodys
 from helpers.check.settings import look_at_settings
 from helpers.database import queries, transaction
-from helpers.database.schema import migration_ids, missing_migrations
+from helpers.database.schema import migration_ids, missing_migrations, problem
 from helpers.errors import NotificationError
 from helpers.notifications.teams import send
 from helpers.settings import get_settings
@@ -61,6 +61,7 @@ def _look_at_database() -> Iterator[Finding]:
         server = queries("check").server()
         tables = queries("check").tables()
         missing = missing_migrations()
+        found = None if missing else problem()
     yield Finding(
         "database",
         is_ok=True,
@@ -73,7 +74,7 @@ def _look_at_database() -> Iterator[Finding]:
         )
         yield Finding("migrations", is_ok=False, text=text)
     else:
-        yield Finding("migrations", is_ok=True, text="all applied")
+        yield Finding("migrations", is_ok=found is None, text=found or "all applied")
     if tables is not None and not tables["is_owner"]:
         text = (
             f"the tables belong to {tables['owner']}, and {server['account']} is not a member of "
