@@ -55,6 +55,11 @@ class Pace:
         return bool(self._answered)
 
     @property
+    def is_throttled(self) -> bool:
+        """Whether the host limits the rate, as far as is known."""
+        return math.isfinite(self.rate)
+
+    @property
     def has_room(self) -> bool:
         """Whether the window lets another request out."""
         return self.under_way < min(int(self.window), self.most)

@@ -134,10 +134,16 @@ def _note_gaps(
     if poller.out_of_time:
         text = (
             f"{counted(poller.out_of_time, 'job')} not reached within the time for polling; they "
-            "come first in the next pass. MONITOR_POLL_WORKERS and "
-            "MONITOR_POLL_BUDGET_SECONDS set the pace."
+            f"come first in the next pass. {_what_sets_the_pace(poller)}"
         )
         report.errors.append(Remark("Polling", text))
+
+
+def _what_sets_the_pace(poller: Poller) -> str:
+    throttled = [family for family, pace in poller.paces.items() if pace.is_throttled]
+    if throttled:
+        return f"{_jobs_of(throttled)}: Moody's throttles how often it may be asked about them."
+    return "MONITOR_POLL_WORKERS and MONITOR_POLL_BUDGET_SECONDS set the pace."
 
 
 def _outages(outages: Sequence[Outage]) -> list[Remark]:
