@@ -9,9 +9,11 @@ from typing import TypedDict
 
 from helpers.constants import Family, JobStatus
 from helpers.database import queries
+from helpers.irp_integration.health import SearchProblem
 from helpers.irp_integration.pace import Pace
 
 _FORGET_AFTER = timedelta(days=1)
+_TRY_AGAIN_AFTER = timedelta(hours=1)
 
 
 class JobToPoll(TypedDict):
@@ -38,6 +40,27 @@ def jobs_to_poll(batch_ids: Collection[int]) -> list[JobToPoll]:
 def note_legacy_ids(batch_ids: Collection[int]) -> None:
     """Remember that ids of these batches are known to Moody's older API."""
     queries("recording").note_legacy_ids(batch_ids=list(batch_ids))
+
+
+def searchable_families() -> frozenset[Family]:
+    """Return the families whose search may be tried: all but those that were of no use lately."""
+    rows = queries("recording").families_not_searched(forget_after=_TRY_AGAIN_AFTER)
+    return frozenset(Family) - {row["family"] for row in rows}
+
+
+def remember_search_problems(problems: Mapping[Family, SearchProblem]) -> None:
+    """Remember which searches are not to be tried for a while.
+
+    A search that is known to work is tried again at once after a mere failure.
+    """
+    useless = {
+        family: problem.text
+        for family, problem in problems.items()
+        if problem.is_wrong or not family.search_is_proven
+    }
+    queries("recording").remember_search_problems(
+        families=list(useless), problems=list(useless.values())
+    )
 
 
 def remembered_paces(*, most: int) -> dict[Family, Pace]:

@@ -154,6 +154,10 @@ class MoodysStandIn(StandIn):
         super().reset()
         self._world.clear()
 
+    def let_search(self, *families: Family | str) -> None:
+        """Let these families be searched as well, until the next reset."""
+        self._world.also_searchable.update(Family(family) for family in families)
+
     def statistics(self) -> dict[str, Any]:
         """Return what was counted; also ``submissions``, ``jobs`` and ``jobs_by_status``."""
         by_status = self.jobs.count_by_status()

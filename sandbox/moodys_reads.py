@@ -63,7 +63,7 @@ def _by_id(family: Family) -> Handler:
 
 def _search(family: Family) -> Handler:
     async def search(world: World, request: Request, how: Misbehaviour | None) -> Response:
-        if family not in SEARCHABLE:  # nobody has seen these exist
+        if family not in {*SEARCHABLE, *world.also_searchable}:  # nobody has seen these exist
             raise RefusedError(404, "Not Found")
         ignored = how is not None and how.fault is Fault.FILTER_IGNORED
         terms = [] if ignored else filter_terms(request)

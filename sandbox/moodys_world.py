@@ -59,6 +59,7 @@ class World:
     relative_locations: bool = False
     unknown_names: set[str] = field(default_factory=set)  # in reference data
     not_to_group: set[str] = field(default_factory=set)  # analyses, by name
+    also_searchable: set[str] = field(default_factory=set)  # families whose search nobody has seen
 
     def location(self, request: Request, path: str) -> str:
         """Return what ``Location`` says of a path."""
@@ -73,6 +74,7 @@ class World:
         self.changes.clear()
         self.unknown_names.clear()
         self.not_to_group.clear()
+        self.also_searchable.clear()
 
 
 def error_body(http_status: int, message: str) -> dict[str, str]:

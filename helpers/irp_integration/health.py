@@ -31,12 +31,20 @@ class Outage:
         return str(self.error)
 
 
+@dataclass(frozen=True)
+class SearchProblem:
+    """Why the search of a family is of no use."""
+
+    text: str
+    is_wrong: bool  # it has answered, and what it says is wrong or leaves jobs out
+
+
 @dataclass
 class _OfFamily:
     has_answered: bool = False
     failures_in_a_row: int = 0
     outage: Outage | None = None
-    search_problem: str | None = None
+    search_problem: SearchProblem | None = None
 
 
 class Health:
@@ -52,11 +60,6 @@ class Health:
         """Tell whether there is a point in asking this family."""
         with self._lock:
             return self.credentials_error is None and self._families[family].outage is None
-
-    def may_search(self, family: Family) -> bool:
-        """Tell whether the search of this family has been right so far in this pass."""
-        with self._lock:
-            return self._families[family].search_problem is None
 
     def note_success(self, family: Family) -> None:
         """Take in an answer."""
@@ -84,7 +87,7 @@ class Health:
             known = self._families[family]
             known.outage = known.outage or Outage(family, exc)
 
-    def note_search_problem(self, family: Family, problem: str) -> None:
+    def note_search_problem(self, family: Family, problem: SearchProblem) -> None:
         """Take in that the search of this family is not to be used in this pass."""
         with self._lock:
             known = self._families[family]
@@ -119,7 +122,7 @@ class Health:
         ]
 
     @property
-    def search_problems(self) -> dict[Family, str]:
+    def search_problems(self) -> dict[Family, SearchProblem]:
         """Families whose search was not used, or no longer, and why."""
         with self._lock:
             found = {family: known.search_problem for family, known in self._families.items()}

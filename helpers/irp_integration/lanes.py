@@ -17,7 +17,7 @@ from helpers.constants import Family
 from helpers.errors import MoodysError
 from helpers.irp_integration.answers import is_down
 from helpers.irp_integration.bodies import Body
-from helpers.irp_integration.health import Health
+from helpers.irp_integration.health import Health, SearchProblem
 from helpers.irp_integration.pace import Pace
 from helpers.irp_integration.questions import (
     Answer,
@@ -33,7 +33,8 @@ _PAUSES_UNTIL_DOWN = 5
 _SEARCHES_UNTIL_USELESS = 2
 _LONGEST_SEARCH_PAUSE_SECONDS = 5.0
 _LATE = "Moody's did not finish its answer in time."
-_BEHIND = "It is behind what reads by id say."
+_BEHIND = SearchProblem("It is behind what reads by id say.", is_wrong=True)
+_INCOMPLETE = SearchProblem("It leaves out jobs that can be read by id.", is_wrong=True)
 
 
 @dataclass
@@ -126,6 +127,7 @@ class Lane:
     ) -> list[Question]:
         """Return those about whom a search says enough; the others are read next."""
         self.search_pace.note_answer(sent=sent, now=now)
+        is_unproven = not (self._is_scouted or self.family.search_is_proven)
         self._is_scouted = True
         found = {q.job_id: rows.get(q.moodys_id or "") for q in task.questions}
         by_job = {job_id: row for job_id, row in found.items() if row is not None}
@@ -134,8 +136,10 @@ class Lane:
             for job_id, status in read_before.items()
             if job_id in by_job
         )
-        if is_lie:
-            self._give_up_searching(_BEHIND)
+        checked = read_before.keys() & {question.job_id for question in task.questions}
+        is_incomplete = is_unproven and not (checked and checked <= by_job.keys())
+        if is_lie or is_incomplete:
+            self._give_up_searching(_BEHIND if is_lie else _INCOMPLETE)
             by_job = {}
         asked = self._asked_by(task)
         enough = [q for q in asked if q.job_id in by_job and row_is_enough(q, by_job[q.job_id])]
@@ -154,7 +158,7 @@ class Lane:
             or not is_down(exc.http_status)
             or self._failed_searches >= _SEARCHES_UNTIL_USELESS
         ):
-            self._give_up_searching(str(exc))
+            self._give_up_searching(SearchProblem(str(exc), is_wrong=False))
         self._is_scouted = True
         self._keep_reason(task, asked_ts, exc)
         self._read_next(task.position, self._asked_by(task))
@@ -198,7 +202,7 @@ class Lane:
         reads = reads_of((position, question) for question in questions)
         self._reads.extendleft(reversed(reads))
 
-    def _give_up_searching(self, problem: str) -> None:
+    def _give_up_searching(self, problem: SearchProblem) -> None:
         """Read by id all that was to be searched for."""
         self.health.note_search_problem(self.family, problem)
         while self._searches:

@@ -4,10 +4,10 @@ HTTP only, in threads; what becomes of the answers is the caller's business. How
 
 - Each family has a lane of tasks (``lanes``), and its own pace (``pace``). Threads take the task
   that stands first among those that may go now; the longest unasked jobs stand first.
-- A family whose search is proven is searched, 100 jobs at a time. Before, some of its jobs are read
-  by id, and the first search asks again about them: a search that is behind these reads lies, and
-  all jobs of the family are read by id. So are those about whom a search fails or says nothing,
-  whose end it tells, or who are told to have gone back.
+- A family is searched, 100 jobs at a time. Before, some of its jobs are read by id, and the first
+  search asks again about them: if it is behind these reads it lies, and all jobs of the family are
+  read by id; likewise if nobody has ever seen its search work and it leaves some of them out. So
+  are those about whom a search fails or says nothing, whose end it tells, or who have gone back.
 - A request that is throttled goes back into its lane, and the lane slows down. A family is down,
   and asked no more in this pass, when nothing comes through: after five failures or five pauses in
   a row, or if it wants us to wait for longer than the pass has.
@@ -22,7 +22,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
@@ -35,7 +35,7 @@ from helpers.irp_integration.endpoints import invalid_id
 from helpers.irp_integration.health import Health
 from helpers.irp_integration.lanes import Lane
 from helpers.irp_integration.pace import Pace
-from helpers.irp_integration.questions import Answer, Question, Task, plans
+from helpers.irp_integration.questions import PROVEN, Answer, Question, Task, plans
 from helpers.irp_integration.transport import Transport
 from helpers.redaction import describe
 
@@ -57,6 +57,7 @@ class Poller:
     # Called before each question, and every second by the thread that listens. Once it returns
     # False nothing more is asked.
     keep_asking: Callable[[], bool] = lambda: True
+    searchable: Collection[Family] = PROVEN  # families whose search may be tried
     paces: dict[Family, Pace] = field(default_factory=dict)  # as learned before, and in this pass
     health: Health = field(default_factory=Health, init=False)
     out_of_time: int = field(default=0, init=False)  # jobs that the budget did not reach
@@ -96,7 +97,7 @@ class Poller:
 
     def _start(self, questions: Sequence[Question]) -> None:
         search_from = time.monotonic() + min(_SAMPLE_SECONDS, self.budget_seconds / 4)
-        for family, plan in plans(questions).items():
+        for family, plan in plans(questions, self.searchable).items():
             pace = self.paces.setdefault(family, Pace(self.workers))
             self._lanes[family] = Lane(family, plan, self.health, search_from, pace)
         for number in range(min(self.workers, len(questions))):

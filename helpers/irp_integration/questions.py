@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -89,16 +89,22 @@ class Plan:
     searches: list[Task]
 
 
-def plans(questions: Sequence[Question]) -> dict[Family, Plan]:
+PROVEN = frozenset(family for family in Family if family.search_is_proven)
+
+
+def plans(questions: Sequence[Question], searchable: Collection[Family]) -> dict[Family, Plan]:
     """Return a plan for each family; those who stand first are asked first."""
     by_family: dict[Family, list[tuple[int, Question]]] = {}
     for position, question in enumerate(questions):
         by_family.setdefault(question.family, []).append((position, question))
-    return {family: _plan(family, asked) for family, asked in by_family.items()}
+    return {
+        family: _plan(family, asked, may_search=family in searchable)
+        for family, asked in by_family.items()
+    }
 
 
-def _plan(family: Family, asked: list[tuple[int, Question]]) -> Plan:
-    searched = [item for item in asked if _is_searched(item[1])]
+def _plan(family: Family, asked: list[tuple[int, Question]], *, may_search: bool) -> Plan:
+    searched = [item for item in asked if may_search and _can_be_searched(item[1])]
     sample = sorted(searched, key=lambda item: _urgency(item[1]))[:VERIFIED_PER_PASS]
     if len(searched) <= VERIFIED_PER_PASS:
         return Plan(reads_of(asked), [])
@@ -109,7 +115,7 @@ def _plan(family: Family, asked: list[tuple[int, Question]]) -> Plan:
         Task(family, tuple(question for _, question in chunk), min(at for at, _ in chunk))
         for chunk in chunks
     ]
-    reads = [item for item in asked if item[0] in verified or not _is_searched(item[1])]
+    reads = [item for item in asked if item[0] in verified or not _can_be_searched(item[1])]
     return Plan(reads_of(reads), searches)
 
 
@@ -123,12 +129,8 @@ def _urgency(question: Question) -> tuple[bool, datetime]:
     return not question.is_silent, question.read_ts or _NEVER
 
 
-def _is_searched(question: Question) -> bool:
-    return (
-        question.family.search_is_proven
-        and not question.is_legacy
-        and question.moodys_id is not None
-    )
+def _can_be_searched(question: Question) -> bool:
+    return not question.is_legacy and question.moodys_id is not None
 
 
 def row_is_enough(question: Question, row: Body) -> bool:

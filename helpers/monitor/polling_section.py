@@ -21,7 +21,9 @@ from helpers.poll_list import (
     jobs_to_poll,
     note_legacy_ids,
     remember_paces,
+    remember_search_problems,
     remembered_paces,
+    searchable_families,
 )
 from helpers.recording import record_all, server_clock
 from helpers.records import ActiveBatch
@@ -76,6 +78,7 @@ def _ask(
                 budget_seconds=give_up - time.monotonic(),
                 clock=server_clock(),
                 keep_asking=keep_asking,
+                searchable=searchable_families(),
                 paces=remembered_paces(most=settings.monitor_poll_workers),
             )
             of_host: list[tuple[Family, Remark]] = []
@@ -94,6 +97,7 @@ def _ask(
             if legacy:
                 note_legacy_ids(legacy)
             remember_paces(poller.paces)
+            remember_search_problems(poller.health.search_problems)
             _note_gaps(report, poller, of_host)
     except (SettingsError, MoodysCredentialsError) as exc:
         report.refused = str(exc)
@@ -168,7 +172,8 @@ def _search_problems(poller: Poller) -> list[Remark]:
     """Say once why jobs were read one by one; it costs time and nothing else."""
     by_problem: dict[str, list[Family]] = {}
     for family, problem in poller.health.search_problems.items():
-        by_problem.setdefault(problem, []).append(family)
+        if family.search_is_proven:  # the others are tried, and may well not exist
+            by_problem.setdefault(problem.text, []).append(family)
     return [
         Remark(_jobs_of(families), f"Read one by one, because of their search. {problem}")
         for problem, families in by_problem.items()

@@ -15,10 +15,13 @@ ALTER TABLE irp_batch ADD COLUMN ids_known_at text;
 -- What of an answer was not kept, and why; an answer that failed has its error_message.
 ALTER TABLE irp_job_tracking_log ADD COLUMN note text;
 
--- How many requests about jobs of a family Moody's carries, as the last pass has learned it.
+-- What passes have learned of the jobs of a family: how many requests about them Moody's carries,
+-- and why they are not searched for.
 CREATE TABLE irp_poll_family (
     family text PRIMARY KEY,
-    at_once real NOT NULL,
+    at_once real,
     per_second real,  -- NULL: it has not throttled
-    learned_ts timestamptz NOT NULL DEFAULT now()
+    learned_ts timestamptz,
+    search_problem text,
+    search_problem_ts timestamptz
 );

@@ -28,10 +28,26 @@ ORDER BY family;
 
 -- name: remember_paces(families, at_once, per_second)!
 -- Remember how much Moody's carries.
-INSERT INTO irp_poll_family (family, at_once, per_second)
-SELECT * FROM unnest(:families::text[], :at_once::real[], :per_second::real[])
+INSERT INTO irp_poll_family (family, at_once, per_second, learned_ts)
+SELECT learned.*, now()
+FROM unnest(:families::text[], :at_once::real[], :per_second::real[]) AS learned
 ON CONFLICT (family) DO UPDATE
 SET at_once = excluded.at_once, per_second = excluded.per_second, learned_ts = now();
+
+-- name: families_not_searched(forget_after)
+-- Families whose search was found to be of no use lately.
+SELECT family
+FROM irp_poll_family
+WHERE search_problem_ts BETWEEN now() - :forget_after::interval AND now()
+ORDER BY family;
+
+-- name: remember_search_problems(families, problems)!
+-- Remember why families are not to be searched for a while.
+INSERT INTO irp_poll_family (family, search_problem, search_problem_ts)
+SELECT learned.*, now()
+FROM unnest(:families::text[], :problems::text[]) AS learned
+ON CONFLICT (family) DO UPDATE
+SET search_problem = excluded.search_problem, search_problem_ts = now();
 
 -- name: log_polls(job_ids, asked, workflow_ids, statuses, bodies, errors, notes, http_statuses, kept)!
 -- Put polls on record, failed ones too; first polls and status changes are kept for good. The

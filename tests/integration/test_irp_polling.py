@@ -9,8 +9,9 @@ from helpers.constants import BACKWARD_MOVES, BatchType, Family
 from helpers.irp_integration import IRPClient, polling, transport
 from helpers.irp_integration import questions as questions_module
 from helpers.irp_integration.bodies import failure_reason
+from helpers.irp_integration.health import SearchProblem
 from helpers.irp_integration.polling import Poller
-from helpers.irp_integration.questions import Answer, Question
+from helpers.irp_integration.questions import PROVEN, Answer, Question
 from sandbox.misbehaviour import Fault
 from tests.support.passes import wait_until
 
@@ -29,8 +30,12 @@ def ask(moodys):
     made: list[Poller] = []
     with IRPClient(connections=8) as client:
 
-        def asked(questions, *, budget_seconds=30.0, workers=8) -> tuple[list[Answer], Poller]:
-            poller = Poller(client.transport, workers, budget_seconds, lambda: NOW)
+        def asked(
+            questions, *, budget_seconds=30.0, workers=8, searchable=PROVEN
+        ) -> tuple[list[Answer], Poller]:
+            poller = Poller(
+                client.transport, workers, budget_seconds, lambda: NOW, searchable=searchable
+            )
             made.append(poller)
             return list(poller.ask(questions)), poller
 
@@ -205,7 +210,51 @@ def test_a_search_that_is_behind_is_believed_about_nobody(ask, moodys):
 
     assert by_job(answers) == dict.fromkeys(range(1, 351), "FINISHED")
     assert requests_of(moodys) == {"search": 1, "by-id": 350}
-    assert poller.health.search_problems == {MODEL: "It is behind what reads by id say."}
+    assert poller.health.search_problems == {
+        MODEL: SearchProblem("It is behind what reads by id say.", is_wrong=True)
+    }
+
+
+def test_a_search_that_nobody_has_seen_is_used_if_it_proves_itself(ask, moodys):
+    ids = moodys.add_jobs("geohaz", 250, status="RUNNING")
+    moodys.let_search("geohaz")
+
+    answers, poller = ask(questions(ids, family=GEOHAZ), searchable=Family)
+
+    assert by_job(answers) == dict.fromkeys(range(1, 251), "RUNNING")
+    assert requests_of(moodys, "geohaz") == {"search": 3, "by-id": 20}
+    assert poller.health.search_problems == {}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        None,  # 404: there is none
+        {"fault": Fault.IDS_MISSING},
+        {"fault": Fault.FILTER_IGNORED},
+        {"fault": Fault.UNKNOWN_STATUS, "status": "QUEUED"},
+        {"fault": Fault.WRONG_JOB_ID},
+        {"fault": Fault.HTML_403},
+        {"fault": Fault.HTTP_STATUS, "http_status": 500},
+        {"fault": Fault.HTTP_STATUS, "http_status": 204},
+        {"fault": Fault.NOT_AN_OBJECT},
+    ],
+    ids=str,
+)
+def test_a_search_that_nobody_has_seen_is_not_used_unless_it_proves_itself(ask, moodys, fault):
+    ids = moodys.add_jobs("geohaz", 150, status="RUNNING")
+    if fault is not None:
+        moodys.let_search("geohaz")
+        moodys.add_jobs("geohaz", 150, status="FINISHED")  # what comes up without the filter
+        moodys.misbehave(**fault, kinds={"search"})
+
+    answers, poller = ask(questions(ids, family=GEOHAZ), searchable=Family)
+
+    assert by_job(answers) == dict.fromkeys(range(1, 151), "RUNNING")
+    assert all(answer.is_read for answer in answers)
+    assert requests_of(moodys, "geohaz")["by-id"] == 150
+    assert requests_of(moodys, "geohaz")["search"] <= 2
+    assert set(poller.health.search_problems) == {GEOHAZ}
 
 
 def test_the_silent_are_verified_first_and_then_the_longest_unread(ask, moodys):

@@ -5,8 +5,14 @@ import math
 import pytest
 
 from helpers.constants import BatchType, Family, JobStatus
+from helpers.irp_integration.health import SearchProblem
 from helpers.irp_integration.pace import FIRST_WINDOW, Pace
-from helpers.poll_list import remember_paces, remembered_paces
+from helpers.poll_list import (
+    remember_paces,
+    remember_search_problems,
+    remembered_paces,
+    searchable_families,
+)
 from sandbox.misbehaviour import Fault
 from sandbox.seeding import PreparedJob, add_cycle
 from tests.support.passes import active_batch, one_pass, rows
@@ -64,12 +70,47 @@ def test_a_family_that_is_not_known_any_more_is_passed_over(remembered, sql):
     assert set(remembered_paces(most=256)) == {Family.MODEL, Family.GEOHAZ}
 
 
+def geohaz_batch(moodys, jobs: int) -> None:
+    ids = moodys.add_jobs("geohaz", jobs, status="RUNNING")
+    prepared = [PreparedJob(JobStatus.RUNNING, workflow_id) for workflow_id in ids]
+    active_batch(add_cycle("Analysis-2025-Q1"), BatchType.GEOHAZ, prepared)
+
+
+def test_a_search_that_does_not_exist_is_tried_once_an_hour(moodys, sql, workflows):
+    geohaz_batch(moodys, 30)
+
+    passes = [one_pass(), one_pass()]
+
+    assert moodys.statistics()["requests"]["geohaz"] == {"by-id": 60, "search": 1}
+    assert [done.polled.all_remarks for done in passes] == [[], []]
+    assert Family.GEOHAZ not in searchable_families()
+    sql.execute("UPDATE irp_poll_family SET search_problem_ts = now() - interval '61 minutes'")
+    one_pass()
+    assert moodys.statistics()["requests"]["geohaz"] == {"by-id": 90, "search": 2}
+
+
+@pytest.mark.parametrize(
+    ("family", "is_wrong", "is_tried"),
+    [
+        # known to work: a failure is forgiven, a wrong answer is not
+        (Family.MODEL, False, True),
+        (Family.MODEL, True, False),
+        # not known to work
+        (Family.GEOHAZ, False, False),
+        (Family.GEOHAZ, True, False),
+    ],
+)
+def test_a_search_has_to_earn_its_use(metastore, family, is_wrong, is_tried):
+    remember_search_problems({family: SearchProblem("It fails.", is_wrong=is_wrong)})
+
+    assert (family in searchable_families()) is is_tried
+    assert searchable_families() >= set(Family) - {family}
+
+
 def test_a_pass_starts_with_few_requests_at_once_and_the_next_with_what_it_has_learned(
     moodys, sql, workflows
 ):
-    ids = moodys.add_jobs("geohaz", 150, status="RUNNING")
-    jobs = [PreparedJob(JobStatus.RUNNING, workflow_id) for workflow_id in ids]
-    active_batch(add_cycle("Analysis-2025-Q1"), BatchType.GEOHAZ, jobs)
+    geohaz_batch(moodys, 150)
     moodys.misbehave(Fault.LATENCY, seconds=0.1)
 
     one_pass()
