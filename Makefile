@@ -54,4 +54,4 @@ bench: .venv/.installed-bench
 	$(BIN)/python -m pytest tests/benchmarks/bench_monitor.py
 
 forecasts: .venv/.installed-dev
-	$(BIN)/python -m tests.forecasts $(TRACES)
+	$(BIN)/python -m tests.forecasts $(if $(TRACES),"$(TRACES)")

@@ -20,8 +20,11 @@ def main() -> None:
     parser.add_argument("traces", nargs="?", type=Path, help="a folder of *.csv.gz")
     parser.add_argument("--batches", type=int, default=1_000, help="simulated, per seed")
     given = parser.parse_args()
+    paths = sorted(given.traces.glob("*.csv.gz")) if given.traces else []
+    if given.traces and not paths:
+        parser.error(f"there is no *.csv.gz in {given.traces}")
     report = Report(given.batches)
-    for path in sorted(given.traces.glob("*.csv.gz")) if given.traces else []:
+    for path in paths:
         evaluate_trace(report, path)
     for seed in _SEEDS:
         evaluate_simulated(report, seed)

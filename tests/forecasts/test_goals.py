@@ -160,7 +160,7 @@ def test_rows_without_a_duration_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "odd.csv.gz"
     with gzip.open(path, "wt") as file:
         file.write("kind,submitted_s,started_s,ended_s,runtime_seconds\n")
-        file.write("a,0,1,,\na,0,,,5\na,0,9,3,\na,,,,x\na,0,1,3,\na,,,,-1\n")
+        file.write("a,0,1,,\na,0,,,5\na,0,9,3,\na,,,,x\na,0,1,3,\na,,,,-1\na,,,,nan\n")
     assert [row.seconds for row in read(path)] == [5.0, 2.0]
 
 
@@ -187,3 +187,22 @@ def test_runs_that_repeat_the_rows_of_another_are_left_out(tmp_path: Path) -> No
         for run, first in ((1, 600), (2, 600), (3, 601)):
             file.writelines(f"{run},k,{first + n}\n" for n in range(6))
     assert [row.run for row in read(path)] == ["/1"] * 6 + ["/3"] * 6
+
+
+@pytest.mark.parametrize(
+    ("started", "expected"),
+    [
+        ("2026-01-01T00:00:10Z", 1_767_225_610.0),
+        ("2026-01-01 00:00:10.5+00:00", 1_767_225_610.5),
+        ("1234.5", 1_234.5),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_a_run_starts_at_a_time_or_at_a_number_of_seconds(
+    tmp_path: Path, started: str, expected: float | None
+) -> None:
+    path = tmp_path / "starts.csv.gz"
+    with gzip.open(path, "wt") as file:
+        file.write(f"run,run_started,kind,runtime_seconds\n1,{started},k,5\n")
+    assert [row.started for row in read(path)] == [expected]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Row:
 
 def read(path: Path) -> list[Row]:
     """Return the jobs that have a duration, in the order of their starts if those are known."""
-    with gzip.open(path, "rt", newline="", encoding="utf-8") as file:
+    with gzip.open(path, "rt", newline="", encoding="utf-8", errors="replace") as file:
         rows = [row for line in csv.DictReader(file) if (row := _row(line)) is not None]
     if all(row.timed for row in rows):
         rows.sort(key=lambda row: row.started or 0.0)
@@ -74,16 +75,23 @@ def _row(line: dict[str, str]) -> Row | None:
     seconds = _number(line.get("runtime_seconds"))
     if seconds is None or seconds < 0:
         return None
-    start = _number_of_time(line.get("run_started")) if run else None
+    start = _time(line.get("run_started")) if run else None
     return Row(kind, run, size, seconds, start, start and start + seconds, timed=False)
 
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text) if text else None
+        number = float(text) if text else None
     except ValueError:
         return None
+    return number if number is not None and math.isfinite(number) else None
 
 
-def _number_of_time(text: str | None) -> float | None:
-    return datetime.fromisoformat(text).timestamp() if text else None
+def _time(text: str | None) -> float | None:
+    """Return a time of day or a number of seconds; None if it is neither."""
+    if (number := _number(text)) is not None:
+        return number
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except ValueError:
+        return None
