@@ -6,6 +6,7 @@ The decisions are those of ``helpers.forecasting``. Nothing here asks Moody's or
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -131,12 +132,17 @@ def _jobs(batch_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
 def _state(batch_type: str, rows: Sequence[Mapping[str, Any]]) -> BatchState:
     def jobs(statuses: list[str]) -> list[Job]:
         return [
-            Job(row["seconds"] or 0.0, job_size(row["configuration"], row["members"]))
+            Job(_seconds(row["seconds"]), job_size(row["configuration"], row["members"]))
             for row in rows
             if row["status"] in statuses
         ]
 
     return BatchState(batch_type, jobs(_FINISHED), jobs(_RUNNING), jobs(_WAITING))
+
+
+def _seconds(value: float | None) -> float:
+    """Return how long a job took, has run or has waited; nothing if its times make no sense."""
+    return value if value is not None and 0 < value < math.inf else 0.0
 
 
 def _refresh(batch_types: Sequence[str]) -> None:
@@ -170,11 +176,12 @@ def _past_jobs(batch_type: str) -> tuple[list[PastJob], list[PastJob]]:
         )
     runs, waits = [], []
     for row in rows:
-        size = job_size(row["configuration"], row["members"])
+        batch_id, size = row["batch_id"], job_size(row["configuration"], row["members"])
         started = row["submitted"] if row["started"] is None else row["started"]
-        runs.append(PastJob(row["batch_id"], started, row["ended"], size))
-        if row["started"] is not None:
-            waits.append(PastJob(row["batch_id"], row["submitted"], started, size))
+        if started <= row["ended"]:
+            runs.append(PastJob(batch_id, started, row["ended"], size))
+        if row["started"] is not None and row["submitted"] <= started:
+            waits.append(PastJob(batch_id, row["submitted"], started, size))
     return runs, waits
 
 

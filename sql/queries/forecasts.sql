@@ -29,25 +29,26 @@ WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE'
 ORDER BY batch.id;
 
 -- name: jobs(batch_ids, finished, waiting, running)
--- The jobs of these batches that count in a forecast, in the order in which they ended, then started, then
--- were submitted; seconds that they took, have run, or have waited.
+-- The jobs of these batches that count in a forecast, in the order in which they ended, or started;
+-- with the seconds that they took, have run, or have waited.
 SELECT job.id AS job_id, job.batch_id, job.status::text AS status,
-       extract(epoch FROM CASE
-           WHEN job.status::text = ANY (:finished::text[])
-               THEN coalesce(job.moodys_ended_ts, job.completed_ts)
-                    - coalesce(job.moodys_started_ts, job.submitted_ts)
-           WHEN job.status::text = ANY (:running::text[])
-               THEN now() - coalesce(job.moodys_started_ts, job.submitted_ts)
-           ELSE now() - coalesce(job.moodys_submitted_ts, job.submitted_ts)
-       END)::float8 AS seconds,
+       CASE WHEN job.status::text = ANY (:finished::text[]) THEN at.ended - at.started
+            WHEN job.status::text = ANY (:running::text[]) THEN at.now - at.started
+            ELSE at.now - at.submitted END AS seconds,
        configuration.job_configuration_data AS configuration,
        jsonb_path_query_first(job.submission_request, '$.**.resourceUris.size()') AS members
 FROM irp_job AS job
 LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
+CROSS JOIN LATERAL (
+    SELECT extract(epoch FROM now())::float8 AS now,
+           extract(epoch FROM coalesce(job.moodys_submitted_ts, job.submitted_ts))::float8
+               AS submitted,
+           extract(epoch FROM coalesce(job.moodys_started_ts, job.submitted_ts))::float8 AS started,
+           extract(epoch FROM coalesce(job.moodys_ended_ts, job.completed_ts))::float8 AS ended
+) AS at
 WHERE job.batch_id = ANY (:batch_ids::int[]) AND NOT coalesce(job.skipped, false)
   AND job.status::text = ANY (:finished::text[] || :waiting::text[] || :running::text[])
-ORDER BY job.batch_id, coalesce(job.moodys_ended_ts, job.completed_ts),
-         coalesce(job.moodys_started_ts, job.moodys_submitted_ts, job.submitted_ts), job.id;
+ORDER BY job.batch_id, at.ended, coalesce(at.started, at.submitted), job.id;
 
 -- name: past_jobs(batch_type, finished, most)
 -- The jobs of a type that finished last, with their times as seconds.
@@ -62,8 +63,9 @@ JOIN irp_batch AS batch ON batch.id = job.batch_id
 LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
 WHERE coalesce(batch.batch_type, '') = :batch_type::text
   AND job.status::text = ANY (:finished::text[])
-  AND coalesce(job.moodys_submitted_ts, job.submitted_ts)
-      <= coalesce(job.moodys_ended_ts, job.completed_ts)
+  AND isfinite(coalesce(job.moodys_submitted_ts, job.submitted_ts))
+  AND isfinite(coalesce(job.moodys_started_ts, job.submitted_ts))
+  AND isfinite(coalesce(job.moodys_ended_ts, job.completed_ts))
 ORDER BY coalesce(job.moodys_ended_ts, job.completed_ts) DESC, job.id DESC
 LIMIT :most::int;
 

@@ -439,6 +439,7 @@ class TestLearn:
         ({"Number of Locations": 7}, None, 7.0),
         ({"location_count": None, "rows": 5}, None, 5.0),
         ({"locations": ["a", "b"]}, None, None),  # names, perhaps of something else
+        ({"location_count": 0}, 3, 0.0),
         ({"location_count": True}, None, None),
         ({"location_count": -1}, None, None),
         ({"location_count": float("nan")}, None, None),

@@ -138,7 +138,7 @@ def test_runs_that_overlap_know_nothing_of_each_other(tmp_path: Path) -> None:
         file.write("workflow,run,run_started,kind,runtime_seconds\n")
         for run, started in ((1, "00:00:00"), (2, "00:01:00"), (3, "01:00:00")):
             for n in range(25):
-                file.write(f"w,{run},2026-01-01T{started}Z,k,{600 + n}\n")
+                file.write(f"w,{run},2026-01-01T{started}Z,k,{600 + n + run}\n")
     judged = list(Replay(read(path)).judged())
     # The first two forecast five jobs each, after twenty of their own; the third all.
     assert len(judged) == 5 + 5 + 25
