@@ -30,6 +30,7 @@ from helpers.irp_integration import IRPClient
 from helpers.job import read_job, submit_job
 from helpers.records import Batch, BatchSubmission, Job
 from helpers.redaction import redact
+from helpers.steps.acting import acting_on
 from helpers.text import counted
 
 _SUBMIT_WORKERS = 8
@@ -68,11 +69,11 @@ def submit_batch(
         BatchError: there is no such batch, it has ended, its cycle is archived, or it is being
             submitted by another run.
     """
-    with batch_to_submit(batch_id) as (batch, locks):
+    with batch_to_submit(batch_id) as (batch, may_submit):
         jobs = get_batch_jobs(batch_id)
         unbuilt = build_requests(batch, jobs)
         due = [i for i in _to_submit(batch, get_batch_jobs(batch_id)) if i not in unbuilt]
-        submitter = _Submitter(batch["batch_type"], irp_client, may_submit=locks.are_held)
+        submitter = _Submitter(batch["batch_type"], irp_client, may_submit=may_submit)
         errors = {**unbuilt, **_submit_all(due, submitter, retry_after)}
         problems = [redact(str(errors[job_id])) for job_id in sorted(errors)]
         return submission_of(
@@ -101,12 +102,12 @@ def submission_of(batch_id: int, *, jobs: int, due: int, problems: list[str]) ->
 @contextmanager
 def batch_to_submit(
     batch_id: int, *, ends_when_idle: bool = True
-) -> Iterator[tuple[Batch, AdvisoryLocks]]:
+) -> Iterator[tuple[Batch, Callable[[], bool]]]:
     """Give a prepared batch, now ACTIVE, to the one run that may submit it or do its work.
 
     Args:
         batch_id: the batch.
-        ends_when_idle: as for ``AdvisoryLocks``, which it gives with the batch.
+        ends_when_idle: as for ``AdvisoryLocks``.
 
     Raises:
         BatchError: there is no such batch, it has ended, its cycle is archived, or another run is
@@ -115,25 +116,30 @@ def batch_to_submit(
     batch = read_batch(batch_id)
     _require_open(batch)
     _require_no_transaction(batch_id)
-    with submitting_alone(batch_id, ends_when_idle=ends_when_idle) as locks:
+    with submitting_alone(batch_id, ends_when_idle=ends_when_idle) as may_submit:
         queries("batch").activate(batch_id=batch_id)
         if read_batch(batch_id)["status"] != BatchStatus.ACTIVE:
             _require_open(read_batch(batch_id))
-        yield batch, locks
+        yield batch, may_submit
 
 
 @contextmanager
-def submitting_alone(batch_id: int, *, ends_when_idle: bool = True) -> Iterator[AdvisoryLocks]:
-    """Keep others from submitting a batch meanwhile.
+def submitting_alone(batch_id: int, *, ends_when_idle: bool = True) -> Iterator[Callable[[], bool]]:
+    """Keep others from submitting a batch, and from running its step, meanwhile.
+
+    Gives a function that tells whether that still holds: submit nothing more once it does not.
 
     Raises:
-        BatchError: another run is submitting it.
+        BatchError: another run is submitting it, or somebody runs its step.
     """
-    with AdvisoryLocks(owner=process_name(), ends_when_idle=ends_when_idle) as locks:
+    with (
+        acting_on(read_batch(batch_id)["step_id"]) as is_step_held,
+        AdvisoryLocks(owner=process_name(), ends_when_idle=ends_when_idle) as locks,
+    ):
         if not locks.try_acquire(LockSpace.SUBMIT_BATCH, [batch_id]):
             holder = lock_holders(LockSpace.SUBMIT_BATCH, [batch_id]).get(batch_id, "another run")
             raise BatchError(f"Batch {batch_id} is being submitted by {holder}.", batch_id=batch_id)
-        yield locks
+        yield lambda: locks.are_held() and is_step_held()
 
 
 def _require_no_transaction(batch_id: int) -> None:

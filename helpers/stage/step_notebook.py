@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -32,6 +33,8 @@ from helpers.stage.location import current_step
 from helpers.stage.mending import batch_with
 from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
 from helpers.stage.summary import stage_batches, summarise_stage
+from helpers.steps import claims
+from helpers.steps.acting import is_own
 from helpers.steps.execution import STEP_ID_VARIABLE
 from helpers.steps.rules import stage_rules
 from helpers.text import counted, listed, storable_json
@@ -50,12 +53,17 @@ Work = Callable[[dict[str, Any]], Mapping[str, Any] | None]
 def open_step() -> StepNotebook:
     """Return the step that the running notebook belongs to.
 
-    Where the executor runs it, that says which; else the notebook's path does.
+    If the executor runs it, that says which; else the notebook's path does. Warns if somebody else
+    runs the step, or works on it, at this moment.
 
     Raises:
         NotebookError: the notebook cannot tell, or the metastore does not know the step.
     """
-    return StepNotebook(_step_named() or _step_by_path())
+    step = _step_named() or _step_by_path()
+    holder = claims.holder_of(step["step_id"])
+    if holder is not None and not is_own(step["step_id"], holder):
+        warnings.warn(claims.describe_use(step["step_id"], holder), stacklevel=2)
+    return StepNotebook(step)
 
 
 def _step_named() -> Step | None:

@@ -166,9 +166,12 @@ def holder_of(step_id: int) -> Holder | None:
     return row
 
 
-def describe_holder(holder: Holder) -> str:
-    """Return who holds a claim, and since when, as people are told."""
-    return f"{owner_name(holder['owner'])} since {holder['claimed_ts']:%Y-%m-%d %H:%M} UTC"
+def describe_use(step_id: int, holder: Holder | None = None) -> str:
+    """Return who holds a step's claim, since when, and what to do."""
+    held = holder or holder_of(step_id)
+    since = f" since {held['claimed_ts']:%Y-%m-%d %H:%M} UTC" if held else ""
+    who = owner_name(held["owner"]) if held else "another process"
+    return f"This step is being run by {who}{since}. Wait until it has ended."
 
 
 def expire() -> None:

@@ -22,6 +22,7 @@ from helpers.notebooks.run import Ending, NotebookOutcome, NotebookRun, Verdict
 from helpers.records import NotebookResult
 from helpers.redaction import describe
 from helpers.steps import claims, verdicts
+from helpers.steps.acting import STEP_CLAIM_VARIABLE
 from helpers.steps.claims import Claim
 from helpers.steps.verdicts import StepVerdict
 from helpers.workflow_paths import executed_copy_path, find_step_notebook
@@ -33,9 +34,6 @@ NOTEBOOK_PATH_VARIABLE = "IRP_NOTEBOOK_PATH"
 
 STEP_ID_VARIABLE = "IRP_STEP_ID"
 """Tells a stage notebook which step it stands for, whatever its name."""
-
-STEP_CLAIM_VARIABLE = "IRP_STEP_CLAIM"
-"""Tells a kernel under which claim it runs: ``<step id>:<attempt>``."""
 
 
 class StepExecution:

@@ -99,7 +99,7 @@ class Runner:
         with deferred_signals():
             claim = self._hold(claims.claim_step(step["step_id"]))
             if claim is None:
-                raise NotebookError(_in_use(step["step_id"]))
+                raise NotebookError(claims.describe_use(step["step_id"]))
             self._start(claim, notebook, executor)
         while True:
             for end in self._wait():
@@ -250,9 +250,3 @@ def _isolated(action: Callable[[], _T]) -> tuple[_T | None, Exception | None]:
         raise
     except Exception as exc:  # noqa: BLE001 - around one step of many
         return None, exc
-
-
-def _in_use(step_id: int) -> str:
-    holder = claims.holder_of(step_id)
-    who = claims.describe_holder(holder) if holder else "another process"
-    return f"This step is being run by {who}. Wait until it has ended."

@@ -70,6 +70,11 @@ SET verdict = :verdict::step_status_enum,
 WHERE step_id = :step_id::int AND attempt = :attempt::int AND owner = :owner::text
   AND verdict IS NULL;
 
+-- name: is_current(step_id, attempt)$
+-- Whether a claim has not been released, nor taken by another.
+SELECT EXISTS (SELECT FROM irp_step_claim
+               WHERE step_id = :step_id::int AND attempt = :attempt::int AND owner IS NOT NULL);
+
 -- name: holder(step_id)^
 -- Who holds the claim of a step.
 SELECT attempt, owner, claimed_ts
