@@ -16,6 +16,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from helpers import batch as batches
+from helpers.batch.sweeping import sweep
 from helpers.constants import BatchStatus, StartedBy
 from helpers.database import queries, require_sessions
 from helpers.database.schema import require_migrated
@@ -97,6 +98,8 @@ class Monitor:
             with isolated(f"Batch {batch['batch_id']}", report.errors):
                 outcome = batches.reconcile(batch["batch_id"])
                 report.batches.append(ReconciledBatch(batch, outcome))
+        with isolated("Batches that another tool has ended", report.errors):
+            report.swept = sweep(interval=self._interval)
         with isolated("What failed", report.errors):
             report.add_failures()
         self._reconciled = report

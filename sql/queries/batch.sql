@@ -113,6 +113,25 @@ SET status = :status::batch_status_enum, completed_ts = now(), updated_ts = now(
     concluded_activation_num = activation_num
 WHERE id = :batch_id::int AND status = 'ACTIVE';
 
+-- name: unconcluded(batch_id, wait, terminal)
+-- Batches of active cycles whose ending another tool wrote, so long ago, and nobody has concluded; a
+-- batch_id of NULL looks at all. A time in the future is no end's: the server's clock went back.
+SELECT batch.id AS batch_id
+FROM irp_batch AS batch
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+WHERE batch.concluded_activation_num <> batch.activation_num
+  AND batch.status::text = ANY (:terminal::text[]) AND cycle.status = 'ACTIVE'
+  AND (:batch_id::int IS NULL OR batch.id = :batch_id::int)
+  AND (coalesce(batch.completed_ts, batch.updated_ts, 'epoch') < now() - :wait::interval
+       OR batch.completed_ts > now() + interval '1 minute')
+ORDER BY batch.id;
+
+-- name: conclude(batch_id)!
+-- Note that what follows from the ending of a batch is written.
+UPDATE irp_batch SET concluded_activation_num = activation_num WHERE id = :batch_id::int;
+
 -- name: activate(batch_id)!
 -- Start to watch a prepared batch, unless its cycle is being archived at this moment.
 UPDATE irp_batch

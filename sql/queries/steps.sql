@@ -86,6 +86,21 @@ SELECT NOT EXISTS (SELECT FROM irp_step_run
                    WHERE id = :step_run_id::int
                      AND (status = 'ACTIVE' OR output_data @> '{"stopped": true}'));
 
+-- name: run_since(batch_id, next_step_num)^
+-- The latest run of the step after a batch's own that has started since the batch ended, and goes on
+-- or has ended by itself.
+SELECT run.status::text AS status, run.started_by
+FROM irp_batch AS batch
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_step AS next_step
+    ON next_step.stage_id = step.stage_id AND next_step.step_num = :next_step_num::int
+JOIN irp_step_run AS run ON run.step_id = next_step.id
+WHERE batch.id = :batch_id::int
+  AND run.started_ts > coalesce(batch.completed_ts, batch.updated_ts, 'epoch')
+  AND NOT coalesce(run.output_data @> '{"stopped": true}', false)
+ORDER BY run.id DESC
+LIMIT 1;
+
 -- name: batches_of_step(step_id)
 -- The batches of one step, oldest first.
 SELECT id AS batch_id, batch_type, coalesce(status, 'INITIATED')::text AS status

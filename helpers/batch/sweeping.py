@@ -1,0 +1,91 @@
+"""Conclude the endings that other tools wrote: an older monitor, a notebook, somebody's SQL.
+
+Our own transaction that ends a batch writes what follows from it. Here the same is written for
+batches that something else has ended: their card, and the next step, unless that has run since.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from helpers.batch.reading import read_batch
+from helpers.constants import BatchStatus
+from helpers.database import queries, transaction
+from helpers.notifications import events
+from helpers.reconciliation import BatchFacts, Decision
+from helpers.records import Batch
+from helpers.steps import claims
+from helpers.steps.rules import ChainRule, fired_rule
+
+_INTERVALS = 3
+"""So long after its end a batch is left to the tool that ended it, which may chain by itself."""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A batch that another tool has ended, and what was made of it."""
+
+    batch_id: int
+    batch_type: str
+    text: str
+
+
+def sweep(*, interval: timedelta) -> list[Swept]:
+    """Conclude the endings that nobody has concluded, and return what was made of each.
+
+    Args:
+        interval: between two passes.
+    """
+    wait = _INTERVALS * interval
+    with transaction() as connection:
+        found = list(_unconcluded(connection, wait=wait))
+    swept = [_conclude(row["batch_id"], wait=wait) for row in found]
+    return [one for one in swept if one is not None]
+
+
+def _unconcluded(connection: Any, *, wait: timedelta, batch_id: int | None = None) -> Any:
+    return queries("batch").unconcluded(
+        connection, wait=wait, batch_id=batch_id, terminal=list(BatchStatus.terminal())
+    )
+
+
+def _conclude(batch_id: int, *, wait: timedelta) -> Swept | None:
+    """Conclude one ending in a transaction of its own; None if it has changed meanwhile."""
+    with transaction() as connection:
+        queries("batch").lock_batch(connection, batch_id=batch_id)
+        if not list(_unconcluded(connection, wait=wait, batch_id=batch_id)):
+            return None
+        batch = read_batch(batch_id)
+        outcome = fired_rule(
+            stage_num=batch["stage_num"],
+            step_num=batch["step_num"],
+            batch_type=batch["batch_type"],
+            status=batch["status"],
+        )
+        next_step = _lead_on(batch, outcome.rule) if outcome.rule else outcome.reason
+        facts = BatchFacts(**queries("batch").facts(connection, batch_id=batch_id))
+        status = BatchStatus(batch["status"])
+        reason = f"Another tool ended this batch as {status}."
+        events.announce_batch(
+            batch, decision=Decision(status, reason), facts=facts, next_step=next_step
+        )
+        queries("batch").conclude(connection, batch_id=batch_id)
+        return Swept(batch_id, batch["batch_type"], f"{reason} {next_step}")
+
+
+def _lead_on(batch: Batch, rule: ChainRule) -> str:
+    """Make the next step due, unless it has run since the batch ended; return what was done."""
+    with transaction() as connection:
+        run = queries("steps").run_since(
+            connection, batch_id=batch["batch_id"], next_step_num=rule.next_step_num
+        )
+    if run is not None:
+        who = run["started_by"] or "somebody"
+        return (
+            f"Step {rule.next_step_num} has been started since, by {who} ({run['status']}); "
+            "it is not started again."
+        )
+    claims.make_due(batch["batch_id"], batch["activation_num"], rule)
+    return f"Step {rule.next_step_num} is due now."
