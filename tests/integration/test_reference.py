@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from helpers import errors
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.client import job_reader
@@ -164,6 +165,11 @@ def signature_of(name: str, function: Callable[..., object]) -> str:
 
 def test_every_public_function_is_documented_with_its_signature():
     assert sorted(documented()) == sorted(public())
+
+
+def test_every_error_that_the_document_names_exists():
+    named = set(re.findall(r"`(\w+Error)`", DOCUMENT))
+    assert named <= set(vars(errors))
 
 
 def table(heading: str) -> list[list[str]]:
