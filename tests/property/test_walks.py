@@ -75,6 +75,9 @@ DISTANCE = {
     "CANCELLED": 6,
     "ERROR": 6,
 }
+# Moody's may restart a job, or refuse to cancel it; a read by id, as all are here, is believed.
+RESTARTED = {"RUNNING", "CANCEL_REQUESTED", "CANCELLING"}
+WAITING_AGAIN = {"QUEUED", "PENDING", "RUNNING"}
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "ERROR"}
 # Stage 3: "Step 1 → 2 → 3 → … → 8: COMPLETED"; stage 4: "COMPLETED or FAILED"; stage 5: "Step 2→3:
 # COMPLETED or FAILED".
@@ -156,6 +159,10 @@ class Poll:
 
     question: Question
     asked: int
+
+
+def _may_follow(before: str, after: str) -> bool:
+    return DISTANCE[after] >= DISTANCE[before] or (before in RESTARTED and after in WAITING_AGAIN)
 
 
 def answer_to(poll: Poll, said: str | None) -> Answer:
@@ -349,7 +356,7 @@ class Walk(RuleBasedStateMachine):
             assert moved == (None, None)
             return
         job.asked = poll.asked
-        if said in MOODYS and before not in TERMINAL and DISTANCE[said] >= DISTANCE[before]:
+        if said in MOODYS and before not in TERMINAL and _may_follow(before, said):
             job.status = said
         assert moved == (before, job.status)
 
