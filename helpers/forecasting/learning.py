@@ -1,7 +1,7 @@
 """Replay finished jobs in the order in which they became known, and keep what forecasts need.
 
 A forecast of a job is made from what was known before it, and judged when the job has
-finished: that is where the errors, the level and the effects of batches come from.
+finished: the errors, the level and the effects of batches come from that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from helpers.forecasting.jobs import corrected_level, shift, spread
 from helpers.forecasting.law import believe, law
 from helpers.forecasting.values import PastJob
 
-_BATCH_NEEDED = 5  # jobs from which a batch's own effect can be told from theirs
+_BATCH_NEEDED = 5  # jobs from which a batch's own effect can be separated from theirs
 _RESIDUALS_KEPT = 100  # of its run, which say from when on a job takes too long
 _LEAST_OVERRUN = math.log(120)  # two passes, a minute each
 _MARGIN_STEP, _FALSE_WARNINGS = 0.25, 0.004  # the second is how many of the jobs it aims at

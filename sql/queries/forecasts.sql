@@ -89,10 +89,10 @@ SELECT stage, extract(epoch FROM drawn_low_ts - made_ts)::float8 AS low,
        extract(epoch FROM drawn_high_ts - made_ts)::float8 AS high,
        extract(epoch FROM ended_ts - made_ts)::float8 AS actual
 FROM (
-    SELECT *, row_number() OVER (PARTITION BY stage ORDER BY id DESC) AS place
+    SELECT *, row_number() OVER (PARTITION BY stage ORDER BY id DESC) AS recency
     FROM irp_forecast WHERE ended_ts IS NOT NULL AND median_ts IS NOT NULL
 ) AS judged
-WHERE place <= :most::int
+WHERE recency <= :most::int
 ORDER BY id;
 
 -- name: store_forecast(batch_id, activation_num, stage, samples, reason, low, median, high, drawn_low, drawn_high)!

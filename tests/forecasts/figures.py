@@ -143,10 +143,10 @@ def end_score(found: Sequence[BatchEnd]) -> Score:
 
 @dataclass(frozen=True)
 class Hangs:
-    """Planted hangs: how many were told in time, and false warnings among the other jobs."""
+    """Planted hangs: how many were named in time, and false warnings among the other jobs."""
 
     planted: int
-    told: float
+    named: float
     false: float
 
     @classmethod
@@ -154,6 +154,6 @@ class Hangs:
         """Return the figures of these."""
         return cls(
             len(planted),
-            float(np.mean([each.told for each in planted])),
+            float(np.mean([each.named for each in planted])),
             sum(each.false_warnings for each in planted) / sum(each.jobs for each in planted),
         )

@@ -18,9 +18,9 @@ _LOOKS = 0.05  # of the p99.5: not every pass is played
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """Whether the hang was told in time, and how many jobs that hung not were told of."""
+    """Whether the hanging job was named in time, and how many others were named."""
 
-    told: bool
+    named: bool
     false_warnings: int
     jobs: int
 
@@ -39,8 +39,8 @@ def _watch(cycles: Cycles, batch: Batch, hung: int, effect: float) -> Planted:
     hanging = replace(batch, seconds=seconds)
     usual_most = float(np.exp(KINDS[batch.kind] + effect + P995))
     history, deadline = cycles.history(), 2.5 * usual_most + 2 * PASS_SECONDS
-    over = max(float(np.where(np.isinf(hanging.ends), 0, hanging.ends).max()), 0.0)
-    told: set[int] = set()
+    over = float(hanging.ends[np.isfinite(hanging.ends)].max())
+    ever_named: set[int] = set()
     first = np.inf
     step = max(PASS_SECONDS, _LOOKS * usual_most)
     for now in np.arange(step, max(over, hanging.starts[hung] + deadline) + step, step):
@@ -49,5 +49,7 @@ def _watch(cycles: Cycles, batch: Batch, hung: int, effect: float) -> Planted:
         named = {int(running[n]) for n in find_overruns(history, state, pass_seconds=PASS_SECONDS)}
         if hung in named:
             first = min(first, float(now))
-        told |= named
-    return Planted(first - hanging.starts[hung] <= deadline, len(told - {hung}), len(seconds) - 1)
+        ever_named |= named
+    return Planted(
+        first - hanging.starts[hung] <= deadline, len(ever_named - {hung}), len(seconds) - 1
+    )

@@ -104,8 +104,8 @@ def _simulated_goals(data: str, rows: Sequence[Ends]) -> Iterator[Goal]:
 
 
 def _hang_goals(data: str, hangs: Hangs) -> Iterator[Goal]:
-    told = f"{hangs.told:.3f}"
-    yield Goal(data, f"{hangs.planted} hangs told in time", "≥ 0.95", told, hangs.told >= 0.95)
+    named = f"{hangs.named:.3f}"
+    yield Goal(data, f"{hangs.planted} hangs named in time", "≥ 0.95", named, hangs.named >= 0.95)
     yield _false_warnings(data, hangs.false)
 
 

@@ -216,7 +216,7 @@ class TestNothingRuns:
 
 
 class TestOverruns:
-    """A job far beyond all of its batch, told without a threshold set by hand."""
+    """A job far beyond all of its batch, named without a threshold set by hand."""
 
     @staticmethod
     def _batch(*ages: float) -> BatchState:
@@ -352,7 +352,7 @@ class TestLearner:
     def test_tells_a_batchs_effect_from_its_jobs(self) -> None:
         learner = Learner()
         learner.finish_batch([1.0, 1.1, 0.9, 1.2, 0.8])
-        learner.finish_batch([5.0, 5.0])  # too few to tell
+        learner.finish_batch([5.0, 5.0])  # too few to know
         record = learner.history().record
         assert record.effects == (1.0,)
         assert record.within == pytest.approx([-0.2, -0.1, 0.0, 0.1, 0.2, 5.0, 5.0])

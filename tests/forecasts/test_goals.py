@@ -51,9 +51,9 @@ def test_forecasts_beat_extrapolation(simulated: list[figures.Ends]) -> None:
         assert row.score.error < row.extrapolation
 
 
-def test_hangs_are_told_in_time_and_few_others_are() -> None:
+def test_hangs_are_named_in_time_and_few_other_jobs_are() -> None:
     found = figures.Hangs.of(list(plant(1, 40)))
-    assert found.told >= 0.95
+    assert found.named >= 0.95
     assert found.false <= 0.005
 
 
