@@ -108,7 +108,7 @@ def test_as_the_schedulers_copy_on_an_empty_metastore(metastore, workflows, team
     assert (outcome.error, outcome.stdout, outcome.stderr) == (None, "", "")
     text = texts_of(outcome.executed_path)
     assert "Nothing to do: no batch is active in an active cycle." in text
-    assert "All is well; nothing is active." in text
+    assert "Nothing to watch: there is no cycle yet." in text
     assert rows(sql, "SELECT started_by, jsonb_array_length(errors) FROM irp_monitor_run") == [
         ("scheduled notebook", 0)
     ]
