@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from helpers.batch import reconcile
-from helpers.constants import BatchStatus, BatchType
+from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.notebooks.run import NotebookRun
 from helpers.recording import RECORD_CHUNK
 from helpers.settings import PROJECT_DIR
@@ -93,12 +93,24 @@ def test_searched_jobs(benchmark, metastore, moodys, results, seconds_before):
         ),
         Row(
             "the same: requests to Moody's in a pass without changes",
-            110,
+            120,
             requests_of(moodys) / 3,
             "",
         ),
     ]
     note_growth(results, "searched", metastore)
+
+
+def test_searched_jobs_that_have_all_moved(benchmark, metastore, moodys, results):
+    add_active_jobs(moodys, BatchType.ANALYSIS, jobs=JOBS, batches=BATCHES, known=JobStatus.QUEUED)
+
+    [one] = several(benchmark, 1, run_pass)
+
+    case = "10,000 Analysis jobs that have all moved on and not ended: poll"
+    results.rows += [
+        Row(case, 3, one["seconds"]["poll_jobs"]),
+        Row("the same: requests to Moody's", 120, requests_of(moodys), ""),
+    ]
 
 
 def test_jobs_read_one_by_one(benchmark, metastore, moodys, results, seconds_before):

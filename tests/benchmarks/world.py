@@ -24,9 +24,17 @@ PLACES = {BatchType.ANALYSIS: (Family.MODEL, 4, 1), BatchType.GEOHAZ: (Family.GE
 
 
 def add_active_jobs(
-    moodys: ServerProcess, batch_type: BatchType, *, jobs: int, batches: int
+    moodys: ServerProcess,
+    batch_type: BatchType,
+    *,
+    jobs: int,
+    batches: int,
+    known: JobStatus = JobStatus.RUNNING,
 ) -> list[int]:
-    """Let so many jobs run at Moody's, watched in so many batches; return the batches' ids."""
+    """Let so many jobs run at Moody's, watched in so many batches; return the batches' ids.
+
+    ``known`` is the status that the metastore has of them.
+    """
     family, stage_num, step_num = PLACES[batch_type]
     wanted = {"family": family, "status": JobStatus.RUNNING, "count": jobs}
     workflow_ids = moodys.control("POST", "jobs", wanted)["jobIds"]
@@ -36,7 +44,7 @@ def add_active_jobs(
         add_batch(
             step,
             batch_type,
-            [PreparedJob(JobStatus.RUNNING, i) for i in workflow_ids[start : start + size]],
+            [PreparedJob(known, i) for i in workflow_ids[start : start + size]],
             status=BatchStatus.ACTIVE,
         ).batch_id
         for start in range(0, jobs, size)
