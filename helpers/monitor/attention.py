@@ -14,6 +14,7 @@ from helpers.database import queries, transaction
 from helpers.display import Remark, Severity, duration, moment
 from helpers.monitor.reports import ReconReport
 from helpers.notifications.failures import FailingBatch, Failures, failures_of, so_far
+from helpers.steps.claims import describe_wait, open_runs
 from helpers.text import counted, listed, shorten
 
 _MOST = 50
@@ -28,9 +29,9 @@ def what_waits_for_people(
 ) -> tuple[list[Remark], int]:
     """Return what waits, the urgent first, and how many things wait in all.
 
-    Batches that ended badly, next steps that failed, batches of which jobs have failed so far,
-    prepared ones that nobody submits, and statuses that are not ours, as the metastore has them
-    now; and the batches that this pass found stuck.
+    Batches that ended badly, next steps that failed or are held, batches of which jobs have failed
+    so far, prepared ones that nobody submits, and statuses that are not ours, as the metastore has
+    them now; and the batches that this pass found stuck.
     """
     with transaction():
         batches = list(queries("attention").ended_badly(most=_MOST))
@@ -48,11 +49,26 @@ def what_waits_for_people(
     failed = [_failed_batch(row, failures.get(row["batch_id"])) for row in batches]
     urgent = [*failed, *map(_failed_chain, chains)]
     others = [_failing_batch(batch, failures.get(batch["batch_id"])) for batch in failing]
-    others += [*stuck, *map(_prepared, prepared)]
+    others += [*stuck, *_held_chains(), *map(_prepared, prepared)]
     odd = [*map(_unrecognised_batch, unrecognised), *map(_unwatched_cycle, cycles)]
     limited = (batches, chains, unrecognised, cycles)
     total = sum(rows[0]["total"] for rows in limited if rows) + len(others)
     return [*urgent, *others, *odd][:_MOST], total
+
+
+def _held_chains() -> list[Remark]:
+    """Return the next steps that wait for something that will not change by itself."""
+    going_on = {BatchStatus.ACTIVE, BatchStatus.COMPLETED}
+    return [
+        Remark(
+            f"Next step ({_location(run, run['next_step_num'])})",
+            f"{describe_wait(run['waits_for'])}. Correct that, or run the step by hand.",
+            Severity.WARNING,
+        )
+        for run in open_runs()
+        if run["cycle_status"] == CycleStatus.ACTIVE
+        and any(holder["batch_status"] not in going_on for holder in run["waits_for"])
+    ]
 
 
 def why_idle() -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.errors import BatchError, DatabaseUnavailableError
 from helpers.identity import owner_id
 from helpers.steps import claims
@@ -74,9 +74,9 @@ class _Own:
         """Look now and then; what is not known counts as held, because each write is guarded."""
         if self._held and time.monotonic() - self._looked > _LOOK_SECONDS:
             self._looked = time.monotonic()
-            with suppress(DatabaseUnavailableError), transaction() as connection:
+            with suppress(DatabaseUnavailableError):
                 self._held = queries("step_claims").is_current(
-                    connection, step_id=self.step_id, attempt=self.attempt
+                    step_id=self.step_id, attempt=self.attempt
                 )
         return self._held
 

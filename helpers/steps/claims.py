@@ -16,7 +16,7 @@ from helpers.database import queries, transaction
 from helpers.identity import owner_id, owner_name
 from helpers.records import ChainRun, Step
 from helpers.steps.rules import CHAIN_RULES, ChainRule
-from helpers.text import clean
+from helpers.text import clean, listed
 
 MOST_TRIES = 3
 """A chain run is given up after so many claims that ended without a verdict."""
@@ -24,6 +24,7 @@ MOST_TRIES = 3
 LASTS = timedelta(seconds=90)
 """How long an owner may be silent before others may claim its step."""
 
+_MOST_NAMED = 5
 _EXPIRED = "Whoever ran this notebook ended, or lost the database, before the notebook did."
 _OVERTAKEN = "The batch became active again before this step had run."
 _GIVEN_UP = (
@@ -111,41 +112,31 @@ class GivenUp(ChainRun):
 
 def make_due(batch_id: int, activation_num: int, rule: ChainRule) -> None:
     """Make the next step due, once per activation, in the transaction that ends the batch."""
-    with transaction() as connection:
-        queries("chain_runs").due(
-            connection,
-            batch_id=batch_id,
-            activation_num=activation_num,
-            stage_num=rule.stage_num,
-            from_step_num=rule.step_num,
-            next_step_num=rule.next_step_num,
-        )
+    queries("chain_runs").due(
+        batch_id=batch_id,
+        activation_num=activation_num,
+        stage_num=rule.stage_num,
+        from_step_num=rule.step_num,
+        next_step_num=rule.next_step_num,
+    )
 
 
 def open_runs() -> list[OpenChainRun]:
     """Return the chain runs that are due or running, oldest first."""
-    with transaction() as connection:
-        return list(queries("chain_runs").open_runs(connection, rules=RULES))
+    return list(queries("chain_runs").open_runs(rules=RULES))
 
 
 def waits_for(batch_id: int, *, step_id: int | None, rule: ChainRule) -> list[WaitsFor]:
     """Return what a batch's chain run by this rule waits for."""
-    with transaction() as connection:
-        return list(
-            queries("chain_runs").holders(
-                connection, batch_id=batch_id, step_id=step_id, fires_on=sorted(rule.fires_on)
-            )
-        )
+    holders = queries("chain_runs").holders(
+        batch_id=batch_id, step_id=step_id, fires_on=sorted(rule.fires_on)
+    )
+    return list(holders)
 
 
 def is_released(batch_id: int, activation_num: int) -> bool:
     """Tell whether a person has released a batch's chain run from what it waits for."""
-    with transaction() as connection:
-        return bool(
-            queries("chain_runs").is_released(
-                connection, batch_id=batch_id, activation_num=activation_num
-            )
-        )
+    return bool(queries("chain_runs").is_released(batch_id=batch_id, activation_num=activation_num))
 
 
 def describe_wait(holders: list[WaitsFor]) -> str:
@@ -156,13 +147,12 @@ def describe_wait(holders: list[WaitsFor]) -> str:
         else f"step run {holder['step_run_id']}, started by {holder['started_by']}"
         for holder in holders
     ]
-    return f"waits for {', '.join(parts)}"
+    return f"waits for {listed(parts, most=_MOST_NAMED)}"
 
 
 def holder_of(step_id: int) -> Holder | None:
     """Return who runs or works on a step at this moment; None if nobody does."""
-    with transaction() as connection:
-        row: Holder | None = queries("step_claims").holder(connection, step_id=step_id)
+    row: Holder | None = queries("step_claims").holder(step_id=step_id)
     return row
 
 
@@ -176,35 +166,25 @@ def describe_use(step_id: int, holder: Holder | None = None) -> str:
 
 def expire() -> None:
     """Release the claims of those who have been silent for too long."""
-    with transaction() as connection:
-        queries("step_claims").cap_expiries(connection, lasts=LASTS)
-        queries("step_claims").release(
-            connection, step_id=None, attempt=None, owner=None, reason=_EXPIRED
-        )
+    with transaction():
+        queries("step_claims").cap_expiries(lasts=LASTS)
+        queries("step_claims").release(step_id=None, attempt=None, owner=None, reason=_EXPIRED)
 
 
 def give_up() -> list[GivenUp]:
     """Cancel what was overtaken, and fail what no try brought to an end; return the latter."""
-    with transaction() as connection:
+    with transaction():
         expire()
-        queries("chain_runs").cancel_overtaken(connection, reason=_OVERTAKEN)
-        return list(
-            queries("chain_runs").give_up(connection, most_tries=MOST_TRIES, reason=_GIVEN_UP)
-        )
+        queries("chain_runs").cancel_overtaken(reason=_OVERTAKEN)
+        return list(queries("chain_runs").give_up(most_tries=MOST_TRIES, reason=_GIVEN_UP))
 
 
 def claim_due() -> Claim | None:
     """Claim the step that has been due for longest, for all chain runs that wait for nothing."""
     expire()
-    with transaction() as connection:
-        steps = list(
-            queries("chain_runs").claimable_steps(connection, most_tries=MOST_TRIES, rules=RULES)
-        )
-    for step in steps:
-        claim = _take(step["step_id"], by_hand=False)
-        if claim is not None:
-            return claim
-    return None
+    steps = queries("chain_runs").claimable_steps(most_tries=MOST_TRIES, rules=RULES)
+    takes = (_take(step["step_id"], by_hand=False) for step in steps)
+    return next((claim for claim in takes if claim is not None), None)
 
 
 def claim_step(step_id: int) -> Claim | None:
@@ -279,5 +259,4 @@ def release(claim: Claim, *, reason: str = "") -> bool:
     Returns:
         False if this process no longer holds the claim; nothing has changed then.
     """
-    with transaction() as connection:
-        return bool(queries("step_claims").release(connection, **claim.guard, reason=clean(reason)))
+    return bool(queries("step_claims").release(**claim.guard, reason=clean(reason)))

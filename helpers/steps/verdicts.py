@@ -151,5 +151,4 @@ def _first_failed(claim: Claim, failed: set[int]) -> ChainRun | None:
 
 def _has_arrived(step_run_id: int) -> bool:
     """Tell whether an earlier try to record a verdict did arrive, although no reply came."""
-    with transaction() as connection:
-        return bool(queries("steps").has_ended_by_itself(connection, step_run_id=step_run_id))
+    return bool(queries("steps").has_ended_by_itself(step_run_id=step_run_id))

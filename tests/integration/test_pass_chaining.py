@@ -10,7 +10,7 @@ import psutil
 import psycopg
 import pytest
 
-from helpers.constants import BatchType
+from helpers.constants import BatchType, JobStatus
 from helpers.database import connection as database_connection
 from helpers.errors import DatabaseUnavailableError
 from helpers.monitor import Monitor, run_pass
@@ -576,6 +576,18 @@ def test_the_report_says_what_a_step_waits_for(cycle, workflows, sql):
 
     assert done.chained.steps == []
     assert f"waits for batch {other.batch_id} (ACTIVE)" in str(done.chained)
+    assert "Next step" not in str(done.summary)  # it goes on by itself
+
+
+def test_a_step_that_is_held_by_a_batch_that_ended_badly_waits_for_people(cycle, workflows, sql):
+    finished_batch(cycle, BatchType.ANALYSIS)
+    other = active_batch(cycle, BatchType.ANALYSIS, [PreparedJob(JobStatus.ERROR)])
+
+    done = one_pass()
+
+    assert done.chained.steps == []
+    held = f"stage 4 step 2): waits for batch {other.batch_id} (ERROR). Correct that"
+    assert held in str(done.summary)
 
 
 @pytest.mark.parametrize("path", ["Mine (2).ipynb", "C:\\work\\Active_{}\\Mine (2).ipynb"])
