@@ -98,6 +98,7 @@ def _text(block: Block, most: int) -> Iterator[str]:
         case Note():
             yield _note(block, "  ")
         case Tiles():
+            yield ""
             for tile in block.tiles:
                 more = f" ({tile.more})" if tile.more else ""
                 yield printable(f"  {tile.label:{_LABEL_WIDTH}} {_figure(tile.value)}{more}")

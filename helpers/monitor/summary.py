@@ -111,9 +111,9 @@ class SummaryReport(Report):
         yield Remarks(self.errors, title="Errors encountered")
         for warning in self.warnings:
             yield Note(warning, Severity.WARNING)
+        yield Tiles(list(self._tiles()))
         if self.cards_problem:
             yield Note(f"Teams: {self.cards_problem}", Severity.WARNING)
-        yield Tiles(list(self._tiles()))
         for line in self.health.lines():
             yield Note(line, is_quiet=True)
 
