@@ -1,7 +1,7 @@
 """What people do by hand, on record: who, when, why, and with which outcome.
 
 Each row of ``irp_action`` is written in the transaction that does what it tells of; a request to
-Moody's is on record before it is sent. Rows are never changed but for their outcome.
+Moody's is on record before it is sent. Rows are never changed except for their outcome.
 """
 
 from __future__ import annotations

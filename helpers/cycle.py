@@ -112,7 +112,7 @@ def archive_cycle(cycle_name: str, reason: str) -> Cycle:
     """Archive a cycle and move its folder to ``_Archive/<cycle>``.
 
     Its batches are no longer watched and nothing of it is chained any more. Calling it again moves
-    a folder that was left behind. A batch that somebody submits at this moment is either seen here,
+    a folder that was left. A batch that somebody submits at this moment is either seen here,
     which refuses, or finds the cycle archived.
 
     Raises:

@@ -35,7 +35,7 @@ def execute_notebook(path: Path | str, timeout: float = 3600) -> NotebookResult:
 
     Returns:
         How it went; ``success`` is False and ``error`` says why if the notebook raised, took
-        too long, lost its kernel, is no notebook, or lies where it may not be run.
+        too long, lost its kernel, is not a notebook, or lies where it may not be run.
     """
     try:
         source = inside_workflows(Path(path))
@@ -79,14 +79,14 @@ def execute_next_step(
 
 def _step_at(source: Path) -> Step:
     """Return the step that a notebook belongs to: by what the metastore names, else by its path."""
-    place = step_reference(source)
+    location = step_reference(source)
     with transaction() as connection:
         named = queries("steps").steps_with_a_path(connection)
         ids = [row["step_id"] for row in named if _is_named(source, row)]
         if ids:
             step = queries("steps").step_by_id(connection, step_id=ids[0])
         else:
-            step = place and queries("steps").step_by_numbers(connection, **vars(place))
+            step = location and queries("steps").step_by_numbers(connection, **vars(location))
     if step is None:
         raise NotebookError(f"{source.name} belongs to no step of the metastore.")
     found: Step = step

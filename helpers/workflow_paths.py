@@ -37,17 +37,17 @@ def workflows_dir() -> Path:
 
 
 def inside_workflows(path: Path) -> Path:
-    """Return the path, resolved, where it is a notebook below the workflows folder.
+    """Return the path, resolved, if it is a notebook below the workflows folder.
 
     Raises:
-        NotebookError: it lies elsewhere, does not exist, or is no notebook.
+        NotebookError: it lies elsewhere, does not exist, or is not a notebook.
     """
     root = workflows_dir()
     try:
         resolved = (path if path.is_absolute() else root / path).resolve()
         is_file = resolved.is_file()
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, a loop of links
-        raise NotebookError(f"{_shown(path)} is no path of a notebook.") from None
+        raise NotebookError(f"{_shown(path)} is not a path of a notebook.") from None
     if not resolved.is_relative_to(root):
         raise NotebookError(f"{_shown(path)} lies outside the workflows folder {root}.")
     if not is_file or resolved.suffix != ".ipynb":
@@ -104,10 +104,10 @@ def find_step_notebook(
 
 
 def named_notebook(*, cycle_name: str, notebook_path: str | None) -> Path | None:
-    """Return the notebook that the metastore names for a step; None where there is none.
+    """Return the notebook that the metastore names for a step; None if there is none.
 
     Raises:
-        NotebookError: it lies outside the workflows folder, or is no notebook.
+        NotebookError: it lies outside the workflows folder, or is not a notebook.
     """
     candidates = _candidates(notebook_path, cycle_name) if notebook_path else []
     existing = [candidate for candidate in candidates if _exists(candidate)]
@@ -159,7 +159,7 @@ def _number(pattern: re.Pattern[str], name: str) -> int | None:
 
 
 def step_reference(path: Path) -> StepReference | None:
-    """Return which step a notebook belongs to by its path; None where it does not tell."""
+    """Return which step a notebook belongs to by its path; None if it does not tell."""
     try:
         parts = path.resolve().relative_to(workflows_dir()).parts
     except (ValueError, OSError, RuntimeError):

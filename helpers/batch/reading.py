@@ -19,7 +19,7 @@ def read_batch(batch_id: int) -> Batch:
     """Return one batch with its place in the workflow.
 
     Raises:
-        BatchError: there is no such batch, or the id is no id.
+        BatchError: there is no such batch, or the id is not valid.
     """
     row = queries("batch").read_batch(batch_id=checked_id(batch_id))
     if row is None:
@@ -43,7 +43,7 @@ def get_batch_jobs(
         BatchError: there is no such batch, or no such status.
     """
     if status is not None and status not in set(JobStatus):
-        raise BatchError(f"{status!r} is no job status.", batch_id=batch_id)
+        raise BatchError(f"{status!r} is not a job status.", batch_id=batch_id)
     read_batch(batch_id)
     rows = queries("batch").batch_jobs(batch_id=batch_id, skipped=skipped, status=status)
     return list(rows)
@@ -64,9 +64,9 @@ def get_batch_job_configurations(
 
 
 def checked_id(batch_id: object) -> int:
-    """Return the id, where it is one that a batch may have; raises ``BatchError`` otherwise."""
+    """Return the id, if it is one that a batch may have; raises ``BatchError`` otherwise."""
     if not is_id(batch_id):
         raise BatchError(
-            f"{batch_id!r} is no batch id: those are whole numbers from 1 on.", batch_id=batch_id
+            f"{batch_id!r} is not a valid batch id (a positive integer).", batch_id=batch_id
         )
     return batch_id

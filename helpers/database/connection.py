@@ -152,7 +152,7 @@ def _open_pool(info: str) -> ConnectionPool[Connection]:
 
 @contextmanager
 def _discarding_broken(info: str) -> Iterator[ConnectionPool[Connection]]:
-    """Give the pool; discard it where it has lost its server, or it would try ever more rarely.
+    """Give the pool; discard it if it has lost its server, or it would try ever more rarely.
 
     The next call opens a new one at once, or is told why it cannot.
     """
@@ -222,7 +222,7 @@ def joining(connection: Connection) -> Iterator[None]:
 
 
 def _require_intact(connection: Connection) -> None:
-    """Raise where a statement failed and its error was swallowed: COMMIT would roll back silently.
+    """Raise if a statement failed and its error was swallowed: COMMIT would roll back silently.
 
     Raises:
         DatabaseError: the transaction is rolled back.

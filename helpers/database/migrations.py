@@ -112,10 +112,10 @@ def _act_as_owner(connection: Connection) -> None:
             "as that role, as a member of it or as a superuser, so that nobody is locked out.",
             sqlstate=exc.sqlstate,
         ) from exc
-    place = queries("migrations").may_create(connection)
-    if not place["may_create"]:
+    rights = queries("migrations").may_create(connection)
+    if not rights["may_create"]:
         raise DatabaseError(
-            f"The role of DATABASE_URL may not create tables in schema {place['schema']}. Migrate "
+            f"The role of DATABASE_URL may not create tables in schema {rights['schema']}. Migrate "
             "as the database's owner, or have it GRANT CREATE ON SCHEMA to this role."
         )
 
@@ -133,7 +133,7 @@ def _forget_what_was_migrated(connection: Connection) -> None:
             "irp_job_tracking_log was not made anew with the other tables: rename or drop it first."
         )
     with connection.transaction():
-        _run_for_own_objects("leftovers", connection)
+        _run_for_own_objects("own_objects_left", connection)
 
 
 def _run_for_own_objects(query: str, connection: Connection) -> None:

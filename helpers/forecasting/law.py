@@ -104,8 +104,8 @@ class Belief:
         They are survivors: a batch is probably no faster than their ages allow.
         """
         alive = 1 - law.share_below(reached[:, None] - self.grid)
-        said = np.log(np.maximum(alive, 0.2 * _STRAGGLERS)).sum(axis=0)
-        return Belief(self.grid, self.scores + said)
+        survival = np.log(np.maximum(alive, 0.2 * _STRAGGLERS)).sum(axis=0)
+        return Belief(self.grid, self.scores + survival)
 
 
 def law(kind: KindHistory) -> Law:

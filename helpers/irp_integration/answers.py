@@ -56,7 +56,7 @@ def job_body(content: bytes, *, http_status: int, workflow_id: str, location: st
 
 
 def search_rows(content: bytes, *, http_status: int, location: str = "") -> dict[str, Body]:
-    """Return the rows of a search by their id, without those that are no job or disagree.
+    """Return the rows of a search by their id, without those that are not a job or disagree.
 
     Raises:
         MoodysCredentialsError: Moody's refuses who we are.

@@ -34,8 +34,8 @@ def cell_result(
     content = reply if isinstance(reply, dict) else {}
     status, exit_code = content.get("status"), _asked_exit_code(content)
     if status not in {"ok", "error"}:
-        said = shown(str(status), 100)
-        return CellResult(f"the kernel did not run it to its end (its reply: {said})")
+        word = shown(str(status), 100)
+        return CellResult(f"the kernel did not run it to its end (its reply: {word})")
     errors = [_Error.of(output) for output in outputs if output.get("output_type") == "error"]
     if status == "error":
         errors.append(_raised(content, errors))

@@ -44,13 +44,13 @@ def read_notebook(path: Path) -> NotebookNode:
     except OSError as exc:
         raise NotebookError(f"{path.name} cannot be read: {exc.strerror}.") from exc
     except (NotJSONError, UnicodeDecodeError) as exc:
-        raise NotebookError(f"{path.name} is no notebook: it does not hold JSON.") from exc
+        raise NotebookError(f"{path.name} is not a notebook: it does not hold JSON.") from exc
     except nbformat.ValidationError as exc:
         reason = shown(str(exc).splitlines()[0], _LONGEST_REASON)
-        raise NotebookError(f"{path.name} is no valid notebook: {reason}") from exc
+        raise NotebookError(f"{path.name} is not a valid notebook: {reason}") from exc
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as exc:
         reason = shown(f"{type(exc).__name__}: {exc}", _LONGEST_REASON)
-        raise NotebookError(f"{path.name} is no notebook that can be run: {reason}") from exc
+        raise NotebookError(f"{path.name} is not a notebook that can be run: {reason}") from exc
     return notebook
 
 
@@ -130,7 +130,7 @@ def write_copy(notebook: NotebookNode, path: Path) -> None:
     """Write the notebook aside and rename it, so that nobody sees half of it.
 
     Raises:
-        OSError: it could not be written; nothing is left behind.
+        OSError: it could not be written; nothing is left.
     """
     aside = path.with_name(f".{uuid.uuid4().hex}.part")
     path.parent.mkdir(parents=True, exist_ok=True)

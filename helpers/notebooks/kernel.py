@@ -42,7 +42,7 @@ _SHUTDOWN_SECONDS = 5.0  # for the notebook's own atexit handlers
 _LOOK_SECONDS = 1.0
 _LONGEST_SOCKET_PATH = 90  # the system's limit is 103 or 107; “-ipc-5” and a margin go off
 _WATCHDOG_SECONDS = watchdog.PATIENCE_SECONDS + watchdog.LAST_PATIENCE_SECONDS + 4
-_LONGEST_SAID = 64_000
+_LONGEST_PRINTED = 64_000
 _LONGEST_REASON = 4_000
 _ERROR = re.compile(r"error|exception|panic|fatal|failed|cannot|no such", re.IGNORECASE)
 
@@ -97,7 +97,7 @@ class NotebookKernel:
         self._client: AsyncKernelClient | None = None
         self._listening: asyncio.Task[None] | None = None
         self._watched = contextlib.ExitStack()  # closed, it ends the kernel
-        self._said = Path(self._private.name) / "said"
+        self._printed = Path(self._private.name) / "printed"
 
     async def start(self, *, on_output: Callable[[Message], None]) -> None:
         """Start the kernel; return once it answers.
@@ -112,14 +112,14 @@ class NotebookKernel:
         options = ["--HistoryManager.hist_file=:memory:"] if self._is_ipykernel else []
         readable = self._watched.enter_context(self.manager.lease.pipe())
         try:
-            with self._said.open("wb") as said:
+            with self._printed.open("wb") as printed:
                 await self.manager.start_kernel(
                     extra_arguments=options,
                     cwd=str(self._folder),
                     env={**os.environ, **self._environment},
                     stdin=readable,
-                    stdout=said.fileno(),
-                    stderr=said.fileno(),
+                    stdout=printed.fileno(),
+                    stderr=printed.fileno(),
                 )
         finally:
             os.close(readable)
@@ -181,7 +181,7 @@ class NotebookKernel:
 
     @property
     def is_ended_by_its_lease(self) -> bool:
-        """Whether the watchdog has ended the kernel, or not started it, for want of renewals."""
+        """Whether the watchdog has ended the kernel, or not started it, unrenewed."""
         return Path(self._private.name, watchdog.EXPIRED).exists()
 
     def ask_beside_the_cells(self) -> str:
@@ -232,11 +232,11 @@ class NotebookKernel:
 
     def start_problem(self, cause: Exception) -> str:
         """Return why the kernel did not start: what it said of it, else what Jupyter says."""
-        said = ""
-        with contextlib.suppress(OSError), self._said.open("rb") as file:
-            file.seek(max(self._said.stat().st_size - _LONGEST_SAID, 0))
-            said = reason_in(clean(file.read().decode(errors="replace")))
-        reason = shown(said or str(cause) or type(cause).__name__, _LONGEST_REASON)
+        printed = ""
+        with contextlib.suppress(OSError), self._printed.open("rb") as file:
+            file.seek(max(self._printed.stat().st_size - _LONGEST_PRINTED, 0))
+            printed = reason_in(clean(file.read().decode(errors="replace")))
+        reason = shown(printed or str(cause) or type(cause).__name__, _LONGEST_REASON)
         return f"The kernel “{shown(self.name, 100)}” did not start: {reason}"
 
     async def death(self) -> str:

@@ -1,4 +1,4 @@
-"""One run of a notebook, wherever it is called from, with nothing left behind.
+"""One run of a notebook, wherever it is called from, that leaves nothing running.
 
 The source is never written; what the run produced goes to the executed copy, also when it
 failed. A notebook's own failure is an outcome, not an exception. When the run is over, however

@@ -139,13 +139,13 @@ def _reap() -> dict[int, int]:
 
 def _end_all(kernel: int, signum: int, patience_seconds: float) -> None:
     """Send the signal to everything below this process, until it is gone or patience is out."""
-    told: set[int] = set()
+    known: set[int] = set()
     until = time.monotonic() + patience_seconds
     while (alive := _survivors(kernel)) and time.monotonic() < until:
-        for pid in alive - told:
+        for pid in alive - known:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signum)
-        told |= alive
+        known |= alive
         time.sleep(0.02)
 
 

@@ -94,13 +94,13 @@ def status(session: SchedulerSession, *, now: datetime) -> Status:
     interval = timedelta(seconds=get_settings().monitor_interval_seconds)
     health, health_lines = _pass_health(interval)
     problem = why_off(schedules, health, interval=interval, now=now)
-    place = f"at {session.server.url}"
-    headline = f"Monitoring is on, {place}."
+    address = f"at {session.server.url}"
+    headline = f"Monitoring is on, {address}."
     if problem is not None:
-        headline = f"Monitoring is off, {place}: {problem}"
+        headline = f"Monitoring is off, {address}: {problem}"
     elif not active:
         headline = (
-            f"Monitoring is on, but not {place}, where no schedule of the notebook is on: passes "
+            f"Monitoring is on, but not {address}, where no schedule of the notebook is on: passes "
             "are completed by cron, by hand or by another server."
         )
     lines = [headline, *(f"  {line}" for one in schedules for line in one.lines(now=now))]

@@ -219,7 +219,7 @@ class StepNotebook:
 
 
 def _require_nothing_left(done: Sequence[BatchSubmission]) -> None:
-    """Raise where jobs are still due: nobody submits them unless this notebook fails visibly."""
+    """Raise if jobs are still due: nobody submits them unless this notebook fails visibly."""
     left = sum(len(left_to_submit(item["batch_id"])) for item in done)
     if left:
         problems = [problem for item in done for problem in item["errors"]]

@@ -54,7 +54,7 @@ SET status = :status::job_status_enum,
 WHERE id = :job_id::int AND coalesce(status, 'INITIATED') = 'INITIATED';
 
 -- name: record_unknown_outcome(job_id, reason, response)!
--- A submission that Moody's may have taken: the job stays due, with its idempotency key.
+-- A submission that Moody's may have accepted: the job stays due, with its idempotency key.
 UPDATE irp_job
 SET last_error = :reason::text,
     submission_response = coalesce(:response::jsonb, submission_response),

@@ -28,7 +28,7 @@ ORDER BY name;
 -- The schemas that are searched, in order.
 SELECT current_setting('search_path');
 
--- name: leftovers(tables, types, functions)
+-- name: own_objects_left(tables, types, functions)
 -- Statements that drop what the migrations made beside a team's tables, in the schema of those.
 WITH schema AS (SELECT relnamespace AS id FROM pg_class WHERE oid = to_regclass('irp_batch'))
 SELECT 'DROP ' || CASE relkind WHEN 'v' THEN 'VIEW ' ELSE 'TABLE ' END || pg_class.oid::regclass

@@ -145,7 +145,7 @@ def test_jobs_read_one_by_one(benchmark, metastore, moodys, results, seconds_bef
 
 def test_statements_of_a_pass(benchmark, metastore, moodys, results):
     add_active_jobs(moodys, BatchType.ANALYSIS, jobs=JOBS // 10, batches=BATCHES)
-    run_pass()  # tidies up, which one pass an hour does
+    run_pass()  # does its housekeeping, which one pass an hour does
     few = run_pass()
     add_active_jobs(moodys, BatchType.ANALYSIS, jobs=JOBS - JOBS // 10, batches=BATCHES)
 
@@ -175,7 +175,7 @@ def test_a_pass_with_nothing_to_do(benchmark, metastore, moodys, results, workfl
         assert outcome.error is None
         return outcome.execution_seconds
 
-    seconds_of(MONITOR_NOTEBOOK)  # tidies up, which one pass an hour does
+    seconds_of(MONITOR_NOTEBOOK)  # does its housekeeping, which one pass an hour does
     pairs = several(benchmark, 5, lambda: (seconds_of(empty), seconds_of(MONITOR_NOTEBOOK)))
 
     # The best of each, because other programs only ever add, and here to most of it: imports.
@@ -252,7 +252,7 @@ def test_many_batches_end_in_one_pass(benchmark, metastore, results):
         started = time.perf_counter()
         claimed = list(iter(claim_due, None))
         claiming.append(time.perf_counter() - started)
-        give_back(metastore)
+        release(metastore)
 
     assert {one.status for one in outcomes} == {BatchStatus.COMPLETED}
     assert {run["batch_id"] for one in claimed for run in one.served} == set(ids)
@@ -268,7 +268,7 @@ def test_many_batches_end_in_one_pass(benchmark, metastore, results):
     ]
 
 
-def give_back(database):
+def release(database):
     """Make all chain runs due again."""
     with psycopg.connect(database) as connection:
         connection.execute(

@@ -19,7 +19,7 @@ from sandbox.server import ServerProcess
 HERE = Path(__file__).parent
 _LONGEST_SECONDS = 300
 
-PLACES = {BatchType.ANALYSIS: (Family.MODEL, 4, 1), BatchType.GEOHAZ: (Family.GEOHAZ, 3, 6)}
+LOCATIONS = {BatchType.ANALYSIS: (Family.MODEL, 4, 1), BatchType.GEOHAZ: (Family.GEOHAZ, 3, 6)}
 """Family at Moody's, stage and step of the batch types that are measured."""
 
 
@@ -35,7 +35,7 @@ def add_active_jobs(
 
     ``known`` is the status that the metastore has of them.
     """
-    family, stage_num, step_num = PLACES[batch_type]
+    family, stage_num, step_num = LOCATIONS[batch_type]
     wanted = {"family": family, "status": JobStatus.RUNNING, "count": jobs}
     workflow_ids = moodys.control("POST", "jobs", wanted)["jobIds"]
     step = add_step(add_cycle(f"Active-{workflow_ids[0]}"), stage_num=stage_num, step_num=step_num)
@@ -54,7 +54,7 @@ def add_active_jobs(
 def add_finished_batches(*, batches: int, jobs: int) -> None:
     """Add ACTIVE batches whose jobs have all ended, each in a cycle of its own.
 
-    So each hands over to a step of its own: two hand-overs to one step run one after the other.
+    So each hands over to a step of its own: two chain runs to one step run one after the other.
     """
     finished = [PreparedJob(JobStatus.FINISHED, "12345678") for _ in range(jobs)]
     for number in range(batches):

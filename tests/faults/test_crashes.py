@@ -102,7 +102,7 @@ def every_case():
 
 @pytest.fixture
 def active(world):
-    """A cycle with batches of three kinds, whose jobs have ended at Moody's but for one."""
+    """A cycle with batches of three kinds, whose jobs have ended at Moody's except for one."""
     cycle = add_cycle("Q1")
     step_notebook(world.workflows, WORK, cycle="Q1", stage_num=4, step_num=2)
     add_step(cycle, stage_num=4, step_num=2)
@@ -136,7 +136,7 @@ def assert_as_if_nothing_had_happened(world):
         ("BATCH_FAILED", analysis, 1, "SENT"),
         ("BATCH_FAILED", grouping, 1, "SENT"),
     ]
-    assert faults_checks.hand_overs(world.sql) == [(analysis, 1, "COMPLETED")]
+    assert faults_checks.chain_runs(world.sql) == [(analysis, 1, "COMPLETED")]
     runs = faults_checks.step_runs(world.sql)
     assert runs.count("COMPLETED") == 1
     assert runs.count("ACTIVE") == 0
@@ -157,8 +157,8 @@ def strike_at(world, strike, monitor, stop=None):
         world.gate.touch()
     monitor.wait(DEADLINE_SECONDS)
     world.gate.touch()
-    said = world.said(monitor)
-    assert "Traceback" not in said, said
+    message = world.output_of(monitor)
+    assert "Traceback" not in message, message
     assert monitor.returncode == -signal.SIGKILL or strike is not Strike.KILL
 
 
@@ -203,7 +203,7 @@ def test_a_killed_monitors_step_is_left_alone_until_its_heartbeat_is_old(active)
     cut_off(active, Case(RUNNING), Strike.KILL)
     active.normal_pass()  # at once: the kernel may still be ending
     assert len(active.marks("start")) == 1
-    assert faults_checks.hand_overs(active.sql)[0][2] == "RUNNING"
+    assert faults_checks.chain_runs(active.sql)[0][2] == "RUNNING"
 
 
 def test_an_interrupted_monitors_step_starts_again_at_once_and_not_beside_the_first(active):
@@ -224,7 +224,7 @@ def test_a_step_whose_monitors_all_die_is_given_up_after_three_attempts_with_one
     active.normal_pass()
     active.normal_pass()
     assert active.marks("start") == []
-    assert faults_checks.hand_overs(active.sql)[0][2] == "FAILED"
+    assert faults_checks.chain_runs(active.sql)[0][2] == "FAILED"
     assert faults_checks.step_runs(active.sql) == ["FAILED"] * 3
     kinds = [card[0] for card in faults_checks.cards(active.sql)]
     assert kinds.count("CHAIN_FAILED") == 1
@@ -306,7 +306,7 @@ def test_a_job_is_at_moodys_once_whatever_cuts_its_submission_off(chained, point
     assert faults_checks.batches(chained.sql)[rollup] == ("COMPLETED", 1)
     at_moodys = {submission.job_id for submission in chained.moodys.submissions}
     assert at_moodys == workflow_ids(chained, rollup)
-    assert [status for *_, status in faults_checks.hand_overs(chained.sql)] == ["COMPLETED"] * 2
+    assert [status for *_, status in faults_checks.chain_runs(chained.sql)] == ["COMPLETED"] * 2
     assert len(chained.marks("end")) == 1
     assert chained.teams.messages == []
     assert faults_checks.broken(chained.sql) == {}

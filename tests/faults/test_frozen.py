@@ -38,10 +38,10 @@ def test_others_poll_again_after_a_monitor_froze_while_it_polled(world, monkeypa
     stop.answer(GO)
     frozen.wait(DEADLINE_SECONDS)
 
-    said = world.said(frozen)
-    assert "Traceback" not in said, said
-    assert "The database ended the connection that held this pass's batches" in said
-    assert "All is well" not in said
+    message = world.output_of(frozen)
+    assert "Traceback" not in message, message
+    assert "The database ended the connection that held this pass's batches" in message
+    assert "All is well" not in message
     # what it had in its hands when it froze, and one question that a thread was about to ask
     assert world.moodys.statistics()["requests_total"] <= asked_by_others + 2
     assert asked_before < 12

@@ -1,4 +1,4 @@
-"""People change things while a pass is at work: it ends as if one of the two had come first.
+"""People change things while a pass is running: it ends as if one of the two had come first.
 
 The pass runs in this process, and the hand strikes at a named point of it, by SQL as the tools
 of a team do: the batch is locked, and all is done in one transaction.
@@ -175,12 +175,12 @@ def test_a_hand_and_a_pass_end_as_if_one_had_come_first(scene, monkeypatch, poin
     if point not in BEFORE_THE_END:
         assert pass_came_first
     assert (activations, status) == after(hand) or not pass_came_first
-    assert_told_once_of_each_end(world, hand, pass_came_first)
+    assert_reported_once_of_each_end(world, hand, pass_came_first)
     assert_led_on_once_from_each_end(world, activations)
     if point == "batch ended, step not claimed" and activations == 2:
-        assert faults_checks.hand_overs(world.sql)[0][2] == "CANCELLED"
+        assert faults_checks.chain_runs(world.sql)[0][2] == "CANCELLED"
     if (point, hand) == ("batch ended, step not claimed", "archive"):
-        assert faults_checks.hand_overs(world.sql)[0][2] == "PENDING"
+        assert faults_checks.chain_runs(world.sql)[0][2] == "PENDING"
     assert faults_checks.broken(world.sql) == {}
     assert world.marks("overlap") == []
 
@@ -205,24 +205,24 @@ def after(hand):
     }[hand]
 
 
-def assert_told_once_of_each_end(world, hand, pass_came_first):
-    told = [(kind, number) for kind, _, number, _ in faults_checks.cards(world.sql)]
+def assert_reported_once_of_each_end(world, hand, pass_came_first):
+    message = [(kind, number) for kind, _, number, _ in faults_checks.cards(world.sql)]
     assert {status for *_, status in faults_checks.cards(world.sql)} <= {"SENT"}
-    assert len(world.teams.messages) == len(told)
+    assert len(world.teams.messages) == len(message)
     first = [("BATCH_FAILED", 1)]
     if not pass_came_first:
-        assert told == (first if hand == "re-activation" else [])
+        assert message == (first if hand == "re-activation" else [])
     elif hand == "resubmission":
-        assert told == [*first, ("BATCH_RECOVERED", 2)]
+        assert message == [*first, ("BATCH_RECOVERED", 2)]
     elif hand == "re-activation":
-        assert told == [*first, ("BATCH_FAILED", 2)]
+        assert message == [*first, ("BATCH_FAILED", 2)]
     else:
-        assert told == first
+        assert message == first
 
 
 def assert_led_on_once_from_each_end(world, activations):
     """A chain run that a hand overtook is cancelled; before it was claimed, nothing is started."""
-    runs = faults_checks.hand_overs(world.sql)
+    runs = faults_checks.chain_runs(world.sql)
     [(cycle,)] = world.sql.execute("SELECT status::text FROM irp_cycle")
     # One that was overtaken while its notebook ran is cancelled as well: the run served no ending.
     [(served,)] = world.sql.execute("SELECT sum(attempt) FROM irp_chain_run")

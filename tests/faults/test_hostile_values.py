@@ -251,7 +251,9 @@ def test_an_error_answer_that_repeats_the_secrets_lets_none_out(planted, monkeyp
         f"password={DATABASE_PASSWORD!r} nonsense",
     ],
 )
-def test_a_database_url_that_leads_nowhere_is_told_without_its_password(planted, monkeypatch, url):
+def test_a_database_url_that_leads_nowhere_is_reported_without_its_password(
+    planted, monkeypatch, url
+):
     configure(monkeypatch, database_url=url)
 
     with pytest.raises(BatchMonitoringError) as caught:
@@ -262,7 +264,7 @@ def test_a_database_url_that_leads_nowhere_is_told_without_its_password(planted,
     planted.assert_nothing_came_out()
 
 
-def test_a_webhook_that_cannot_be_used_is_told_without_its_address(planted, monkeypatch):
+def test_a_webhook_that_cannot_be_used_is_reported_without_its_address(planted, monkeypatch):
     for broken in ("http://127.0.0.1:1", "ftp://example.invalid", "http://[", "not an address"):
         configure(monkeypatch, teams_webhook_url=f"{broken}{planted.address}")
         with pytest.raises(BatchMonitoringError) as caught:
@@ -527,7 +529,7 @@ ODD_NOTEBOOKS = [
 
 
 @pytest.mark.parametrize("file_name", ODD_NOTEBOOKS)
-def test_a_notebook_with_a_hostile_name_runs_as_any_other_or_is_refused_in_words(
+def test_a_notebook_with_a_hostile_name_runs_as_any_other_or_is_refused_in_a_sentence(
     moodys, teams, sql, workflows, tmp_path, monkeypatch, file_name
 ):
     monkeypatch.chdir(tmp_path)

@@ -116,7 +116,7 @@ def assert_all_was_done_once(world, made):
     cards = [card for card in faults_checks.cards(world.sql) if card[1] in made]
     bad = [batch for batch, status in made.items() if status != "COMPLETED"]
     assert sorted(cards) == [("BATCH_FAILED", batch, 1, "SENT") for batch in sorted(bad)]
-    runs = [run for run in faults_checks.hand_overs(world.sql) if run[0] in made]
+    runs = [run for run in faults_checks.chain_runs(world.sql) if run[0] in made]
     chained = [batch for batch, status in made.items() if status != "CANCELLED"]
     assert sorted(runs) == [(batch, 1, "COMPLETED") for batch in sorted(chained)]
 
@@ -152,10 +152,10 @@ def workflow_ids(world, batch):
 
 
 def assert_the_others_say_who_polls(shown, batches):
-    said = {pid: dict(_HELD.findall(text)) for pid, text in shown.items()}
+    message = {pid: dict(_HELD.findall(text)) for pid, text in shown.items()}
     for batch in batches:
-        holders = {held[str(batch)] for held in said.values() if str(batch) in held}
-        silent = [str(pid) for pid, held in said.items() if str(batch) not in held]
+        holders = {held[str(batch)] for held in message.values() if str(batch) in held}
+        silent = [str(pid) for pid, held in message.items() if str(batch) not in held]
         assert holders == set(silent)
         assert len(silent) == 1
 
@@ -220,5 +220,5 @@ def test_a_notebook_that_runs_long_stops_no_other_pass(world, cycle):
         assert first.poll() is None
         world.gate.touch()
         assert first.wait(DEADLINE_SECONDS) in {0, 1}
-    assert faults_checks.hand_overs(world.sql)[0] == (analysis, 1, "COMPLETED")
+    assert faults_checks.chain_runs(world.sql)[0] == (analysis, 1, "COMPLETED")
     assert len(world.marks("start")) == len(world.marks("end")) == 1

@@ -100,7 +100,7 @@ class Scene:
                 self.completing: ("COMPLETED", 1),
             }
             assert faults_checks.broken(sql) == {}
-            assert sorted(faults_checks.hand_overs(sql)) == [
+            assert sorted(faults_checks.chain_runs(sql)) == [
                 (self.failing, 1, "COMPLETED"),
                 (self.completing, 1, "COMPLETED"),
             ]
@@ -120,7 +120,7 @@ def connection_pools():
 
 
 def pass_over_a_broken_database() -> str:
-    """Run one pass; return its one message, empty where it went on to its end."""
+    """Run one pass; return its one message, empty if it went on to its end."""
     try:
         run_pass()
     except DatabaseUnavailableError as exc:
@@ -221,7 +221,7 @@ def every_connection_taken(url: str, *, locks: int = 0):
 
 
 def nobody_is_leaving(sql: psycopg.Connection, locks: int) -> bool:
-    """Whether all sessions but this one are the pool's, where there is one, and so many locks'."""
+    """Whether all sessions but this one are the pool's, if there is one, and so many locks'."""
     query = (
         "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
         " AND pid <> pg_backend_pid()"
@@ -249,7 +249,7 @@ def test_a_server_without_a_connection_left_says_so_and_nothing_happens(scene, o
 
 
 @pytest.mark.parametrize(
-    ("point", "locks", "said"),
+    ("point", "locks", "reply"),
     [
         pytest.param("nothing found yet", 0, "too many clients", id="2 no locks"),
         # the pool's own connection and the lock's are there already
@@ -257,7 +257,7 @@ def test_a_server_without_a_connection_left_says_so_and_nothing_happens(scene, o
     ],
 )
 def test_connections_that_run_out_in_the_middle_end_the_pass_with_the_reason(
-    scene, own_server, monkeypatch, point, locks, said
+    scene, own_server, monkeypatch, point, locks, reply
 ):
     stack, struck = ExitStack(), []
 
@@ -270,8 +270,8 @@ def test_connections_that_run_out_in_the_middle_end_the_pass_with_the_reason(
         message = pass_over_a_broken_database()
 
     assert struck == [point]
-    assert said in message
-    assert bool(message) is bool(said)
+    assert reply in message
+    assert bool(message) is bool(reply)
     recover(scene)
     scene.assert_all_is_done()
 
@@ -432,7 +432,7 @@ def ordinary(metastore, moodys, teams, workflows):
 
 
 @pytest.mark.parametrize(("sqlstate", "table"), REFUSED)
-def test_a_table_that_cannot_be_written_is_told_and_the_next_pass_goes_on(
+def test_a_table_that_cannot_be_written_is_reported_and_the_next_pass_goes_on(
     ordinary, sql, sqlstate, table
 ):
     words = INJECTED[sqlstate]
@@ -496,7 +496,7 @@ def test_an_end_that_cannot_be_put_on_record_still_shows_the_summary(ordinary, s
 
 
 def test_a_claim_that_fails_leaves_the_notebook_that_runs_alone(ordinary, sql, monkeypatch):
-    """Errors of one hand-over do not stop the others."""
+    """Errors of one chain run do not stop the others."""
     configure(monkeypatch, monitor_step_workers=2)
     # The first claim goes through; the second one, while the first notebook runs, does not.
     sql.execute("CREATE SEQUENCE claims")
@@ -532,7 +532,7 @@ def dump(url: str) -> dict[str, list]:
 
 
 @pytest.mark.parametrize("missing", [1, 3])
-def test_a_database_that_is_behind_is_told_so_and_nothing_is_written_or_asked(
+def test_a_database_that_is_behind_is_informed_and_nothing_is_written_or_asked(
     metastore, moodys, teams, workflows, missing
 ):
     active_batch(add_cycle(CYCLE), BatchType.GEOHAZ, [running(moodys, "geohaz", "FINISHED")])

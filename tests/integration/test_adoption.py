@@ -305,34 +305,36 @@ def test_a_database_that_takes_no_changes_is_one_sentence_that_says_what_to_do(
     if arguments:
         execute(metastore, "SET default_transaction_read_only = off", "DELETE FROM _yoyo_migration")
 
-    said = command(module, *arguments)
+    message = command(module, *arguments)
 
-    assert said.returncode == 1
-    assert said.stderr.count("\n") == 1
-    assert "Let DATABASE_URL lead to the primary server" in said.stderr
+    assert message.returncode == 1
+    assert message.stderr.count("\n") == 1
+    assert "Let DATABASE_URL lead to the primary server" in message.stderr
 
 
 @pytest.mark.parametrize("grants", ["", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}"])
-def test_a_role_without_rights_is_told_what_to_do(metastore, role, monkeypatch, grants):
+def test_a_role_without_rights_is_reported_what_to_do(metastore, role, monkeypatch, grants):
     reader = role("reader")
     if grants:
         execute(metastore, grants.format(reader))
     configure(monkeypatch, database_url=make_conninfo(metastore, user=reader))
 
-    said = command("helpers.monitor")
+    message = command("helpers.monitor")
 
-    assert said.returncode == 1
-    assert said.stderr.count("\n") == 1
-    assert "permission denied for table" in said.stderr
-    assert "Connect as the owner of the metastore's tables" in said.stderr
+    assert message.returncode == 1
+    assert message.stderr.count("\n") == 1
+    assert "permission denied for table" in message.stderr
+    assert "Connect as the owner of the metastore's tables" in message.stderr
 
 
-def test_an_account_that_owns_nothing_is_told_what_to_do(empty_database, role, monkeypatch):
+def test_an_account_that_owns_nothing_is_reported_what_to_do(empty_database, role, monkeypatch):
     stranger = role("stranger")
     configure(monkeypatch, database_url=make_conninfo(empty_database, user=stranger))
 
-    said = command("helpers.database", "migrate")
+    message = command("helpers.database", "migrate")
 
-    assert said.returncode == 1
-    assert said.stderr.count("\n") == 1
-    assert "may not create tables in schema public. Migrate as the database's owner" in said.stderr
+    assert message.returncode == 1
+    assert message.stderr.count("\n") == 1
+    assert (
+        "may not create tables in schema public. Migrate as the database's owner" in message.stderr
+    )

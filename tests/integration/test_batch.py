@@ -78,7 +78,7 @@ def test_without_a_batch_nothing_is_found(metastore):
     assert get_active_batches() == []
 
 
-def test_a_batch_is_read_with_its_place(metastore):
+def test_a_batch_is_read_with_its_location(metastore):
     seeded = analysis_batch()
 
     batch = read_batch(seeded.batch_id)
@@ -153,7 +153,7 @@ def test_the_filters_may_be_given_by_position_as_the_reference_has_them(mixed):
 
 @pytest.mark.parametrize("status", ["running", "DONE", "", "COMPLETED"])
 def test_a_filter_that_is_no_job_status_is_refused(mixed, status):
-    with pytest.raises(BatchError, match="is no job status"):
+    with pytest.raises(BatchError, match="is not a job status"):
         get_batch_jobs(mixed[0], status=status)
 
 

@@ -56,7 +56,7 @@ def test_looking_changes_nothing(cycle, sql, moodys):
     assert moodys.statistics()["requests_total"] == 0
 
 
-def test_a_night_is_told_from_the_metastore_alone(cycle, sql):
+def test_a_night_is_reported_from_the_metastore_alone(cycle, sql):
     sql.execute(
         """INSERT INTO irp_step_run (step_id, run_num, status, started_ts, completed_ts)
            SELECT id, 1, 'COMPLETED', now() - interval '2 hours', now() FROM irp_step LIMIT 1"""

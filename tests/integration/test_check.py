@@ -23,7 +23,7 @@ def lines(report: CheckReport, sign: str) -> list[str]:
     return [f"{f.about}: {f.text}" for f in report.findings if f.severity.sign == sign]
 
 
-def test_a_team_that_has_set_up_everything_is_told_so(ready):
+def test_a_team_that_has_set_up_everything_is_informed(ready):
     report = check_system()
 
     assert report.is_ok
@@ -42,7 +42,7 @@ def test_a_team_that_has_set_up_everything_is_told_so(ready):
     }
 
 
-def test_a_check_changes_nothing_and_sends_a_card_only_if_it_is_told_to(ready, teams, moodys, sql):
+def test_a_check_changes_nothing_and_sends_a_card_only_if_it_is_asked_to(ready, teams, moodys, sql):
     check_system()
     assert teams.messages == []
     assert moodys.submissions == []
@@ -51,7 +51,7 @@ def test_a_check_changes_nothing_and_sends_a_card_only_if_it_is_told_to(ready, t
     assert len(teams.messages) == 1
 
 
-def test_everything_that_is_missing_is_said_at_once(empty_database, workflows, monkeypatch):
+def test_everything_that_is_missing_is_reported_at_once(empty_database, workflows, monkeypatch):
     monkeypatch.setenv("IRP_WORKFLOWS_DIR", str(workflows / "gone"))
     get_settings.cache_clear()
 
@@ -96,7 +96,7 @@ def test_credentials_are_sent_to_https_addresses_only(ready, monkeypatch, addres
         ("TEAMS_SOMETHING_ELSE_ENTIRELY", "nobody reads it."),
     ],
 )
-def test_a_name_that_nobody_reads_is_said_with_the_nearest_one(ready, monkeypatch, name, hint):
+def test_a_name_that_nobody_reads_is_reported_with_the_nearest_one(ready, monkeypatch, name, hint):
     monkeypatch.setenv(name, "1")
     report = check_system()
     assert report.is_ok
@@ -105,7 +105,7 @@ def test_a_name_that_nobody_reads_is_said_with_the_nearest_one(ready, monkeypatc
     assert hint in remark
 
 
-def test_an_account_that_does_not_own_the_tables_is_told(ready, sql, metastore, monkeypatch):
+def test_an_account_that_does_not_own_the_tables_is_reported(ready, sql, metastore, monkeypatch):
     sql.execute("CREATE ROLE reader LOGIN IN ROLE pg_read_all_data")
     try:
         monkeypatch.setenv("DATABASE_URL", psycopg.conninfo.make_conninfo(metastore, user="reader"))
@@ -117,7 +117,7 @@ def test_an_account_that_does_not_own_the_tables_is_told(ready, sql, metastore, 
 
 
 @pytest.mark.parametrize(
-    ("fault", "how", "told"),
+    ("fault", "how", "message"),
     [
         (Fault.HTTP_STATUS, {"http_status": 403}, "may not read its jobs"),
         (Fault.HTML_403, {}, "may not read its jobs"),
@@ -126,11 +126,11 @@ def test_an_account_that_does_not_own_the_tables_is_told(ready, sql, metastore, 
         (Fault.RESET, {}, "Moody's"),
     ],
 )
-def test_each_family_is_judged_by_its_own_answer(ready, moodys, fault, how, told):
+def test_each_family_is_judged_by_its_own_answer(ready, moodys, fault, how, message):
     moodys.misbehave(fault, families=["model"], **how)
     report = check_system()
     found = {f.about: f for f in report.findings}
-    assert told in found["Moody's model"].text
+    assert message in found["Moody's model"].text
     assert found["Moody's export"].is_ok
 
 
@@ -145,7 +145,7 @@ def test_a_rejected_login_is_one_finding(ready, moodys, monkeypatch):
     assert "wrong" not in problem
 
 
-def test_a_card_that_teams_does_not_accept_is_said(ready, teams):
+def test_a_card_that_teams_does_not_accept_is_reported(ready, teams):
     teams.misbehave(Fault.HTTP_STATUS, http_status=400)
     [remark] = lines(check_system(send_card=True), "▲")
     assert "400" in remark

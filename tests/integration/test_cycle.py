@@ -232,7 +232,7 @@ def test_a_step_run_that_was_left_active_long_ago_does_not_keep_a_cycle(template
     assert archive_cycle("Q1", "over")["status"] == "ARCHIVED"
 
 
-def test_a_folder_that_was_left_behind_is_moved_by_the_next_call(templates, workflows, sql):
+def test_a_folder_that_was_left_is_moved_by_the_next_call(templates, workflows, sql):
     create_cycle("Q1")
     target = workflows / "_Archive" / "Q1"
     target.mkdir(parents=True)
@@ -273,7 +273,7 @@ def test_a_batch_is_not_submitted_into_a_cycle_that_is_archived_at_that_moment(
     assert read_batch(batch.batch_id)["status"] == "INITIATED"
 
 
-def test_an_unknown_cycle_is_said_to_be_unknown(metastore):
+def test_an_unknown_cycle_is_reported_to_be_unknown(metastore):
     add_cycle("Q1")
     with pytest.raises(CycleError, match="no cycle 'Q2'"):
         read_cycle("Q2")

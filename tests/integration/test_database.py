@@ -144,7 +144,7 @@ def test_an_error_that_was_swallowed_does_not_look_like_a_commit(metastore, sql)
     assert sql.execute("SELECT count(*) FROM irp_cycle").fetchone() == (0,)
 
 
-def test_a_statement_that_is_refused_is_told_and_the_next_one_works(metastore):
+def test_a_statement_that_is_refused_is_reported_and_the_next_one_works(metastore):
     with pytest.raises(DatabaseError, match="duplicate key") as caught:
         add_cycles("one", "one")
 
@@ -177,7 +177,7 @@ def test_a_row_that_someone_else_holds_costs_one_item_and_not_the_pass(metastore
     assert not isinstance(caught.value, DatabaseUnavailableError)
 
 
-def test_a_connection_that_breaks_is_told_and_the_next_call_gets_a_new_one(metastore, sql):
+def test_a_connection_that_breaks_is_reported_and_the_next_call_gets_a_new_one(metastore, sql):
     def break_and_ask() -> None:
         with transaction() as connection:
             pid = connection.info.backend_pid
@@ -275,7 +275,7 @@ def use(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "error", "said"),
+    ("url", "error", "reply"),
     [
         # nobody listens
         ("postgresql://u:hunter2pw@127.0.0.1:1/d", DatabaseUnavailableError, "refused"),
@@ -291,7 +291,7 @@ def use(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     ],
 )
 def test_a_database_that_cannot_be_had_is_one_message_without_a_secret(
-    monkeypatch, url, error, said
+    monkeypatch, url, error, reply
 ):
     use(monkeypatch, url)
 
@@ -299,7 +299,7 @@ def test_a_database_that_cannot_be_had_is_one_message_without_a_secret(
         with pytest.raises(error, match="DATABASE_URL") as caught, attempt():
             pass
         message = str(caught.value)
-        assert said in message
+        assert reply in message
         assert "hunter2pw" not in message
         assert "\n" not in message
         assert caught.value.__cause__ is None
@@ -332,7 +332,7 @@ def test_libpqs_own_variables_will_do(metastore, monkeypatch):
         assert connection.info.dbname == parts["dbname"]
 
 
-def test_a_role_that_may_not_enter_is_told_without_its_password(metastore, sql, monkeypatch):
+def test_a_role_that_may_not_enter_is_reported_without_its_password(metastore, sql, monkeypatch):
     role = f"r{Path(metastore.split('dbname=')[1].split()[0]).name}"
     name = composed.Identifier(role)
     sql.execute(composed.SQL("CREATE ROLE {} LOGIN CONNECTION LIMIT 0").format(name))

@@ -88,7 +88,7 @@ SCHEMA_QUERIES = {
 
 
 def schema(url: str) -> dict[str, set[tuple[object, ...]]]:
-    """Return what a database is made of, but for what only the adopted one brings."""
+    """Return what a database is made of, except for what only the adopted one brings."""
     own = ("irp_job_status_rule", "v_irp_")
     return {
         name: {
@@ -282,10 +282,10 @@ def test_a_bring_over_that_was_cut_off_goes_on(adopted, monkeypatch):
     assert [row["id"] for row in tracking_log(adopted)] == [3, 7]
     assert len(tracking_log(adopted, "irp_job_tracking_log_adopted")) == 3
 
-    told: list[int] = []
-    done = migrate(on_progress=told.append)
+    message: list[int] = []
+    done = migrate(on_progress=message.append)
 
-    assert (done.applied, done.polls_brought_over, told) == ([], 3, [2, 3])
+    assert (done.applied, done.polls_brought_over, message) == ([], 3, [2, 3])
     assert [row["id"] for row in tracking_log(adopted)] == [row["id"] for row in before]
 
 
@@ -316,7 +316,7 @@ def test_a_migration_and_its_note_are_one_transaction(empty_database, monkeypatc
     assert rows(empty_database, "SELECT to_regclass('irp_cycle') AS made") == [{"made": None}]
 
 
-def test_a_lock_that_a_killed_run_left_behind_does_not_stop_the_next(empty_database):
+def test_a_lock_that_a_killed_run_left_does_not_stop_the_next(empty_database):
     migrate()
     with psycopg.connect(empty_database) as connection:
         connection.execute("INSERT INTO yoyo_lock (locked, ctime, pid) VALUES (1, now(), 99999)")
@@ -338,7 +338,7 @@ def test_two_migrations_at_the_same_time_wait_for_each_other(empty_database):
     assert done == [migration_ids()]
 
 
-def test_a_pass_is_told_to_migrate_first(adopted):
+def test_a_pass_is_reported_to_migrate_first(adopted):
     before = contents(adopted)
 
     with pytest.raises(SchemaOutdatedError, match=r"python -m helpers\.database migrate"):
@@ -393,7 +393,7 @@ def test_the_command_says_what_it_did(adopted):
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("postgresql://u:hunter2pw@127.0.0.1:1/d", "cannot be reached"),
         ("postgresql://u:hunter2pw%ZZ@127.0.0.1/d", "DATABASE_URL cannot be read"),
@@ -403,11 +403,11 @@ def test_the_command_says_what_it_did(adopted):
     ],
 )
 @pytest.mark.parametrize("name", ["migrate", "status"])
-def test_the_command_fails_with_one_line_and_no_secret(url, said, name):
+def test_the_command_fails_with_one_line_and_no_secret(url, message, name):
     failed = command(url, name)
 
     assert failed.returncode == 1
-    assert said in failed.stderr
+    assert message in failed.stderr
     assert len(failed.stderr.splitlines()) == 1
     assert "hunter2pw" not in failed.stdout + failed.stderr
 
@@ -432,7 +432,7 @@ def test_the_days_ahead_are_made_once(metastore, sql):
     assert len(partitions(metastore)) == 11
 
 
-def test_a_poll_of_any_day_finds_its_place(metastore, sql, one_job):
+def test_a_poll_of_any_day_finds_its_location(metastore, sql, one_job):
     add = (
         "INSERT INTO irp_job_tracking_log (job_id, tracked_ts, moodys_workflow_id, kept) "
         "VALUES (%s, now() + %s::interval, '1', %s)"

@@ -179,8 +179,12 @@ def test_a_failed_batch_sends_a_card_and_waits_for_people_in_every_summary(
     assert not first.summary.failed  # the pass itself went well
 
 
-def test_jobs_that_failed_are_told_while_their_batch_is_active_and_once(cycle, moodys, teams, sql):
-    jobs = [running(moodys, "model", "FAILED", reason=said) for said in ("No curve.", "No data.")]
+def test_jobs_that_failed_are_reported_while_their_batch_is_active_and_once(
+    cycle, moodys, teams, sql
+):
+    jobs = [
+        running(moodys, "model", "FAILED", reason=message) for message in ("No curve.", "No data.")
+    ]
     batch = active_batch(cycle, BatchType.ANALYSIS, [*jobs, running(moodys, "model", "RUNNING")])
 
     first, second = one_pass(), one_pass()
@@ -236,7 +240,7 @@ def test_each_activation_has_an_early_card_of_its_own(cycle, moodys, teams, sql)
     ]
 
 
-def test_prepared_jobs_that_nobody_submits_are_said_as_what_they_are(cycle, moodys, sql):
+def test_prepared_jobs_that_nobody_submits_are_reported_as_what_they_are(cycle, moodys, sql):
     step_id = add_step(cycle, stage_num=4, step_num=1)
     later = add_step(cycle, stage_num=5, step_num=1)
     batch = add_batch(step_id, BatchType.ANALYSIS, [PreparedJob()] * 3)
@@ -253,7 +257,7 @@ def test_prepared_jobs_that_nobody_submits_are_said_as_what_they_are(cycle, mood
     assert not [item for item in watched.to_do if "prepared" in item.text]  # later steps wait
 
 
-def test_a_cycle_without_batches_and_an_empty_metastore_are_said_as_what_they_are(
+def test_a_cycle_without_batches_and_an_empty_metastore_are_reported_as_what_they_are(
     metastore, workflows, sql
 ):
     empty = one_pass().summary.headline
@@ -275,7 +279,10 @@ def test_what_waits_names_the_analysis_whose_reason_it_shows(cycle, moodys, sql)
     active_batch(
         cycle,
         BatchType.ANALYSIS,
-        [running(moodys, "model", "FAILED", reason=said) for said in ("No curve.", "No data.")],
+        [
+            running(moodys, "model", "FAILED", reason=message)
+            for message in ("No curve.", "No data.")
+        ],
     )
     sql.execute(
         """UPDATE irp_job_configuration SET job_configuration_data = '{"analysis": "CAL"}'"""
@@ -361,10 +368,11 @@ def test_a_bad_answer_is_a_failed_poll_on_record_and_changes_nothing_else(
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"), [(Fault.UNKNOWN_STATUS, "ARCHIVED"), (Fault.LOWER_CASE_STATUS, "finished")]
+    ("fault", "message"),
+    [(Fault.UNKNOWN_STATUS, "ARCHIVED"), (Fault.LOWER_CASE_STATUS, "finished")],
 )
 def test_a_status_that_nobody_knows_is_kept_word_for_word_and_never_counts_as_done(
-    cycle, moodys, sql, fault, said
+    cycle, moodys, sql, fault, message
 ):
     job = PreparedJob(QUEUED, moodys.add_job("geohaz", status="FINISHED"))
     batch = active_batch(cycle, BatchType.GEOHAZ, [job])
@@ -373,11 +381,13 @@ def test_a_status_that_nobody_knows_is_kept_word_for_word_and_never_counts_as_do
     done = one_pass()
 
     assert list(jobs_of(sql).values()) == ["QUEUED"]
-    assert rows(sql, "SELECT job_status, error_message FROM irp_job_tracking_log") == [(said, None)]
+    assert rows(sql, "SELECT job_status, error_message FROM irp_job_tracking_log") == [
+        (message, None)
+    ]
     assert done.became == {batch.batch_id: "ACTIVE"}
-    assert f"Moody's says '{said}', an unrecognised status" in str(done.polled)
+    assert f"Moody's says '{message}', an unrecognised status" in str(done.polled)
     [item] = done.summary.to_do
-    assert said in item.text
+    assert message in item.text
 
 
 def test_jobs_that_cannot_be_polled_are_named_and_the_others_polled(cycle, moodys, sql):
@@ -450,7 +460,7 @@ def test_an_id_that_another_tool_wrote_with_zeros_is_the_same_id(cycle, moodys, 
     assert sorted(jobs_of(sql).values()) == ["FINISHED", "RUNNING"]
 
 
-def test_a_host_that_is_down_is_said_once_and_the_other_families_are_polled(
+def test_a_host_that_is_down_is_reported_once_and_the_other_families_are_polled(
     cycle, moodys, sql, monkeypatch
 ):
     configure(monkeypatch, monitor_poll_workers=2)
@@ -553,7 +563,7 @@ def test_a_database_that_cannot_be_used_ends_the_pass_with_one_message(
     assert "s3cret" not in shown
 
 
-def test_a_database_behind_on_migrations_is_told_so_and_nothing_is_written(empty_database):
+def test_a_database_behind_on_migrations_is_informed_and_nothing_is_written(empty_database):
     with pytest.raises(
         SchemaOutdatedError, match=r"Apply them with `python -m helpers\.database mig"
     ):
@@ -662,7 +672,7 @@ def test_a_batch_that_another_pass_holds_is_shown_with_its_holder_and_left_alone
     assert one_pass().became == {held.batch_id: "COMPLETED"}
 
 
-def test_a_scheduled_pass_of_an_older_copy_is_told_everywhere(
+def test_a_scheduled_pass_of_an_older_copy_is_reported_everywhere(
     metastore, workflows, tmp_path, monkeypatch
 ):
     source = workflows / MONITOR_NOTEBOOK

@@ -324,7 +324,7 @@ def test_a_job_that_is_not_there_or_of_another_family_is_not_found(moodys):
         assert answer.json().keys() == {"code", "message", "logId"}
 
 
-def test_a_search_answers_a_hundred_rows_unless_told_otherwise(moodys):
+def test_a_search_answers_a_hundred_rows_unless_asked_otherwise(moodys):
     ids = moodys.add_jobs("model", 150, status="RUNNING")[::-1]
 
     def rows(**params):
@@ -574,7 +574,7 @@ def test_odd_json_is_json_all_the_same(moodys, job_id):
         moodys.behave(rule)
 
 
-def test_a_huge_answer_is_as_large_as_it_is_told_to_be(moodys, job_id):
+def test_a_huge_answer_is_as_large_as_it_is_meant_to_be(moodys, job_id):
     moodys.misbehave(Fault.HUGE, size_bytes=5_000_000)
     assert len(read(moodys, job_id).content) == 5_000_000
 
@@ -612,9 +612,9 @@ def test_a_host_that_is_down_refuses_connections_and_comes_back(moodys, job_id):
 
 
 def accepts(moodys: MoodysStandIn) -> bool:
-    place = urlsplit(moodys.url)
+    location = urlsplit(moodys.url)
     try:
-        socket.create_connection((place.hostname, place.port), timeout=PATIENCE).close()
+        socket.create_connection((location.hostname, location.port), timeout=PATIENCE).close()
     except ConnectionRefusedError:
         return False
     return True
@@ -649,7 +649,7 @@ def test_a_connection_that_is_kept_counts_once(moodys, published, job_id):
     assert moodys.statistics()["connections"] == 1
 
 
-def test_everything_can_be_told_from_outside(moodys):
+def test_everything_can_be_reported_from_outside(moodys):
     def tell(method, path, body=None):
         return control(moodys.url, method, path, body)
 
@@ -672,8 +672,10 @@ def test_everything_can_be_told_from_outside(moodys):
     tell("DELETE", "scripts")
     tell("POST", "expire-tokens")
 
-    told = tell("POST", "misbehaviours", {"fault": "http-status", "http_status": 429, "times": 9})
-    assert (told["http_status"], told["hits"]) == (429, 0)
+    message = tell(
+        "POST", "misbehaviours", {"fault": "http-status", "http_status": 429, "times": 9}
+    )
+    assert (message["http_status"], message["hits"]) == (429, 0)
     assert read(moodys, ids[0]).status_code == 429
     assert tell("GET", "misbehaviours")[0]["hits"] == 1
     tell("DELETE", "misbehaviours")
@@ -701,7 +703,7 @@ def test_everything_can_be_told_from_outside(moodys):
         ("POST", "refuse", {"seconds": "soon"}),
     ],
 )
-def test_what_cannot_be_told_is_refused_and_changes_nothing(moodys, method, path, body):
+def test_what_cannot_be_reported_is_refused_and_changes_nothing(moodys, method, path, body):
     with pytest.raises(ValueError, match="Error"):
         control(moodys.url, method, path, body)
     assert moodys.misbehaviours.all() == []
@@ -747,7 +749,7 @@ def test_a_stand_in_that_does_not_run_has_no_url():
         stand_in.refuse_connections(1)
 
 
-def test_a_process_serves_and_ends_when_told(job_id):
+def test_a_process_serves_and_ends_when_asked(job_id):
     with start_process("sandbox.moodys", "--latency", "0.01") as server:
         (own,) = server.control("POST", "jobs", {"family": "model", "status": "RUNNING"})["jobIds"]
         assert server.control("GET", "jobs")[0]["jobId"] == own

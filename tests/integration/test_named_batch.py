@@ -57,12 +57,12 @@ def test_jobs_are_named_as_people_write_them_or_by_id(batch):
     assert [seen.job_id for seen in chosen.plan_priority("High").jobs] == [batch.job_ids[3]]
 
 
-def test_a_name_that_no_job_has_is_said_with_the_nearest_one(batch):
+def test_a_name_that_no_job_has_is_reported_with_the_nearest_one(batch):
     with pytest.raises(BatchError, match="Did you mean 'CAL EQ - Industrial'"):
         choose_batch(batch.batch_id).plan_skip("CAL EQ - Industrail")
 
 
-def test_a_name_that_two_jobs_have_is_told_apart_by_ids(batch, sql):
+def test_a_name_that_two_jobs_have_is_recognised_by_ids(batch, sql):
     sql.execute("UPDATE irp_job SET job_configuration_id = %s", [batch.configuration_ids[1]])
     with pytest.raises(BatchError, match="several jobs called"):
         choose_batch(batch.batch_id).plan_skip("CAL EQ - Industrial")
@@ -113,7 +113,7 @@ def test_people_are_named_by_jupyterhub_else_by_a_setting_else_by_their_account(
     assert person() == "ana"
 
 
-def test_what_waits_is_told_without_a_pass_and_with_the_call_that_mends_it(batch, sql):
+def test_what_waits_is_reported_without_a_pass_and_with_the_call_that_mends_it(batch, sql):
     shown = str(what_waits())
     assert "1 thing waits for you" in shown
     assert f"choose_batch({batch.batch_id})" in shown

@@ -62,7 +62,7 @@ def kernels() -> list[int]:
 # --- Nothing follows, and the report says why.
 
 
-def test_where_no_rule_leads_on_that_is_said_and_nothing_is_due(cycle, sql):
+def test_where_no_rule_leads_on_that_is_reported_and_nothing_is_due(cycle, sql):
     batch = active_batch(cycle, "Homemade")
     elsewhere = add_batch(
         add_step(cycle, stage_num=4, step_num=1), BatchType.GEOHAZ, status="ACTIVE"
@@ -158,7 +158,7 @@ def test_notebooks_that_fail_in_four_ways_fail_alone_each_with_its_own_error(
     assert errors.pop(5) is None
     assert errors[2].endswith("ValueError: no such peril <b>")
     assert "killed" in errors[3]
-    assert errors[4] == "Step_04_Work.ipynb is no notebook: it does not hold JSON."
+    assert errors[4] == "Step_04_Work.ipynb is not a notebook: it does not hold JSON."
     assert [status for status, _ in chains(sql)] == ["FAILED", "FAILED", "FAILED", "COMPLETED"]
     assert (done.summary.chains_executed, done.summary.chains_failed) == (4, 3)
     assert {error.about for error in done.summary.errors} == {
@@ -194,7 +194,7 @@ REFUSE = (
 )
 
 
-def test_a_hand_over_that_cannot_be_started_fails_and_the_next_one_runs(
+def test_a_chain_run_that_cannot_be_started_fails_and_the_next_one_runs(
     cycle, workflows, teams, sql
 ):
     finished_batch(cycle, BatchType.ANALYSIS)
@@ -233,7 +233,7 @@ def test_a_run_whose_end_cannot_be_logged_is_failed_and_not_run_again(cycle, wor
     assert source.with_name("ran").read_text() == "x"
 
 
-def test_a_hand_over_that_cannot_even_be_failed_is_given_back(cycle, workflows, sql):
+def test_a_chain_run_that_cannot_even_be_failed_is_released(cycle, workflows, sql):
     finished_batch(cycle, BatchType.ANALYSIS)
     notebook(workflows, 4, 2, "1")
     sql.execute(
@@ -250,7 +250,7 @@ def test_a_hand_over_that_cannot_even_be_failed_is_given_back(cycle, workflows, 
     assert "due; the next pass starts it" in str(done.chained)
 
 
-def test_what_was_given_up_is_told_and_a_broken_one_does_not_stop_the_section(
+def test_what_was_given_up_is_reported_and_a_broken_one_does_not_stop_the_section(
     cycle, workflows, teams, sql
 ):
     given_up = finished_batch(cycle, BatchType.ANALYSIS)
@@ -451,9 +451,9 @@ def test_a_notebook_that_was_stopped_because_its_claim_was_lost_is_started_again
 def test_a_start_that_the_database_cut_off_is_made_up_for_before_the_next_claim(
     gated, cycle, metastore, monkeypatch
 ):
-    for batch_type, place in ((BatchType.GROUPING, (5, 2)), (BatchType.EXPORT_TO_RDM, (6, 2))):
+    for batch_type, location in ((BatchType.GROUPING, (5, 2)), (BatchType.EXPORT_TO_RDM, (6, 2))):
         finished_batch(cycle, batch_type)
-        notebook(get_settings().irp_workflows_dir, *place, "1")
+        notebook(get_settings().irp_workflows_dir, *location, "1")
     begin, begun = StepExecution.begin, []
 
     def cut_off_once(execution: StepExecution) -> None:

@@ -98,7 +98,7 @@ def test_two_schedules_of_the_monitor_are_noticed(sql, each_minute, warns):
     assert any("more than one schedule" in warning for warning in warnings) is warns
 
 
-def test_an_older_copy_is_told_until_the_schedule_runs_a_fresh_one(sql):
+def test_an_older_copy_is_reported_until_the_schedule_runs_a_fresh_one(sql):
     def scheduled(minutes_ago: float, *, is_current: bool | None) -> None:
         a_pass(sql, minutes_ago=minutes_ago, started_by=StartedBy.SCHEDULED_NOTEBOOK)
         sql.execute(

@@ -203,7 +203,7 @@ def test_a_step_run_by_hand_that_cannot_be_logged_gives_its_claim_back(waiting, 
     assert rows(sql, "SELECT status::text FROM irp_chain_run") == [("PENDING",)]
 
 
-def test_a_step_run_by_hand_that_is_interrupted_after_its_end_is_not_given_back(
+def test_a_step_run_by_hand_that_is_interrupted_after_its_end_is_not_released(
     cycle, workflows, sql, monkeypatch
 ):
     finished_batch(cycle, BatchType.ANALYSIS)
@@ -242,34 +242,34 @@ def test_the_command_prints_the_summary_and_exits_with_0(cycle, moodys, tmp_path
     active_batch(cycle, BatchType.ANALYSIS, [running(moodys, "model")])
 
     with command(tmp_path) as process:
-        said, complaint = process.communicate(timeout=60)
+        message, complaint = process.communicate(timeout=60)
 
     assert (process.returncode, complaint) == (0, "")
-    assert said.startswith("All is well; 1 batch is active.\n\n  batches found        1\n")
-    assert "  jobs polled          1\n" in said
-    assert "<" not in said
+    assert message.startswith("All is well; 1 batch is active.\n\n  batches found        1\n")
+    assert "  jobs polled          1\n" in message
+    assert "<" not in message
     assert rows(sql, "SELECT started_by FROM irp_monitor_run") == [("command",)]
 
 
 def test_the_quiet_command_prints_only_what_somebody_should_see(cycle, moodys, tmp_path):
     active_batch(cycle, BatchType.ANALYSIS, [running(moodys, "model")])
     with command(tmp_path, "--quiet") as process:
-        said, complaint = process.communicate(timeout=60)
-    assert (process.returncode, said, complaint) == (0, "", "")
+        message, complaint = process.communicate(timeout=60)
+    assert (process.returncode, message, complaint) == (0, "", "")
 
     moodys.misbehave(Fault.HTTP_STATUS, http_status=404)
     with command(tmp_path, "--quiet") as process:
-        said, complaint = process.communicate(timeout=60)
-    assert (process.returncode, said[:7]) == (1, "1 error")
+        message, complaint = process.communicate(timeout=60)
+    assert (process.returncode, message[:7]) == (1, "1 error")
 
 
 @pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("--dry-run", 2)])
 def test_asking_for_help_and_mistyping_run_no_pass(cycle, tmp_path, sql, argument, code):
     with command(tmp_path, argument) as process:
-        said, complaint = process.communicate(timeout=60)
+        message, complaint = process.communicate(timeout=60)
 
     assert process.returncode == code
-    assert "--quiet" in said + complaint
+    assert "--quiet" in message + complaint
     assert rows(sql, "SELECT count(*) FROM irp_monitor_run") == [(0,)]
 
 
@@ -278,11 +278,11 @@ def test_the_command_exits_with_1_where_something_went_wrong_and_names_it(cycle,
     moodys.misbehave(Fault.HTTP_STATUS, http_status=404)
 
     with command(tmp_path) as process:
-        said, complaint = process.communicate(timeout=60)
+        message, complaint = process.communicate(timeout=60)
 
     assert (process.returncode, complaint) == (1, "")
-    assert said.startswith("1 error (Job 1)")
-    assert "Errors encountered\n  Job 1: Moody's does not know job" in said
+    assert message.startswith("1 error (Job 1)")
+    assert "Errors encountered\n  Job 1: Moody's does not know job" in message
 
 
 @pytest.mark.parametrize(
@@ -293,9 +293,9 @@ def test_the_command_says_in_one_line_what_is_missing(tmp_path, monkeypatch, url
     monkeypatch.setenv("DATABASE_URL", url)
 
     with command(tmp_path) as process:
-        said, complaint = process.communicate(timeout=60)
+        message, complaint = process.communicate(timeout=60)
 
-    assert (process.returncode, said) == (1, "")
+    assert (process.returncode, message) == (1, "")
     assert complaint.startswith("Monitoring failed. ")
     assert words in complaint
     assert complaint.count("\n") == 1
@@ -311,9 +311,9 @@ def test_a_polite_end_of_the_command_gives_the_claim_back_and_leaves_no_process(
         wait_until(lambda: started.exists() and started.read_text())
         below = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signum)
-        said, complaint = process.communicate(timeout=60)
+        message, complaint = process.communicate(timeout=60)
 
-    assert (process.returncode, said) == (1, "")
+    assert (process.returncode, message) == (1, "")
     assert complaint == "Interrupted; the next pass goes on from here.\n"
     assert is_gone(int(started.read_text()))
     assert psutil.wait_procs(below, timeout=10)[1] == []

@@ -197,7 +197,7 @@ def test_two_people_who_resubmit_the_same_jobs_make_one_replacement_each(client,
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ("UPDATE irp_batch SET status = 'ACTIVE'", "is ACTIVE .activation 2. and was FAILED"),
         ("UPDATE irp_job SET skipped = true WHERE id = 1", "is FAILED, skipped and was FAILED"),
@@ -206,13 +206,15 @@ def test_two_people_who_resubmit_the_same_jobs_make_one_replacement_each(client,
         ("UPDATE irp_cycle SET status = 'ARCHIVED'", "is ARCHIVED"),
     ],
 )
-def test_what_has_changed_since_overtakes_a_plan_and_nothing_is_done(client, moodys, change, told):
+def test_what_has_changed_since_overtakes_a_plan_and_nothing_is_done(
+    client, moodys, change, message
+):
     batch = batch_of(analysis("A"), analysis("B"))
     plan = plan_resubmit(batch.batch_id)
     psql(change)
     before = snapshot()
 
-    with pytest.raises(PlanOvertakenError, match=told):
+    with pytest.raises(PlanOvertakenError, match=message):
         plan.apply(client, reason=WHY)
 
     assert snapshot() == before
@@ -530,7 +532,7 @@ def test_cancelling_asks_moodys_and_our_jobs_follow_its_word(client, moodys):
     assert recon_batch(batch.batch_id) == "CANCELLED"
 
 
-def test_what_moodys_rejects_is_said(client, moodys):
+def test_what_moodys_rejects_is_reported(client, moodys):
     batch = running_batch(moodys, "RUNNING", job_type="GROUPING")
 
     outcome = plan_cancel(batch.batch_id).apply(client, reason=WHY)
@@ -562,7 +564,7 @@ def test_a_request_that_was_cut_off_is_repeated_with_the_same_key(client, moodys
     assert psql("SELECT status FROM irp_action") == [("DONE",)]
 
 
-def test_an_outcome_that_stays_unknown_is_said_to_be_unknown(client, moodys):
+def test_an_outcome_that_stays_unknown_is_reported_to_be_unknown(client, moodys):
     batch = running_batch(moodys, "QUEUED")
     moodys.misbehave(Fault.HTML_403, kinds=["change"])
 

@@ -65,7 +65,7 @@ BIG = re.compile(
     r"irp_(job|job_configuration|job_tracking_log_\w+|batch_recon_log|monitor_run|chain_run)"
 )
 CARDS = 20  # one batch in twenty has failed
-PLACES = 2 * 101 + 1  # the stages and cycles of the past and the active one: few, for ever
+LOCATIONS = 2 * 101 + 1  # the stages and cycles of the past and the active one: few, for ever
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ TERMINAL = list(JobStatus.terminal())
 NOW = datetime.now(UTC)
 ANSWERED = 500  # jobs of one chunk
 HOT = [
-    Hot("batch.active_batches", "irp_batch_step_idx", PLACES + BATCHES),
+    Hot("batch.active_batches", "irp_batch_step_idx", LOCATIONS + BATCHES),
     # All jobs that are due, and of the batches no more than there are in this small world.
     Hot(
         "recording.jobs_to_poll",
@@ -115,7 +115,7 @@ HOT = [
         },
     ),
     Hot("batch.lock_batch", "irp_batch_pkey", 1, {"batch_id": "batch"}),
-    Hot("batch.read_batch", "irp_batch_pkey", PLACES, {"batch_id": "batch"}),
+    Hot("batch.read_batch", "irp_batch_pkey", LOCATIONS, {"batch_id": "batch"}),
     Hot("batch.facts", "irp_job_configuration_batch_idx", 5 * JOBS, {"batch_id": "batch"}),
     # The latest poll of each job, found in the partition of its day.
     Hot(
@@ -146,19 +146,19 @@ HOT = [
     Hot(
         "chain_runs.claimable_steps",
         "irp_chain_run_batch_id_activation_num_key",
-        PLACES + BATCHES,
+        LOCATIONS + BATCHES,
         {"most_tries": 3, "rules": RULES},
     ),
-    Hot("attention.ended_badly", "irp_batch_step_idx", PLACES + BATCHES, {"most": 50}),
+    Hot("attention.ended_badly", "irp_batch_step_idx", LOCATIONS + BATCHES, {"most": 50}),
     Hot(
         "attention.failed_chain_runs",
         "irp_chain_run_batch_id_activation_num_key",
-        PLACES + BATCHES,
+        LOCATIONS + BATCHES,
         {"most": 50},
     ),
     Hot("monitor_runs.last", "irp_monitor_run_pkey", 1),
     # The places twice, and the cards, which are too few here for an index.
-    Hot("monitor_runs.open_work", "irp_batch_step_idx", 2 * (PLACES + BATCHES) + CARDS),
+    Hot("monitor_runs.open_work", "irp_batch_step_idx", 2 * (LOCATIONS + BATCHES) + CARDS),
 ]
 
 

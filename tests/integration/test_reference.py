@@ -90,10 +90,13 @@ def fill(moodys: MoodysStandIn, workflows: Path, monkeypatch: pytest.MonkeyPatch
     cycle = add_cycle(CYCLE)
     names = {(3, 2): "Create Portfolios", (3, 3): "Import Exposure"}
     steps = {
-        place: add_step(
-            cycle, stage_num=place[0], step_num=place[1], step_name=names.get(place, "Step")
+        location: add_step(
+            cycle,
+            stage_num=location[0],
+            step_num=location[1],
+            step_name=names.get(location, "Step"),
         )
-        for place in [(3, 1), (3, 2), (3, 3), (4, 1), (5, 1)]
+        for location in [(3, 1), (3, 2), (3, 3), (4, 1), (5, 1)]
     }
     active = BatchStatus.ACTIVE
     add_batch(steps[3, 1], BatchType.EDM_CREATION, edms, status=active)
@@ -108,12 +111,12 @@ def fill(moodys: MoodysStandIn, workflows: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_every_example_does_what_the_document_shows(world):
     parsed = doctest.DocTestParser().get_doctest(DOCUMENT, {}, PATH.name, str(PATH), 0)
-    said: list[str] = []
+    message: list[str] = []
     try:
-        doctest.DocTestRunner(verbose=False).run(parsed, out=said.append, clear_globs=False)
+        doctest.DocTestRunner(verbose=False).run(parsed, out=message.append, clear_globs=False)
     finally:
         parsed.globs["irp_client"].transport.close()
-    assert not said, "".join(said)
+    assert not message, "".join(message)
 
 
 def documented() -> list[str]:

@@ -169,12 +169,12 @@ class _AtTheSameMoment(SchedulerClient):
 
 
 def test_of_two_creations_at_the_same_moment_only_the_older_stays(server):
-    said = []
+    message = []
 
     def one() -> None:
         with open_session(None) as session, closing(_AtTheSameMoment(session.server)) as client:
             other = replace(session, client=client)
-            said.append(commands.create(other, schedule=NEVER, timezone="UTC"))
+            message.append(commands.create(other, schedule=NEVER, timezone="UTC"))
 
     threads = [threading.Thread(target=one) for _ in range(2)]
     for thread in threads:
@@ -183,8 +183,8 @@ def test_of_two_creations_at_the_same_moment_only_the_older_stays(server):
         thread.join(60)
     (left,) = definitions(server)
     assert {path.name for path in server.staging.iterdir()} == {left["job_definition_id"]}
-    assert sum(text.startswith("Scheduled") for text in said) == 1
-    assert sum(text.startswith("Somebody else") for text in said) == 1
+    assert sum(text.startswith("Scheduled") for text in message) == 1
+    assert sum(text.startswith("Somebody else") for text in message) == 1
 
 
 @pytest.mark.parametrize(
@@ -223,9 +223,9 @@ def test_a_notebook_outside_the_servers_root_is_not_scheduled(
 ):
     lay_notebook(tmp_path / "elsewhere" / "workflows")
     use(server.home, tmp_path / "elsewhere" / "workflows", monkeypatch)
-    said = fails(capsys, "create")
-    assert f"outside {server.root}" in said
-    assert f"start JupyterLab in {tmp_path / 'elsewhere'}" in said
+    message = fails(capsys, "create")
+    assert f"outside {server.root}" in message
+    assert f"start JupyterLab in {tmp_path / 'elsewhere'}" in message
     assert definitions(server) == []
 
 

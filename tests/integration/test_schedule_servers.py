@@ -102,9 +102,9 @@ def test_another_users_runtime_file_is_not_believed(root, home, capsys):
 )
 def test_an_address_where_no_server_runs_is_refused_without_repeating_it(root, home, capsys, url):
     describe(home, pid=os.getpid(), port=free_port())
-    said = fails(capsys, "status", "--url", url)
-    assert "has that address" in said
-    assert "planted-secret" not in said
+    message = fails(capsys, "status", "--url", url)
+    assert "has that address" in message
+    assert "planted-secret" not in message
 
 
 @contextmanager
@@ -143,7 +143,7 @@ def web_server(status: int, body: bytes, headers: dict[str, str]) -> Iterator[in
         (302, b"", {"Location": "http://127.0.0.1:9/login"}),  # never followed with the token
     ],
 )
-def test_what_is_not_a_jupyter_server_is_told_apart(root, home, capsys, status, body, headers):
+def test_what_is_not_a_jupyter_server_is_recognised(root, home, capsys, status, body, headers):
     with web_server(status, body, headers) as port:
         describe(home, pid=os.getpid(), port=port)
         assert "is not a Jupyter server" in fails(capsys, "status")
@@ -152,18 +152,18 @@ def test_what_is_not_a_jupyter_server_is_told_apart(root, home, capsys, status, 
 def test_a_wrong_token_is_refused_and_not_repeated(root, home, capsys):
     with web_server(403, b"", {}) as port:
         describe(home, pid=os.getpid(), port=port)
-        said = fails(capsys, "status")
-    assert "refuses the token" in said
-    assert "tttttttt" not in said
+        message = fails(capsys, "status")
+    assert "refuses the token" in message
+    assert "tttttttt" not in message
 
 
-def test_a_server_with_a_password_is_told_of_a_token_that_it_accepts(
+def test_a_server_with_a_password_is_reported_of_a_token_that_it_accepts(
     root, home, capsys, monkeypatch
 ):
     password = f"--PasswordIdentityProvider.hashed_password={passwd('planted', 'sha256')}"
     with jupyter_server(root, home, token="", options=(password,), password_only=True):
-        said = fails(capsys, "create")
-        assert "restart it with any token in JUPYTER_TOKEN" in said
+        message = fails(capsys, "create")
+        assert "restart it with any token in JUPYTER_TOKEN" in message
         monkeypatch.setenv("JUPYTER_TOKEN", "something else")
         assert "restart it" in fails(capsys, "create")
     monkeypatch.delenv("JUPYTER_TOKEN")
@@ -172,7 +172,7 @@ def test_a_server_with_a_password_is_told_of_a_token_that_it_accepts(
         assert len(definitions(server)) == 1
 
 
-def test_a_server_without_the_scheduler_is_told_apart(root, home, capsys):
+def test_a_server_without_the_scheduler_is_recognised(root, home, capsys):
     options = ("--ServerApp.jpserver_extensions={'jupyter_scheduler': False}",)
     with jupyter_server(root, home, options=options):
         assert "has no scheduler: run `pip install jupyter-scheduler`" in fails(capsys, "create")
@@ -193,10 +193,10 @@ def test_a_server_below_a_base_url_is_found(root, home):
 def test_two_servers_on_one_data_directory_are_refused(root, home, capsys):
     with jupyter_server(root, home) as one, jupyter_server(root, home) as other:
         for arguments in (["create"], ["create", "--url", one.url]):
-            said = fails(capsys, *arguments)
-            assert "share one data directory" in said
-            assert one.url in said
-            assert other.url in said
+            message = fails(capsys, *arguments)
+            assert "share one data directory" in message
+            assert one.url in message
+            assert other.url in message
         assert definitions(one) == []
 
 
@@ -206,10 +206,10 @@ def test_of_two_servers_with_their_own_data_one_must_be_named(root, home, capsys
         jupyter_server(root, home) as one,
         jupyter_server(root, home, environment=own_data) as other,
     ):
-        said = fails(capsys, "create")
-        assert "--url" in said
-        assert one.url in said
-        assert other.url in said
+        message = fails(capsys, "create")
+        assert "--url" in message
+        assert one.url in message
+        assert other.url in message
         assert main(["create", "--schedule", NEVER, "--url", other.url]) == 0
         assert definitions(one) == []
         assert len(definitions(other)) == 1

@@ -66,7 +66,7 @@ def test_a_migrated_database_has_no_problem(metastore):
         (f"{DROP_THE_TEAMS}; {ADOPTED}", "irp_batch.activation_num"),
     ],
 )
-def test_what_is_missing_is_said_in_one_sentence_before_anything_is_written(
+def test_what_is_missing_is_reported_in_one_sentence_before_anything_is_written(
     metastore, sql, monkeypatch, capsys, broken, named
 ):
     sql.execute(broken)
@@ -76,17 +76,17 @@ def test_what_is_missing_is_said_in_one_sentence_before_anything_is_written(
 
     assert main(["status"]) == 1
 
-    [count, said] = capsys.readouterr().out.splitlines()
+    [count, message] = capsys.readouterr().out.splitlines()
     assert count.startswith("0 of ")
-    assert named in said
-    assert "put the right one first" in said
-    assert "python -m helpers.database migrate --anew" in said
+    assert named in message
+    assert "put the right one first" in message
+    assert "python -m helpers.database migrate --anew" in message
     for attempt in (run_pass, migrate):
         with pytest.raises(SchemaOutdatedError) as caught:
             attempt()
-        assert str(caught.value) == said
+        assert str(caught.value) == message
     assert main(["migrate"]) == 1
-    assert capsys.readouterr().err.strip() == said
+    assert capsys.readouterr().err.strip() == message
 
 
 def test_tables_that_were_made_anew_are_migrated_anew(metastore, sql, moodys, workflows):

@@ -57,7 +57,7 @@ def work_of(*configurations: dict) -> list[PreparedJob]:
     return [PreparedJob(configuration=configuration) for configuration in configurations]
 
 
-def test_a_step_that_the_metastore_does_not_know_is_said(cycle, workflows, monkeypatch):
+def test_a_step_that_the_metastore_does_not_know_is_reported(cycle, workflows, monkeypatch):
     path = step_notebook(workflows, cycle=CYCLE, stage_num=4, step_num=1)
     monkeypatch.setenv(NOTEBOOK_PATH_VARIABLE, str(path))
 

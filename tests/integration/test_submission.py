@@ -340,7 +340,7 @@ def test_a_rejected_job_gets_a_new_key_when_a_person_resubmits_it(client, moodys
     assert moodys.statistics()["jobs"] == 1
 
 
-def test_a_new_job_in_place_of_a_rejected_one_has_a_key_of_its_own(client, moodys):
+def test_a_new_job_in_location_of_a_rejected_one_has_a_key_of_its_own(client, moodys):
     seeded = analysis_batch([PreparedJob(request=BAD_REQUEST)])
     assert submit(seeded.job_ids[0], client) == "ERROR"
     [second] = add_jobs(

@@ -164,7 +164,7 @@ def accepts(teams: TeamsStandIn) -> bool:
         return False
 
 
-def test_it_can_be_told_and_asked_from_outside_and_ends_when_told():
+def test_it_can_be_reported_and_asked_from_outside_and_ends_when_asked():
     with start_process("sandbox.teams") as server:
         url = server.control("GET", "webhook")["url"]
         assert url.startswith(server.url)

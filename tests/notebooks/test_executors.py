@@ -41,7 +41,7 @@ def wait_until(condition) -> None:
 
 
 def written(path: Path) -> int | None:
-    """The number in a file; None where it is not there yet."""
+    """The number in a file; None if it is not there yet."""
     text = path.read_text() if path.exists() else ""
     return int(text) if text else None
 
@@ -134,10 +134,10 @@ def test_a_run_is_stopped_in_another_process(process, tmp_path, claim):
     with ThreadPoolExecutor(1) as caller:
         running = caller.submit(run.execute)
         wait_until(lambda: written(tmp_path / "kernel"))
-        run.stop("The hand-over was lost.")
+        run.stop("The chain run was lost.")
         outcome = running.result(PATIENCE_SECONDS)
 
-    assert outcome.error.startswith("The hand-over was lost.")
+    assert outcome.error.startswith("The chain run was lost.")
     assert is_gone(written(tmp_path / "kernel"))
 
 
@@ -267,8 +267,8 @@ def test_a_step_that_a_cluster_runs_can_be_stopped(cluster, workflows, claim):
     with ThreadPoolExecutor(1) as caller:
         running = caller.submit(run.execute)
         wait_until(lambda: written(workflows / "kernel"))
-        run.stop("The hand-over was lost.")
+        run.stop("The chain run was lost.")
         outcome = running.result(PATIENCE_SECONDS)
 
-    assert outcome.error.startswith("The hand-over was lost.")
+    assert outcome.error.startswith("The chain run was lost.")
     wait_until(lambda: is_gone(written(workflows / "kernel")))

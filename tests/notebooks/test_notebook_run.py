@@ -249,13 +249,13 @@ def test_stop_ends_a_run_and_all_that_it_started(tmp_path):
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(stoppable.execute)
         wait_until((tmp_path / "waiting").exists)
-        stoppable.stop("The hand-over was lost.")
+        stoppable.stop("The chain run was lost.")
         stoppable.stop("A second reason.")
         outcome = future.result(DEADLINE_SECONDS)
 
     assert outcome.ending is Ending.STOPPED
     assert outcome.error == (
-        "The hand-over was lost. Cell 2 “print('so far', flush=True)” was running."
+        "The chain run was lost. Cell 2 “print('so far', flush=True)” was running."
     )
     assert outcome.stdout == "so far\n"
     assert cells_of(outcome)[1].outputs[-1].ename == "Stopped"
@@ -308,7 +308,7 @@ def test_a_deadline_that_the_start_misses(tmp_path):
         ("", "does not hold JSON"),
         ("{ cut off", "does not hold JSON"),
         (b"\xff\xfe\x00", "does not hold JSON"),
-        ("[]", "is no notebook that can be run"),
+        ("[]", "is not a notebook that can be run"),
         ('{"a": 1}', "is no"),
         ('{"nbformat": 99, "nbformat_minor": 0, "metadata": {}, "cells": []}', "version 99"),
         ('{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "cells"),
@@ -316,7 +316,7 @@ def test_a_deadline_that_the_start_misses(tmp_path):
         (None, "cannot be read: No such file"),
     ],
 )
-def test_what_is_no_notebook_is_told_in_a_sentence(tmp_path, content, error):
+def test_what_is_no_notebook_is_reported_in_a_sentence(tmp_path, content, error):
     source = tmp_path / "a.ipynb"
     if content is not None:
         source.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -559,7 +559,7 @@ def test_a_flood_of_outputs_takes_little_memory_and_is_marked(tmp_path, cell):
     assert any("was not kept" in str(output) for output in flooded.outputs)
 
 
-def test_a_python_kernel_of_another_machine_is_replaced_and_that_is_said(tmp_path):
+def test_a_python_kernel_of_another_machine_is_replaced_and_that_is_reported(tmp_path):
     spec = {"name": "irp-laptop", "display_name": "IRP", "language": "python"}
     outcome = run(write(tmp_path / "a.ipynb", "print(1)", kernelspec=spec))
     assert (outcome.error, outcome.stdout) == (None, "1\n")
@@ -573,7 +573,7 @@ OPENED = {  # what JupyterLab opens and nbclient runs
     "no display name": {"kernelspec": {"name": "python3"}},
     "no name": {"kernelspec": {"display_name": "Python", "language": "python"}},
     "no kernel at all": {"kernelspec": {}},
-    "nothing where a kernel should be": {"kernelspec": None},
+    "nothing if a kernel should be": {"kernelspec": None},
     "another spelling": {"kernelspec": {"name": "laptop", "language": "Python"}},
     "an older spelling": {"kernelspec": {"name": "l"}, "language_info": {"name": "ipython"}},
     "capitals": {"kernelspec": {"name": "Python3"}},
@@ -615,7 +615,7 @@ def test_a_kernel_of_another_language_that_is_missing_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("named", [{"name": "julia-1.9", "language": "Julia"}, {}])
-def test_another_kernel_of_the_same_language_takes_the_place_of_one_that_is_missing(
+def test_another_kernel_of_the_same_language_takes_the_location_of_one_that_is_missing(
     tmp_path, install, named
 ):
     install("julia-1.11", *LAUNCH, language="julia")
@@ -746,7 +746,7 @@ def test_an_interrupt_cleans_up_and_comes_out(tmp_path, monitor):
     assert error.evalue.startswith("Interrupted. Cell 2")
 
 
-def test_an_interrupt_of_the_whole_terminal_is_survived_by_the_watchdog(tmp_path, monitor):
+def test_an_interrupt_of_the_whole_terminal_is_borne_by_the_watchdog(tmp_path, monitor):
     (watchdog,) = psutil.Process(monitor.pid).children()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         watchdog.send_signal(signum)
@@ -787,9 +787,9 @@ def test_the_notebook_of_a_monitor_that_is_frozen_is_ended_with_all_that_it_star
             assert programs_in(tmp_path) == []
         finally:
             process.send_signal(signal.SIGCONT)
-        said, _ = process.communicate(timeout=DEADLINE_SECONDS)
-    assert said.startswith("STOPPED The notebook was stopped: the claim under which it ran had ")
-    assert "not been renewed for 10 seconds. Cell 2" in said
+        message, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    assert message.startswith("STOPPED The notebook was stopped: the claim under which it ran had ")
+    assert "not been renewed for 10 seconds. Cell 2" in message
 
 
 def test_no_kernel_is_started_under_a_lease_that_has_expired(tmp_path):

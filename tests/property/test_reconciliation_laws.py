@@ -44,13 +44,13 @@ def decided(jobs, configurations) -> Decision:
 
 @given(jobs_of_a_batch, configurations_of_a_batch)
 def test_while_one_job_still_runs_the_batch_stays_active(jobs, configurations):
-    """The priorities decide among settled jobs only."""
+    """The priorities decide among terminal jobs only."""
     if any(label not in TERMINAL and not skipped for label, skipped, _ in jobs):
         assert decided(jobs, configurations).status is BatchStatus.ACTIVE
 
 
 @given(jobs_of_a_batch, configurations_of_a_batch)
-def test_settled_jobs_are_judged_in_the_order_of_the_reference(jobs, configurations):
+def test_finished_jobs_are_judged_in_the_order_of_the_reference(jobs, configurations):
     """CANCELLED where all are, else ERROR, else FAILED, else COMPLETED where all is fulfilled."""
     live = [label for label, skipped, _ in jobs if not skipped]
     if not live or not set(live) <= TERMINAL:

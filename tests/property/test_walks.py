@@ -81,7 +81,7 @@ WAITING_AGAIN = {"QUEUED", "PENDING", "RUNNING"}
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "ERROR"}
 # Stage 3: "Step 1 → 2 → 3 → … → 8: COMPLETED"; stage 4: "COMPLETED or FAILED"; stage 5: "Step 2→3:
 # COMPLETED or FAILED".
-PLACES = {
+LOCATIONS = {
     BatchType.MRI_IMPORT: (3, 3, {"COMPLETED"}),
     BatchType.ANALYSIS: (4, 1, {"COMPLETED", "FAILED"}),
     BatchType.GROUPING: (5, 1, {"COMPLETED"}),
@@ -137,20 +137,20 @@ class Batch:
             self.ends.append((self.activation, became))
 
     @property
-    def hand_overs(self) -> set[int]:
+    def chain_runs(self) -> set[int]:
         """The activations in which the batch ended so that a rule fires."""
-        return {activation for activation, status in self.ends if status in PLACES[self.kind][2]}
+        return {activation for activation, status in self.ends if status in LOCATIONS[self.kind][2]}
 
     @property
     def events(self) -> list[tuple[int, str]]:
         """What people are to be told, in order."""
-        told: list[tuple[int, str]] = []
+        message: list[tuple[int, str]] = []
         for activation, status in self.ends:
             if status != "COMPLETED":
-                told.append((activation, "BATCH_FAILED"))
-            elif told and told[-1][1] == "BATCH_FAILED":
-                told.append((activation, "BATCH_RECOVERED"))
-        return told
+                message.append((activation, "BATCH_FAILED"))
+            elif message and message[-1][1] == "BATCH_FAILED":
+                message.append((activation, "BATCH_RECOVERED"))
+        return message
 
 
 @dataclass
@@ -165,13 +165,13 @@ def _may_follow(before: str, after: str) -> bool:
     return DISTANCE[after] >= DISTANCE[before] or (before in RESTARTED and after in WAITING_AGAIN)
 
 
-def answer_to(poll: Poll, said: str | None) -> Answer:
+def answer_to(poll: Poll, message: str | None) -> Answer:
     """Return the answer in which Moody's says this; None is no usable answer."""
     asked_ts = T0 + timedelta(seconds=poll.asked)
-    if said is None:
+    if message is None:
         return Answer(poll.question, asked_ts, error="Moody's did not answer in time.")
-    body = {"jobId": poll.question.workflow_id, "status": said, "errorMessage": "Why."}
-    return Answer(poll.question, asked_ts, said, body, 200)
+    body = {"jobId": poll.question.workflow_id, "status": message, "errorMessage": "Why."}
+    return Answer(poll.question, asked_ts, message, body, 200)
 
 
 T0 = datetime(2025, 1, 1, tzinfo=UTC)
@@ -191,7 +191,7 @@ class Walk(RuleBasedStateMachine):
 
     sql: psycopg.Connection
 
-    @initialize(kind=st.sampled_from(sorted(PLACES)))
+    @initialize(kind=st.sampled_from(sorted(LOCATIONS)))
     def begin(self, kind: BatchType) -> None:
         self.sql.execute(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY CASCADE")
         self.cycle_id = add_cycle("Cycle")
@@ -209,14 +209,14 @@ class Walk(RuleBasedStateMachine):
     # -- Analysts and their tools.
 
     @rule(
-        kind=st.sampled_from(sorted(PLACES)),
+        kind=st.sampled_from(sorted(LOCATIONS)),
         statuses=st.lists(first_statuses, max_size=4),
         shared=st.booleans(),
     )
     def submit(self, kind: BatchType, statuses: list[str], shared: bool) -> None:
         if len(self.batches) == 3:
             return
-        stage, step, _ = PLACES[kind]
+        stage, step, _ = LOCATIONS[kind]
         step_id = add_step(self.cycle_id, stage_num=stage, step_num=step)
         add_step(self.cycle_id, stage_num=stage, step_num=step + 1)
         made = add_batch(step_id, kind, status=BatchStatus.ACTIVE)
@@ -303,11 +303,11 @@ class Walk(RuleBasedStateMachine):
 
     # -- Passes: each asks, and records what it was told sooner or later.
 
-    @rule(said=st.lists(answers, min_size=1, max_size=4))
-    def poll(self, said: list[str | None]) -> None:
+    @rule(message=st.lists(answers, min_size=1, max_size=4))
+    def poll(self, message: list[str | None]) -> None:
         """A pass asks about all jobs and hears at once."""
         if polls := self._ask():
-            self._hear(polls, list(itertools.islice(itertools.cycle(said), len(polls))))
+            self._hear(polls, list(itertools.islice(itertools.cycle(message), len(polls))))
 
     @precondition(lambda self: len(self.passes) < 3)
     @rule()
@@ -334,30 +334,32 @@ class Walk(RuleBasedStateMachine):
         ]
 
     @precondition(lambda self: self.passes)
-    @rule(which=numbers, said=st.lists(answers, min_size=1, max_size=3), again=st.booleans())
-    def hear(self, which: int, said: list[str | None], again: bool) -> None:
+    @rule(which=numbers, message=st.lists(answers, min_size=1, max_size=3), again=st.booleans())
+    def hear(self, which: int, message: list[str | None], again: bool) -> None:
         """Answers arrive and are recorded, a chunk at a time, in whatever order, even twice."""
         polls = self.passes[which % len(self.passes)]
-        self._hear(polls[: len(said)], said[: len(polls)])
+        self._hear(polls[: len(message)], message[: len(polls)])
         if not again:
-            del polls[: len(said)]
+            del polls[: len(message)]
         self.passes = [polls for polls in self.passes if polls]
 
-    def _hear(self, polls: list[Poll], said: list[str | None]) -> None:
-        recorded = recording.record(list(map(answer_to, polls, said)))
-        for poll, status, what in zip(polls, said, recorded, strict=True):
+    def _hear(self, polls: list[Poll], message: list[str | None]) -> None:
+        recorded = recording.record(list(map(answer_to, polls, message)))
+        for poll, status, what in zip(polls, message, recorded, strict=True):
             self._take_in(poll, status, (what.old_status, what.new_status))
 
-    def _take_in(self, poll: Poll, said: str | None, moved: tuple[str | None, str | None]) -> None:
+    def _take_in(
+        self, poll: Poll, message: str | None, moved: tuple[str | None, str | None]
+    ) -> None:
         job = next(j for b in self.batches for j in b.jobs if j.id == poll.question.job_id)
         before = job.status
-        self.logged.append((job.id, poll.asked, said and said.strip()))
+        self.logged.append((job.id, poll.asked, message and message.strip()))
         if poll.asked < job.asked:  # a later question was answered before
             assert moved == (None, None)
             return
         job.asked = poll.asked
-        if said in MOODYS and before not in TERMINAL and _may_follow(before, said):
-            job.status = said
+        if message in MOODYS and before not in TERMINAL and _may_follow(before, message):
+            job.status = message
         assert moved == (before, job.status)
 
     @precondition(lambda self: self.batches)
@@ -386,15 +388,19 @@ class Walk(RuleBasedStateMachine):
 
     # -- Next steps.
 
-    @rule(what=st.sampled_from(["claim", "end", "tidy up"]), which=numbers, how=ways_to_end)
+    @rule(
+        what=st.sampled_from(["claim", "end", "do the housekeeping"]),
+        which=numbers,
+        how=ways_to_end,
+    )
     def next_steps(self, what: str, which: int, how: str) -> None:
         match what:
             case "claim":
                 self._claim()
             case "end":
                 self._end_a_step(which, how)
-            case "tidy up":
-                self._tidy_up()
+            case "do the housekeeping":
+                self._do_housekeeping()
 
     def _claim(self) -> None:
         """Some pass claims what is due; it gets nothing of an archived cycle."""
@@ -431,7 +437,7 @@ class Walk(RuleBasedStateMachine):
     def waits(self, batch: Batch) -> bool:
         """Tell whether another batch of the same step keeps the next step from starting."""
         others = [b for b in self.batches if b.step_id == batch.step_id and b is not batch]
-        return any(b.status not in PLACES[b.kind][2] | {"CANCELLED"} for b in others)
+        return any(b.status not in LOCATIONS[b.kind][2] | {"CANCELLED"} for b in others)
 
     def _end_a_step(self, which: int, how: str) -> None:
         if not self.held:
@@ -461,16 +467,16 @@ class Walk(RuleBasedStateMachine):
         self.failed_cards += failed[:1]
 
     def _die(self, claim: Claim) -> None:
-        """Its monitor falls silent; after 90 s others tidy up and may claim it."""
+        """Its monitor falls silent; after 90 s others do the housekeeping and may claim it."""
         self._by_hand(
             "UPDATE irp_step_claim SET claim_expires_ts = clock_timestamp() - interval '1 s'"
             " WHERE step_id = %s",
             claim.step_id,
         )
-        self._tidy_up()
+        self._do_housekeeping()
         assert claims.release(claim, reason="late") is False
 
-    def _tidy_up(self) -> None:
+    def _do_housekeeping(self) -> None:
         fail_abandoned()
         served = {run["id"] for claim in self.held for run in claim.served}
         given_up: dict[int, int] = {}  # step -> the first chain run, of which the card tells
@@ -521,11 +527,11 @@ class Walk(RuleBasedStateMachine):
         if not hasattr(self, "batches"):
             return
         found = self.sql.execute("SELECT batch_id, activation_num FROM irp_chain_run").fetchall()
-        expected = {(batch.id, a) for batch in self.batches for a in batch.hand_overs}
+        expected = {(batch.id, a) for batch in self.batches for a in batch.chain_runs}
         assert len(found) == len(set(found))
         assert set(found) == expected
         for batch in self.batches:
-            fires = batch.status in PLACES[batch.kind][2] and not self.archived
+            fires = batch.status in LOCATIONS[batch.kind][2] and not self.archived
             assert should_execute_next_step(batch.id) == (fires and not self.waits(batch))
         ended = self.sql.execute(
             "SELECT id, status::text FROM irp_chain_run WHERE status NOT IN ('PENDING', 'RUNNING')"

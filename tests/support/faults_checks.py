@@ -27,14 +27,14 @@ _BROKEN = {
         JOIN irp_batch AS batch ON batch.id = card.batch_id
         WHERE batch.status = 'ACTIVE' AND card.activation_num = batch.activation_num
           AND card.kind <> 'JOBS_FAILED'""",
-    "an analysis or EDM creation that ended without a hand-over": """
+    "an analysis or EDM creation that ended without a chain run": """
         SELECT id FROM irp_batch AS batch
         WHERE (batch_type, status::text) IN (('Analysis', 'FAILED'), ('Analysis', 'COMPLETED'),
                                              ('EDM Creation', 'COMPLETED'))
           AND NOT EXISTS (SELECT FROM irp_chain_run AS run
                           WHERE run.batch_id = batch.id
                             AND run.activation_num = batch.activation_num)""",
-    "a hand-over of an activation that has not ended": """
+    "a chain run of an activation that has not ended": """
         SELECT run.id FROM irp_chain_run AS run JOIN irp_batch AS batch ON batch.id = run.batch_id
         WHERE batch.status = 'ACTIVE' AND run.activation_num = batch.activation_num""",
     "a job that moved without the poll that moved it": """
@@ -50,7 +50,7 @@ _BROKEN = {
         SELECT id FROM irp_job
         WHERE (status IN ('FINISHED', 'FAILED', 'CANCELLED', 'ERROR')) <> (completed_ts IS NOT NULL)
     """,
-    "a hand-over that completed without its step": """
+    "a chain run that completed without its step": """
         SELECT run.id FROM irp_chain_run AS run
         LEFT JOIN irp_step_run AS step ON step.id = run.step_run_id
         WHERE run.status = 'COMPLETED' AND step.status IS DISTINCT FROM 'COMPLETED'""",
@@ -99,8 +99,8 @@ def cards(sql: psycopg.Connection) -> list[tuple[str, int, int, str]]:
     return list(sql.execute(f"{query} ORDER BY id"))
 
 
-def hand_overs(sql: psycopg.Connection) -> list[tuple[int, int, str]]:
-    """Return batch, activation and status of each hand-over, in order."""
+def chain_runs(sql: psycopg.Connection) -> list[tuple[int, int, str]]:
+    """Return batch, activation and status of each chain run, in order."""
     query = "SELECT batch_id, activation_num, status::text FROM irp_chain_run ORDER BY id"
     return list(sql.execute(query))
 

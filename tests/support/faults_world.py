@@ -139,13 +139,13 @@ class World:
     def add_watched(
         self,
         cycle_id: int,
-        place: tuple[int, int],
+        location: tuple[int, int],
         batch_type: BatchType,
         family: str,
         at_moodys: Sequence[str],
     ) -> int:
         """Add an ACTIVE batch whose submitted jobs have come so far at Moody's; return its id."""
-        stage_num, step_num = place
+        stage_num, step_num = location
         prepared = [
             PreparedJob(JobStatus.SUBMITTED, self.moodys.add_job(family, status=status))
             for status in at_moodys
@@ -175,17 +175,17 @@ class World:
     def output(self, number: int) -> Path:
         return self.folder / f"output {number}"
 
-    def said(self, monitor: subprocess.Popen[bytes]) -> str:
+    def output_of(self, monitor: subprocess.Popen[bytes]) -> str:
         return self.output(self.started.index(monitor)).read_text()
 
     def normal_pass(self) -> str:
         """Run one pass as cron does, to its end; return what it printed."""
         monitor = self._run(["-m", "helpers.monitor"], {})
         monitor.wait(DEADLINE_SECONDS)
-        said = self.said(monitor)
-        assert monitor.returncode in {0, 1}, said
-        assert "Traceback" not in said, said
-        return said
+        message = self.output_of(monitor)
+        assert monitor.returncode in {0, 1}, message
+        assert "Traceback" not in message, message
+        return message
 
     def marks(self, what: str, folder: str = "") -> list[str]:
         """Return the notes of this kind that notebooks left."""

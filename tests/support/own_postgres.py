@@ -30,7 +30,7 @@ class OwnPostgres:
         self._control("stop", "-m", "immediate")
 
     def start(self, *, tcp_port: int | None = None) -> None:
-        """Start again where it was, and on a port of loopback; returns once it is ready."""
+        """Start again if it was, and on a port of loopback; returns once it is ready."""
         sockets = conninfo_to_dict(self.url)["host"]
         listen = "-h ''" if tcp_port is None else f"-h 127.0.0.1 -p {tcp_port}"
         self._control("start", "-l", str(self.folder / "log"), "-o", f"{listen} -k '{sockets}'")

@@ -25,7 +25,7 @@ from sandbox.moodys import MoodysStandIn
 from sandbox.seeding import PreparedJob, SeededBatch, add_batch, add_step
 
 DEADLINE_SECONDS = 60.0
-PLACES = {rule.batch_type: (rule.stage_num, rule.step_num) for rule in CHAIN_RULES}
+LOCATIONS = {rule.batch_type: (rule.stage_num, rule.step_num) for rule in CHAIN_RULES}
 FAMILIES = {
     BatchType.EDM_CREATION: "riskdata",
     BatchType.MRI_IMPORT: "import",
@@ -86,7 +86,7 @@ def active_batch(
 ) -> SeededBatch:
     """Add an ACTIVE batch in its place, with the step that follows."""
     known = batch_type in set(BatchType)
-    stage_num, step_num = PLACES[BatchType(batch_type)] if known else (9, 1)
+    stage_num, step_num = LOCATIONS[BatchType(batch_type)] if known else (9, 1)
     step_id = add_step(cycle_id, stage_num=stage_num, step_num=step_num)
     add_step(cycle_id, stage_num=stage_num, step_num=step_num + 1)
     return add_batch(step_id, batch_type, jobs, status=BatchStatus.ACTIVE)

@@ -9,7 +9,7 @@ PATIENCE_SECONDS = 60.0
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Return once the condition holds; raises AssertionError where it does not within the bound."""
+    """Return once the condition holds; raises AssertionError if it does not within the bound."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -61,14 +61,14 @@ def test_prepared_jobs_that_nobody_submits_are_in_the_headline():
     assert shown.startswith("Cycle Q1: 41 prepared jobs of step 3.1 Step 1 not submitted; 0 of 1")
 
 
-def test_the_reason_of_a_failed_notebook_is_told_in_one_line():
+def test_the_reason_of_a_failed_notebook_is_reported_in_one_line():
     row = step(2, run_status="FAILED", run_error="ValueError:\n  no results " + "x" * 500)
     shown = str(Board([row], NOW))
     assert "you: ValueError: no results" in shown
     assert len(max(shown.splitlines(), key=len)) < 300
 
 
-def test_no_cycle_is_said_as_what_it_is():
+def test_no_cycle_is_reported_as_what_it_is():
     assert "No cycle is ACTIVE" in str(Board([], NOW))
 
 

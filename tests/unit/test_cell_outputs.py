@@ -158,7 +158,7 @@ def test_what_is_nested_too_deep_to_be_written_is_marked(cells, tmp_path, levels
     assert ("data" in output) == is_kept
 
 
-def test_the_end_of_a_request_is_told():
+def test_the_end_of_a_request_is_reported():
     cells = Cells()
     is_done = cells.outputs.expect("request 2", new_code_cell(), -1)
     cells.send("status", {"execution_state": "busy"}, to=2)

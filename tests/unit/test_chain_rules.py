@@ -40,7 +40,7 @@ def test_there_are_no_other_rules():
 
 
 @pytest.mark.parametrize("step", [(2, 2), (3, 8), (4, 2), (5, 3), (6, 2), (1, 1), (9, 9)])
-def test_a_last_step_and_an_unknown_place_lead_nowhere(step):
+def test_a_last_step_and_an_unknown_location_lead_nowhere(step):
     verdict = fired_rule(
         stage_num=step[0], step_num=step[1], batch_type=BatchType.ANALYSIS, status="COMPLETED"
     )
@@ -49,7 +49,7 @@ def test_a_last_step_and_an_unknown_place_lead_nowhere(step):
     assert verdict.reason == f"No chain rule leads on from stage {step[0]}, step {step[1]}."
 
 
-def test_a_batch_of_another_type_in_the_right_place_does_not_chain():
+def test_a_batch_of_another_type_in_the_right_location_does_not_chain():
     verdict = fired_rule(
         stage_num=4, step_num=1, batch_type=BatchType.GROUPING, status=BatchStatus.COMPLETED
     )

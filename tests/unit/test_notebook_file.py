@@ -102,7 +102,7 @@ def test_a_copy_holds_any_text_and_leaves_nothing_else_in_its_folder(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_copy_that_cannot_be_put_in_place_leaves_nothing_behind(tmp_path):
+def test_a_copy_that_cannot_be_put_in_location_leaves_nothing_behind(tmp_path):
     path = tmp_path / "a.ipynb"
     path.mkdir()
     with pytest.raises(IsADirectoryError):

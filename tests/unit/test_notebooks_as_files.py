@@ -78,9 +78,9 @@ def test_outputs_are_stripped_and_no_other_machine_shows(path):
 
 
 def test_every_step_of_the_workflow_has_one_notebook_and_rules_lead_to_notebooks():
-    places = [(_number(_STAGE, path.parent.name), _number(_STEP, path.name)) for path in STAGES]
+    locations = [(_number(_STAGE, path.parent.name), _number(_STEP, path.name)) for path in STAGES]
 
-    assert len(places) == len(set(places)) == 17
+    assert len(locations) == len(set(locations)) == 17
     led_to = {(rule.stage_num, rule.next_step_num) for rule in CHAIN_RULES}
     led_from = {(rule.stage_num, rule.step_num) for rule in CHAIN_RULES}
-    assert led_to | led_from == set(places)
+    assert led_to | led_from == set(locations)

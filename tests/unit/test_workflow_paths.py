@@ -92,7 +92,7 @@ def test_two_folders_of_one_stage_count_together(notebooks):
 @pytest.mark.parametrize(
     "spelling",
     [
-        # where it is
+        # if it is
         "{notebooks}/Step_02_Named.ipynb",
         # relative to the workflows folder, to its parent, and to the cycle
         "Active_{cycle}/notebooks/{stage}/Step_02_Named.ipynb",
