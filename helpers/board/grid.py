@@ -82,6 +82,21 @@ class StepBatch:
 
 
 @dataclass(frozen=True)
+class ExpectedEnd:
+    """When the jobs of a step will have ended; without times, why nobody knows."""
+
+    times: tuple[datetime, datetime, datetime] | None  # eight times in ten between first and last
+    why_not: str = ""
+
+    def text(self, now: datetime) -> str:
+        """Return it as clock times."""
+        if self.times is None:
+            return self.why_not
+        low, median, high = (clock(when, now) for when in self.times)
+        return f"about {median}; 8 in 10 between {low} and {high}"
+
+
+@dataclass(frozen=True)
 class StepRow:
     """A step, its batches, and the last run of its notebook."""
 
@@ -96,6 +111,7 @@ class StepRow:
     run_completed_ts: datetime | None = None
     run_error: str | None = None
     due_status: str | None = None  # of the latest chain run that leads here
+    ends: ExpectedEnd | None = None  # of its batch that is forecast to end last
 
     @property
     def name(self) -> str:
@@ -159,7 +175,7 @@ class Board(Report):
         for cycle, rows in groupby(self.steps, key=lambda step: step.cycle_name):
             steps = list(rows)
             yield _headline(cycle, steps)
-            columns = ["Step", "State", "Jobs", "Started", "Took", "Waits for"]
+            columns = ["Step", "State", "Jobs", "Started", "Took", "Expected end", "Waits for"]
             lines = [self._row(step, waits) for step, waits in _with_waits(steps)]
             yield Table(columns, lines, noun="step")
         at = clock(self.now_ts, self.now_ts)
@@ -176,6 +192,7 @@ class Board(Report):
                 Cell(tally(counts), counts=counts) if counts else "—",
                 clock(started, self.now_ts),
                 duration(took) if took is not None and took >= timedelta(0) else "—",
+                step.ends.text(self.now_ts) if step.ends else "—",
                 waits or "—",
             ]
         )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from helpers.board.grid import Board, StepBatch, StepRow
+from helpers.board.grid import Board, ExpectedEnd, StepBatch, StepRow
 from helpers.board.history import NightHistory, marks, span
 from helpers.database import queries, transaction
 from helpers.display import Lane, Severity, severity_of
 from helpers.errors import SettingsError
+from helpers.forecasting import BatchForecast
+from helpers.forecasts import forecast_active
 from helpers.settings import get_settings
+from helpers.text import counted
 
 _MISSED_INTERVALS = 3  # so long without a completed pass is a gap
 _A_NIGHT = timedelta(hours=12)
@@ -19,9 +22,12 @@ _A_NIGHT = timedelta(hours=12)
 
 def board() -> Board:
     """Return where every step of the ACTIVE cycles stands; nothing is polled, decided or sent."""
+    seconds = get_settings().monitor_interval_seconds
     with transaction():
-        steps = [_step(row) for row in queries("board").steps()]
         now = queries("check").server()["now_ts"]
+        active = forecast_active(pass_seconds=seconds)
+        forecasts = {batch_id: forecast.batch for batch_id, forecast in active.items()}
+        steps = [_step(row, forecasts, now) for row in queries("board").steps()]
     return Board(steps, now)
 
 
@@ -75,7 +81,7 @@ def _step_ref(row: dict[str, Any]) -> str:
     return f"{row['stage_num']}.{row['step_num']}"
 
 
-def _step(row: dict[str, Any]) -> StepRow:
+def _step(row: dict[str, Any], forecasts: Mapping[int, BatchForecast], now: datetime) -> StepRow:
     batches = [
         StepBatch(
             **{
@@ -87,7 +93,24 @@ def _step(row: dict[str, Any]) -> StepRow:
         for batch in row["batches"]
     ]
     left_out = {"cycle_id", "step_id", "batches"}
-    return StepRow(**{k: v for k, v in row.items() if k not in left_out}, batches=batches)
+    found = [forecasts[batch.batch_id] for batch in batches if batch.batch_id in forecasts]
+    return StepRow(
+        **{k: v for k, v in row.items() if k not in left_out},
+        batches=batches,
+        ends=_expected_end(found, now),
+    )
+
+
+def _expected_end(forecasts: Sequence[BatchForecast], now: datetime) -> ExpectedEnd | None:
+    """Return when the last of these batches will end; nobody knows if one of them is not known."""
+    if not forecasts:
+        return None
+    for forecast in forecasts:
+        if forecast.remaining is None:
+            samples = counted(forecast.samples, "sample")
+            return ExpectedEnd(None, f"not known: {forecast.outcome.value} ({samples})")
+    ends = [forecast.remaining.at(now) for forecast in forecasts if forecast.remaining]
+    return ExpectedEnd(max(ends, key=lambda times: times[1]))
 
 
 def _time(text: str | None) -> datetime | None:

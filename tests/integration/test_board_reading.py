@@ -41,6 +41,10 @@ def test_the_steps_of_active_cycles_are_shown_with_what_holds_them(cycle):
     assert "2 prepared jobs of step 4.1 Execute Analysis not submitted" in shown
 
 
+def test_a_step_whose_jobs_run_has_an_expected_end_or_the_reason_why_not(cycle):
+    assert "not known: few samples (" in str(board())
+
+
 def test_skipped_jobs_do_not_count(cycle, sql):
     sql.execute("UPDATE irp_job SET skipped = true WHERE status = 'FAILED'")
     assert "failed" not in str(board())

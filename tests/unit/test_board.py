@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from helpers.board.grid import Board, StepBatch, StepRow, StepState
+from helpers.board.grid import Board, ExpectedEnd, StepBatch, StepRow, StepState
 from helpers.board.history import NightHistory, marks, span
 from helpers.display import Lane, Severity, Timeline, page
 from helpers.display.timelines import TimelineDrawing, as_table
@@ -61,11 +61,23 @@ def test_prepared_jobs_that_nobody_submits_are_in_the_headline():
     assert shown.startswith("Cycle Q1: 41 prepared jobs of step 3.1 Step 1 not submitted; 0 of 1")
 
 
-def test_the_reason_of_a_failed_notebook_is_reported_in_one_line():
+def test_the_reason_of_a_failed_notebook_is_shown_in_one_line():
     row = step(2, run_status="FAILED", run_error="ValueError:\n  no results " + "x" * 500)
     shown = str(Board([row], NOW))
     assert "you: ValueError: no results" in shown
     assert len(max(shown.splitlines(), key=len)) < 300
+
+
+def test_the_expected_end_is_shown_as_clock_times_with_its_interval():
+    times = tuple(NOW + timedelta(hours=hours) for hours in (1, 2, 3))
+    shown = str(Board([step(6, batch("ACTIVE", RUNNING=3), ends=ExpectedEnd(times))], NOW))
+    low, median, high = (f"{when.astimezone():%H:%M}" for when in times)
+    assert f"about {median}; 8 in 10 between {low} and {high}" in shown
+
+
+def test_without_enough_samples_the_board_names_no_time():
+    ends = ExpectedEnd(None, "not known: few samples (3 samples)")
+    assert "few samples" in str(Board([step(6, batch("ACTIVE", RUNNING=3), ends=ends)], NOW))
 
 
 def test_no_cycle_is_reported_as_what_it_is():
