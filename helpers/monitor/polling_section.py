@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 
 from helpers.constants import BatchType, Family
@@ -81,21 +81,9 @@ def _ask(
                 searchable=searchable_families(),
                 paces=remembered_paces(most=settings.monitor_poll_workers),
             )
-            of_host: list[tuple[Family, Remark]] = []
-            legacy: set[int] = set()
             # Closed at once if an interrupt strikes in between, so that no thread asks on.
             with closing(_counting(poller.ask(questions), bar.update)) as answers:
-                for recorded in record_all(answers):
-                    answer, batch_id = recorded.answer, batch_of[recorded.answer.question.job_id]
-                    remark = report.note(recorded, batch_id)
-                    if remark is not None and answer.is_of_host:
-                        of_host.append((answer.question.family, remark))
-                    elif remark is not None:
-                        report.remarks.append(remark)
-                    if answer.is_legacy and not answer.question.is_legacy:
-                        legacy.add(batch_id)
-            if legacy:
-                note_legacy_ids(legacy)
+                of_host = _record(answers, report, batch_of)
             remember_paces(poller.paces)
             remember_search_problems(poller.health.search_problems)
             _note_gaps(report, poller, of_host)
@@ -104,6 +92,26 @@ def _ask(
         report.not_asked = len(questions)
     finally:
         bar.close()
+
+
+def _record(
+    answers: Iterator[Answer], report: PollReport, batch_of: Mapping[int, int]
+) -> list[tuple[Family, Remark]]:
+    """Put answers on record as they come; return what they say of hosts and not of jobs."""
+    of_host: list[tuple[Family, Remark]] = []
+    legacy: set[int] = set()
+    for recorded in record_all(answers):
+        answer, batch_id = recorded.answer, batch_of[recorded.answer.question.job_id]
+        remark = report.note(recorded, batch_id)
+        if remark is not None and answer.is_of_host:
+            of_host.append((answer.question.family, remark))
+        elif remark is not None:
+            report.remarks.append(remark)
+        if answer.is_legacy and not answer.question.is_legacy:
+            legacy.add(batch_id)
+    if legacy:
+        note_legacy_ids(legacy)
+    return of_host
 
 
 def _counting(
