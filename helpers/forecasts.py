@@ -61,6 +61,8 @@ def store_forecasts() -> None:
         queries("forecasts").judge(connection)
         queries("forecasts").forget_unjudgeable(connection)
         batch_types = {batch["batch_type"] for batch in _open_batches()}
+    if not batch_types:
+        return  # and numpy is not imported
     _refresh(sorted(batch_types))
     made = forecast_active(pass_seconds=0.0)
     with transaction() as connection:

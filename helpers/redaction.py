@@ -30,6 +30,8 @@ _PASSWORD_AS_WRITTEN = re.compile(r"password\s*=\s*(?:'((?:\\.|[^'\\])*)'|'?([^\
 
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 
+_SCHEME_ALONE = re.compile(r"https?:?/*")  # an address without a host begins all others
+
 _registered: set[str] = set()
 
 
@@ -99,7 +101,8 @@ class _Spellings(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _spellings(secrets: frozenset[str]) -> _Spellings:
-    parts = {part for secret in secrets for part in (secret, *_parts(secret))}
+    meant = [secret for secret in secrets if not _SCHEME_ALONE.fullmatch(secret)]
+    parts = {part for secret in meant for part in (secret, *_parts(secret))}
     parts |= {unquote(part) for part in parts}
     spellings = {spelling for part in parts for spelling in _written(part)}
     longest_first = sorted((s for s in spellings if len(s) >= _SHORTEST_SECRET), key=len)[::-1]

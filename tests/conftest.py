@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
+from helpers import redaction
 from helpers.database import close_pools
 from helpers.database.migrations import migrate
 from helpers.settings import get_settings
@@ -45,6 +46,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith(_OURS):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PYTHON_DOTENV_DISABLED", "1")
+    monkeypatch.setattr(redaction, "_registered", set())
     get_settings.cache_clear()
     yield
     close_pools()

@@ -18,6 +18,7 @@ import pytest
 from helpers.constants import BatchType
 from helpers.monitor import Monitor
 from helpers.notebook_executor import execute_next_step
+from helpers.settings import get_settings
 from helpers.steps import claims
 from helpers.steps.claims import Claim
 from helpers.steps.heartbeat import Heartbeat
@@ -85,19 +86,21 @@ def is_gone(program: int) -> bool:
         return True
 
 
-def test_while_polling(cycle, moodys, sql):
+def test_while_polling(cycle, moodys, sql, monkeypatch):
+    monkeypatch.setenv("MONITOR_POLL_WORKERS", "8")  # so that all ask at once
+    get_settings.cache_clear()
     batch = active_batch(cycle, BatchType.GEOHAZ, [running(moodys, "geohaz") for _ in range(80)])
     moodys.misbehave(Fault.HANG)
     monitor = Monitor()
     monitor.find_batches()
 
-    with interrupted_when(lambda: moodys.in_flight == 32):
+    with interrupted_when(lambda: moodys.in_flight == 8):
         monitor.poll_jobs()
 
     assert_nothing_is_held(sql)
     moodys.behave()
     wait_until(lambda: not any(t.name.startswith("poll") for t in threading.enumerate()))
-    assert moodys.statistics()["requests_total"] == 32  # nobody asked on
+    assert moodys.statistics()["requests_total"] == 8  # nobody asked on
     assert rows(sql, "SELECT count(*) FROM irp_job_tracking_log") == [(0,)]
     assert one_pass().polled.batch_ids == [batch.batch_id]
 

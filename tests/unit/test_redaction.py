@@ -180,3 +180,9 @@ def test_a_number_that_is_a_secret_becomes_a_text():
         "pin": "***",
         "jobId": "***7",
     }
+
+
+@pytest.mark.parametrize("value", ["https://", "http://", "https:", "http"])
+def test_a_scheme_without_a_host_is_no_secret(value):
+    register_secret(value)
+    assert redact("see https://elsewhere.example") == "see https://elsewhere.example"
