@@ -6,6 +6,7 @@ without secrets. The template engine escapes it for HTML.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import ClassVar, assert_never
@@ -32,14 +33,14 @@ from helpers.text import counted
 _LABEL_WIDTH = 20
 
 
-class Report:
+class Report(ABC):
     """Something that displays itself: subclasses hold the facts and say them in blocks."""
 
     most_lines: ClassVar[int] = 100  # rows that a table shows; the rest is counted
 
+    @abstractmethod
     def blocks(self) -> Iterator[Block]:
         """Give what is shown, from the top."""
-        raise NotImplementedError
 
     def _repr_html_(self) -> str:
         template = _environment().get_template("report.html")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from helpers.errors import BuildError
 
 if TYPE_CHECKING:
     from irp_integration import IRPClient as PublishedIRPClient
+    from irp_integration.grouping import GroupingSettings
 
 
 class Grouping:
@@ -43,22 +45,14 @@ class Grouping:
             BuildError: a name is unknown or ambiguous, or the group exists.
             IRPGroupingValidationError: the members cannot be grouped, or need a choice.
         """
-        from irp_integration.grouping import (  # noqa: PLC0415 - boto3, see login.py
-            GroupingCurrency,
-            GroupingSettings,
-        )
-
         search = self._published.analysis.search_analyses
         if search(filter=f'analysisName = "{group_name}" AND engineType = "Group"'):
             raise BuildError([f"A group {group_name!r} exists already."])
         edms = member_edm_names or {}
         members = [self._id_of(name, edms.get(name)) for name in member_names]
-        money = currency or self._published.reference_data.get_analysis_currency()
-        settings = GroupingSettings(
-            analysis_name=group_name,
-            currency=GroupingCurrency(
-                money["code"], money["scheme"], money["vintage"], money["asOfDate"]
-            ),
+        settings = _settings(
+            group_name,
+            currency or self._published.reference_data.get_analysis_currency(),
             propagate_detailed_losses=propagate_detailed_losses,
             num_of_simulations=num_of_simulations,
         )
@@ -79,3 +73,13 @@ class Grouping:
             )
             raise BuildError([f"{problem} {name!r}{f' in EDM {edm_name!r}' if edm_name else ''}."])
         return int(found[0]["analysisId"])
+
+
+def _settings(group_name: str, money: Mapping[str, str], **more: Any) -> GroupingSettings:
+    from irp_integration.grouping import (  # noqa: PLC0415 - boto3, see login.py
+        GroupingCurrency,
+        GroupingSettings,
+    )
+
+    currency = GroupingCurrency(money["code"], money["scheme"], money["vintage"], money["asOfDate"])
+    return GroupingSettings(analysis_name=group_name, currency=currency, **more)
