@@ -601,5 +601,7 @@ def test_with_the_default_budget_a_pass_ends_in_time_as_well(
 
     assert fleet.statuses() == {"SUBMITTED"}
     assert_every_attempt_is_on_record(fleet, done)
+    if how == {"fault": Fault.SLOW_DRIP, "seconds": 15}:  # now there is time for the first piece
+        words = "Moody's did not finish its answer in time."
     assert_named_once(done, words)
     assert_catches_up(fleet, monkeypatch)
