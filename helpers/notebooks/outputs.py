@@ -206,7 +206,8 @@ class CellOutputs(ExecutePreprocessor):
         """Complete the cells, when no message is taken any more."""
         self._join()
         for expected in self._expected.values():
-            if type(expected.cell.execution_count) is not int:
+            count = expected.cell.execution_count
+            if type(count) is not int or count < 0:
                 expected.cell.execution_count = None
         with suppress(Exception):  # a state of widgets that nobody can show
             self.set_widgets_metadata()

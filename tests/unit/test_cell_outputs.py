@@ -6,7 +6,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -69,6 +69,8 @@ def cells(monkeypatch) -> Cells:
 
 
 @given(messages=st.lists(st.tuples(st.sampled_from(KINDS), ANYTHING), max_size=6))
+@example([("execute_input", {"execution_count": -1})])
+@example([("execute_result", {"execution_count": -1, "data": {}, "metadata": {}})])
 def test_whatever_a_kernel_sends_leaves_a_notebook_that_is_valid(messages):
     cells = Cells()
     for kind, content in messages:
