@@ -180,7 +180,7 @@ def test_the_monitor_is_scheduled_by_hand_as_the_readme_says_and_polls(lab, page
     picture(page, "schedule-4-completed")
 
     run_all_cells(page, "Monitor Active Jobs.ipynb")
-    summary = page.locator(".jp-OutputArea .irp", has_text="Next run:")
+    summary = page.locator(".jp-OutputArea .irp", has_text="next run")
     summary.scroll_into_view_if_needed()
     picture(page, "by-hand-light")
     use_dark_theme(page)
