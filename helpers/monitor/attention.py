@@ -142,7 +142,7 @@ def _why(failures: Failures | None) -> str:
 
 
 def _mend(batch_id: int) -> str:
-    return f"Mend it in Manage Batches: choose_batch({batch_id})."
+    return f"Mend it: plan_resubmit({batch_id})"
 
 
 def _batch_name(row: Mapping[str, Any]) -> str:

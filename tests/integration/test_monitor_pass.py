@@ -293,7 +293,7 @@ def test_what_waits_names_the_analysis_whose_reason_it_shows(cycle, moodys, sql)
     assert batch.text.count("CAL (Moody's ") == 2
     assert "Failed: jobs 1, 2. CAL (Moody's " in batch.text
     assert "): “No curve.”; CAL (" in batch.text
-    assert "): “No data.” Mend it in Manage Batches" in batch.text
+    assert "): “No data.” Mend it: plan_resubmit(" in batch.text
 
 
 def test_the_next_run_is_recommended_an_interval_after_the_start(cycle, moodys, monkeypatch):
