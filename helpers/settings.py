@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     risk_modeler_username: str | None = None
     risk_modeler_password: SecretStr | None = None
     irp_workflows_dir: Path = PROJECT_DIR / "workflows"
+    irp_step_pythonpath: str | None = None
     teams_webhook_url: SecretStr | None = None
     teams_notification_enabled: bool = True
     teams_default_dashboard_url: str | None = None

@@ -15,7 +15,7 @@ from helpers.settings import Settings, get_settings
 
 _PREFIXES = ("MONITOR_", "TEAMS_", "RISK_MODELER_", "IRP_")
 _OTHERS = frozenset(  # read elsewhere than in the settings
-    {"IRP_NOTEBOOK_PATH", "IRP_STEP_ID", "IRP_STEP_CLAIM", "IRP_STEP_PYTHONPATH", "MONITOR_USER"}
+    {"IRP_NOTEBOOK_PATH", "IRP_STEP_ID", "IRP_STEP_CLAIM", "MONITOR_USER"}
 )
 _PLACEHOLDER = re.compile(
     r"\.{2,}|…|<[^<>]*>|\[[^\[\]]*\]|x{3,}|change.?me|todo|(your|my)[-_ ].*|.*placeholder.*",

@@ -19,6 +19,7 @@ from helpers.check.settings import look_at_settings
 from helpers.database import queries, transaction
 from helpers.database.schema import migration_ids, missing_migrations, problem
 from helpers.errors import NotificationError
+from helpers.neighbours import step_environment, team_helpers
 from helpers.notifications.teams import send
 from helpers.settings import get_settings
 from helpers.text import counted, shorten
@@ -138,11 +139,18 @@ def _look_at_workflows() -> Iterator[Finding]:
 def _look_at_kernel() -> Iterator[Finding]:
     """Ask the Python of the default kernel which ``helpers`` it imports."""
     folder = workflows_dir()
+    environment = {**os.environ, **step_environment()}
+    team = team_helpers(environment)
+    if team is not None:
+        text = f"kernels of steps import your team's helpers, of {team}"
+        yield Finding("kernel", is_ok=True, text=text)
+        return
     try:
         python = KernelManager(kernel_name=NATIVE_KERNEL_NAME).format_kernel_cmd()[0]
         asked = subprocess.run(  # noqa: S603 - the command that Jupyter itself would start
             [python, "-c", _ASK_FOR_HELPERS],
             cwd=folder if folder.is_dir() else None,
+            env=environment,
             capture_output=True,
             text=True,
             timeout=_KERNEL_SECONDS,

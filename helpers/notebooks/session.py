@@ -6,6 +6,7 @@ Imported only when a notebook is run, because nbconvert takes a second to import
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -17,6 +18,7 @@ from typing import Any
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output
 
+from helpers.neighbours import explain_import_error
 from helpers.notebooks.cell_result import LONGEST_ERROR, CellResult, cell_result
 from helpers.notebooks.file import is_to_run, label, may_fail
 from helpers.notebooks.kernel import KernelDiedError, NotebookKernel
@@ -140,7 +142,8 @@ class NotebookSession:
             return self._noted("NotRun", f"{self._where()} could not be run. {problem}")
         if result.error:
             # Where the failure is stands first: readers may cut the text at its end.
-            error = shorten(f"{self._where()}: {result.error}", LONGEST_ERROR)
+            error = explain_import_error(result.error, {**os.environ, **self.environment})
+            error = shorten(f"{self._where()}: {error}", LONGEST_ERROR)
             return self._ended(Ending.FAILED, error)
         return self._ended(Ending.SUCCEEDED, None, *self._not_run())
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from helpers.database import queries, transaction
 from helpers.errors import NotebookError
 from helpers.identity import person
+from helpers.neighbours import step_environment
 from helpers.notebooks.executor import ClaimKey, ExecutorRun
 from helpers.notebooks.lease import Lease, lease_clock
 from helpers.notebooks.run import Ending, NotebookOutcome, NotebookRun, Verdict
@@ -75,6 +76,7 @@ class StepExecution:
                 NOTEBOOK_PATH_VARIABLE: str(notebook),
                 STEP_ID_VARIABLE: str(claim.step_id),
                 STEP_CLAIM_VARIABLE: f"{claim.step_id}:{claim.attempt}",
+                **step_environment(),
             },
         )
 

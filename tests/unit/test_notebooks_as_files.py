@@ -50,7 +50,10 @@ def test_each_section_of_the_monitor_is_one_call_and_nothing_else():
     sources = cells(MONITOR, "code")
 
     assert len(sources) == 6
-    assert sources[0] == "from helpers.monitor import Monitor\n\nmonitor = Monitor()"
+    assert sources[0] == (
+        "from batch_monitor import use_own_helpers\n\nuse_own_helpers()\n\n"
+        "from helpers.monitor import Monitor\n\nmonitor = Monitor()"
+    )
     for source in sources[1:]:
         assert re.fullmatch(r"monitor\.[a-z_]+\(\)", source)
 

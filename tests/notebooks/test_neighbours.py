@@ -1,0 +1,129 @@
+"""The monitor beside a team's own package ``helpers``, which comes first on PYTHONPATH."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers.check import check_system
+from helpers.constants import BatchType
+from helpers.notebook_executor import execute_next_step
+from helpers.notebooks.run import NotebookRun
+from helpers.settings import PROJECT_DIR, get_settings
+from sandbox.seeding import add_cycle, add_step
+from tests.support.notebooks import step_notebook, texts_of
+from tests.support.passes import finished_batch, rows
+
+CYCLE = "Analysis-2025-Q1"
+MONITOR = PROJECT_DIR / "workflows" / "_Tools" / "Batch Management" / "Monitor Active Jobs.ipynb"
+THEIR_STEP = 'from helpers.portfolios import load\nprint("theirs:", load())'
+
+
+@pytest.fixture
+def team(tmp_path) -> Path:
+    """The folder of a package ``helpers`` that knows nothing of monitoring."""
+    package = tmp_path / "team" / "helpers"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "portfolios.py").write_text("def load():\n    return 41 + 1\n")
+    return package.parent
+
+
+@pytest.fixture
+def due(metastore, workflows, moodys, teams, team) -> Path:
+    """A batch that is done, and the notebook of the step that follows, which needs the team's."""
+    finished_batch(add_cycle(CYCLE), BatchType.MRI_IMPORT)
+    return step_notebook(workflows, THEIR_STEP, cycle=CYCLE, stage_num=3, step_num=4)
+
+
+def batch_monitor_command(
+    *arguments: str, folder: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("batch-monitor")), *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def steps_of(sql) -> list[tuple]:
+    return rows(sql, "SELECT status::text, error_message FROM irp_step_run ORDER BY id")
+
+
+@pytest.mark.parametrize("variable", ["PYTHONPATH", "IRP_STEP_PYTHONPATH"])
+def test_a_pass_by_cron_is_ours_and_the_chained_notebook_is_theirs(
+    due, team, sql, tmp_path, variable
+):
+    done = batch_monitor_command("run", folder=tmp_path, **{variable: str(team)})
+
+    assert done.returncode == 0, done.stderr
+    assert steps_of(sql) == [("COMPLETED", None)]
+
+
+def test_the_notebook_of_the_monitor_is_ours_and_the_chained_one_is_theirs(
+    due, team, sql, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PYTHONPATH", str(team))
+    executed = tmp_path / "executed.ipynb"
+
+    outcome = NotebookRun(MONITOR, executed, timeout_seconds=120).execute()
+
+    assert outcome.error is None, texts_of(executed)
+    assert steps_of(sql) == [("COMPLETED", None)]
+
+
+def test_a_notebook_that_finds_the_wrong_helpers_says_which_it_found(
+    due, team, sql, workflows, monkeypatch
+):
+    error = execute_next_step(due)["error"]
+    assert "No module named 'helpers.portfolios'" in error
+    assert f"the helpers of the monitor, {PROJECT_DIR / 'helpers'}" in error
+    assert "IRP_STEP_PYTHONPATH" in error
+
+    monkeypatch.setenv("IRP_STEP_PYTHONPATH", str(team))
+    get_settings.cache_clear()
+    [(cycle_id,)] = rows(sql, "SELECT id FROM irp_cycle")
+    add_step(cycle_id, stage_num=3, step_num=5)
+    ours = step_notebook(
+        workflows, "from helpers.stage import open_step", cycle=CYCLE, stage_num=3, step_num=5
+    )
+    error = execute_next_step(ours)["error"]
+    assert "No module named 'helpers.stage'" in error
+    assert f"looked in {team / 'helpers'}, which comes first on PYTHONPATH" in error
+
+
+def test_the_check_names_the_helpers_that_kernels_import(due, team, monkeypatch):
+    monkeypatch.setenv("IRP_STEP_PYTHONPATH", str(team))
+    get_settings.cache_clear()
+    [kernel] = [found for found in check_system().findings if found.about == "kernel"]
+    assert kernel.is_ok
+    assert kernel.text.endswith(f"your team's helpers, of {team / 'helpers'}")
+
+
+def test_another_helpers_that_is_loaded_already_is_refused_with_both_folders(team, tmp_path):
+    code = "import helpers, batch_monitor; batch_monitor.use_own_helpers()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(team)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"ImportError: The package helpers of {team / 'helpers'} is loaded")
+    assert str(PROJECT_DIR / "helpers") in last
+
+
+@pytest.mark.parametrize("name", ["run", "board", "check", "schedule", "database"])
+def test_each_command_explains_itself(name, tmp_path):
+    done = batch_monitor_command(name, "--help", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert name in batch_monitor_command("--help", folder=tmp_path).stdout
