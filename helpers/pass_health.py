@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from helpers.constants import StartedBy
 from helpers.database import queries
-from helpers.display import duration, moment
+from helpers.display import clock_and_age, duration
 from helpers.text import shorten
 
 MISSED_INTERVALS = 3  # so long without a completed pass means that monitoring is not on
@@ -41,11 +41,9 @@ class PassHealth:
 
     def lines(self) -> list[str]:
         """Return what there is to know, a line each."""
-        last = (
-            "never"
-            if self.age is None
-            else f"{moment(self.last_completed_ts)}, {duration(self.age)} ago"
-        )
+        last = "never"
+        if self.last_completed_ts:
+            last = clock_and_age(self.last_completed_ts, self.now_ts)
         completed = self.completed_last_hour
         unfinished = self.started_last_hour - completed
         lines = [
@@ -54,7 +52,8 @@ class PassHealth:
         ]
         if self.last_error_ts:
             text = shorten(f"{self.last_error_about}: {self.last_error_text}", 400)
-            lines.append(f"Last error, of the pass of {moment(self.last_error_ts)}: {text}")
+            when = clock_and_age(self.last_error_ts, self.now_ts)
+            lines.append(f"Last error, of the pass of {when}: {text}")
         return lines
 
     @property

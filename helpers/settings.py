@@ -10,10 +10,13 @@ import os
 from contextlib import suppress
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from dotenv import find_dotenv, load_dotenv
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, PlainValidator, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from helpers.errors import SettingsError
@@ -21,6 +24,16 @@ from helpers.errors import SettingsError
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 _DAY_SECONDS = 86_400
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+
+
+def _time_zone(name: object) -> ZoneInfo | None:
+    """Return a zone by its IANA name."""
+    try:
+        return None if name is None else ZoneInfo(str(name))
+    except (LookupError, ValueError, OSError):  # unknown, outside the folder of zones, a folder
+        raise PydanticCustomError(
+            "time_zone", "is not a time zone's name, such as Europe/Berlin"
+        ) from None
 
 
 class Settings(BaseSettings):
@@ -49,6 +62,7 @@ class Settings(BaseSettings):
     monitor_retention_days: float = Field(default=30, ge=1, le=36_500)
     monitor_retention_runs: int = Field(default=100, ge=1)
     monitor_heartbeat_url: SecretStr | None = None
+    monitor_time_zone: Annotated[ZoneInfo | None, PlainValidator(_time_zone)] = None
 
     def secrets(self) -> frozenset[str]:
         """Return every secret value in use, for ``helpers.redaction``."""

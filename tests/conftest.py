@@ -46,6 +46,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith(_OURS):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PYTHON_DOTENV_DISABLED", "1")
+    monkeypatch.setenv("MONITOR_TIME_ZONE", "UTC")  # wherever the machine is
     monkeypatch.setattr(redaction, "_registered", set())
     get_settings.cache_clear()
     yield

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from helpers.database import queries
-from helpers.display import Block, Headline, Report, Row, Severity, Table, badge, moment
+from helpers.display import (
+    Block,
+    Headline,
+    Note,
+    Report,
+    Row,
+    Severity,
+    Table,
+    as_of,
+    badge,
+    clock_and_age,
+)
 from helpers.text import counted
 
 _MOST = 500
@@ -29,7 +41,7 @@ class History(Report):
         rows = [
             Row(
                 [
-                    moment(action["created_ts"]),
+                    clock_and_age(action["created_ts"]),
                     action["person"],
                     action["kind"].lower(),
                     _subject(action),
@@ -42,6 +54,7 @@ class History(Report):
         ]
         columns = ["When", "Who", "What", "To what", "Why", "Status", "Outcome"]
         yield Table(columns, rows, noun="action")
+        yield Note(as_of(datetime.now(UTC)), is_quiet=True)
 
 
 def history(batch_id: int | None = None, *, cycle_name: str | None = None) -> History:

@@ -18,10 +18,10 @@ from helpers.display import (
     Row,
     Severity,
     Table,
+    as_of,
     clock,
     duration,
     tally,
-    zone,
 )
 from helpers.text import counted, listed, shorten
 
@@ -178,8 +178,7 @@ class Board(Report):
             columns = ["Step", "State", "Jobs", "Started", "Took", "Expected end", "Waits for"]
             lines = [self._row(step, waits) for step, waits in _with_waits(steps)]
             yield Table(columns, lines, noun="step")
-        at = clock(self.now_ts, self.now_ts)
-        yield Note(f"At {at}; times are {zone(self.now_ts)}.", is_quiet=True)
+        yield Note(as_of(self.now_ts), is_quiet=True)
 
     def _row(self, step: StepRow, waits: str) -> Row:
         counts, started = step.counts, step.started_ts

@@ -16,9 +16,9 @@ from helpers.display import (
     Severity,
     Span,
     Timeline,
+    as_of,
     clock,
     duration,
-    zone,
 )
 from helpers.text import counted
 
@@ -47,7 +47,7 @@ class NightHistory(Report):
         severity = Severity.ERROR if bad else Severity.WARNING if self.gaps else Severity.OK
         yield Headline(severity, f"Since {clock(self.since_ts, self.now_ts)}: {', '.join(parts)}.")
         yield Timeline(self.since_ts, self.now_ts, self.lanes, self.gaps)
-        yield Note(f"Times are {zone(self.now_ts)}.", is_quiet=True)
+        yield Note(as_of(self.now_ts), is_quiet=True)
 
 
 def span(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from helpers.board.grid import Board, ExpectedEnd, StepBatch, StepRow
 from helpers.board.history import NightHistory, marks, span
 from helpers.database import queries, transaction
-from helpers.display import Lane, Severity, severity_of
+from helpers.display import Lane, Severity, local, severity_of, time_of_day
 from helpers.errors import SettingsError
 from helpers.forecasting import BatchForecast
 from helpers.forecasts import forecast_active
@@ -125,7 +125,9 @@ def _since(since: str | datetime | None, now: datetime) -> datetime:
         return since.astimezone(UTC)
     try:
         hour, minute = (int(part) for part in since.split(":"))
-        at = now.astimezone().replace(hour=hour, minute=minute, second=0, microsecond=0)
+        at = time(hour, minute)
     except ValueError:
         raise SettingsError(f"{since!r} is not a time of day, such as 18:00.") from None
-    return (at if at <= now else at - timedelta(days=1)).astimezone(UTC)
+    today = local(now).date()
+    days = (time_of_day(today - timedelta(days=ago), at) for ago in (0, 1))
+    return next(when for when in days if when <= now)

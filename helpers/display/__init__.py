@@ -21,7 +21,20 @@ from helpers.display.blocks import (
     Value,
     badge,
 )
-from helpers.display.formats import clock, duration, ids, labels, moment, tally, zone
+from helpers.display.formats import (
+    ago,
+    as_of,
+    clock,
+    clock_and_age,
+    duration,
+    ids,
+    labels,
+    local,
+    moment,
+    tally,
+    time_of_day,
+    zone,
+)
 from helpers.display.progress import Progress, progress
 from helpers.display.rendering import Report, page
 from helpers.display.severity import Severity, severity_of
@@ -45,15 +58,20 @@ __all__ = [
     "Tiles",
     "Timeline",
     "Value",
+    "ago",
+    "as_of",
     "badge",
     "clock",
+    "clock_and_age",
     "duration",
     "ids",
     "labels",
+    "local",
     "moment",
     "page",
     "progress",
     "severity_of",
     "tally",
+    "time_of_day",
     "zone",
 ]

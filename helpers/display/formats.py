@@ -1,15 +1,19 @@
-"""Times, counts and names in the words of all reports. Pure."""
+"""Times, counts and names in the words of all reports. Times are those of the people here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from helpers.settings import get_settings
 from helpers.text import listed
 
 _NAMED_IDS = 12
 _NAMED_VALUES = 4
+_DAY_SECONDS = 86_400
+_UNITS = (("s", 1, 60), ("min", 60, 60), ("h", 3600, 48))  # name, seconds, how many at most
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def ids(numbers: Sequence[int]) -> str:
@@ -45,22 +49,72 @@ def duration(seconds: float | timedelta | None) -> str:
 
 
 def moment(when: datetime | None) -> str:
-    """Return a time in UTC, to the second; an em dash for None."""
-    return "—" if when is None else when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """Return a time with its day and zone, ``2026-11-26 16:51 CET``; an em dash for None."""
+    here = when and local(when)
+    return f"{here:%Y-%m-%d %H:%M} {_zone_name(here)}" if here else "—"
 
 
-def clock(when: datetime | None, now: datetime) -> str:
-    """Return a time as a clock here shows it, with the day if it is another one; — for None."""
+def clock(when: datetime | None, now: datetime | None = None) -> str:
+    """Return a time as a clock here shows it: ``16:51``, or ``25 Nov 16:51`` on another day.
+
+    The screen says the zone once (``as_of``). A time from before or after a change of the clocks
+    carries its own: ``02:30 CEST``. An em dash for None; ``now`` of None takes the clock.
+    """
     if when is None:
         return "—"
-    here, today = when.astimezone(), now.astimezone().date()
-    return f"{here:%H:%M}" if here.date() == today else f"{here:%d %b %H:%M}"
+    here, today = local(when), local(now or datetime.now(UTC))
+    year = "" if here.year == today.year else f" {here.year}"
+    day = "" if here.date() == today.date() else f"{here.day} {_MONTHS[here.month - 1]}{year} "
+    changed = "" if here.utcoffset() == today.utcoffset() else f" {_zone_name(here)}"
+    return f"{day}{here:%H:%M}{changed}"
+
+
+def ago(when: datetime | None, now: datetime | None = None) -> str:
+    """Return how long ago a time was, in one unit: ``40 s ago``, ``2 h ago``; — for None."""
+    if when is None:
+        return "—"
+    seconds = ((now or datetime.now(UTC)) - when) // timedelta(seconds=1)
+    for unit, length, most in _UNITS:
+        if seconds < most * length:
+            return f"{seconds // length} {unit} ago" if seconds > 0 else "just now"
+    return f"{seconds // _DAY_SECONDS} days ago"
+
+
+def clock_and_age(when: datetime | None, now: datetime | None = None) -> str:
+    """Return ``16:51, 2 h ago``; an em dash for None."""
+    return "—" if when is None else f"{clock(when, now)}, {ago(when, now)}"
 
 
 def zone(when: datetime) -> str:
     """Return which zone the times of ``clock`` are in: ``CET (UTC+01:00)``."""
-    here = when.astimezone()
-    offset = f"{here:%z}"
+    name, offset = _zone_name(local(when)), _offset(local(when))
+    return name if name in {"UTC", offset} else f"{name} ({offset})"
+
+
+def as_of(now: datetime) -> str:
+    """Return the line with which a screen says once when it was made, and its zone."""
+    here = local(now)
+    day = f"{here.day} {_MONTHS[here.month - 1]} {here.year}"
+    return f"As of {day}, {here:%H:%M}. Times are {zone(now)}."
+
+
+def local(when: datetime) -> datetime:
+    """Return a time in the zone of people here: ``MONITOR_TIME_ZONE``, else this machine's."""
+    return when.astimezone(get_settings().monitor_time_zone)
+
+
+def time_of_day(day: date, at: time) -> datetime:
+    """Return when clocks here show a time on a day: the first time if they show it twice."""
+    naive, here = datetime.combine(day, at), get_settings().monitor_time_zone
+    return (naive.replace(tzinfo=here) if here else naive).astimezone(UTC)
+
+
+def _zone_name(here: datetime) -> str:
+    """Return ``CET``; a zone without letters (``-03``) is called by its offset."""
     name = here.tzname() or ""
-    ahead = f"UTC{offset[:3]}:{offset[3:]}"
-    return name if name == "UTC" else f"{name} ({ahead})"
+    return name if name[:1].isalpha() else _offset(here)
+
+
+def _offset(here: datetime) -> str:
+    digits = f"{here:%z}"
+    return f"UTC{digits[:3]}:{digits[3:5]}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from helpers.display.blocks import Lane, Row, Table, Timeline, Value
-from helpers.display.formats import clock, duration
+from helpers.display.formats import clock, duration, local
 from helpers.display.severity import Severity
 
 _HOUR_STEPS = (1, 2, 3, 6, 12, 24, 48)
@@ -73,12 +73,10 @@ class TimelineDrawing:
         """Give the full hours that are labelled, here and now."""
         hours = self._whole / 3600
         step = next((s for s in _HOUR_STEPS if hours / s <= _MOST_HOURS), _HOUR_STEPS[-1])
-        here = self._start.astimezone().replace(minute=0, second=0, microsecond=0)
-        at = here + timedelta(hours=1)
-        while at <= self._end:
-            if at.hour % min(step, 24) == 0:
-                yield self._x(at), f"{at:%H:%M}"
-            at = (at + timedelta(hours=1)).astimezone()
+        at = local(self._start).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
+        while (at := at + timedelta(hours=1)) <= self._end:
+            if local(at).hour % min(step, 24) == 0:
+                yield self._x(at), f"{local(at):%H:%M}"
 
 
 def as_table(timeline: Timeline) -> Table:

@@ -11,7 +11,7 @@ from typing import Any
 
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.database import queries, transaction
-from helpers.display import Remark, Severity, duration, moment
+from helpers.display import Remark, Severity, clock, clock_and_age, duration
 from helpers.monitor.reports import ReconReport
 from helpers.notifications.failures import FailingBatch, Failures, failures_of, so_far
 from helpers.steps.claims import describe_wait, open_runs
@@ -121,13 +121,13 @@ def unpolled_batches(holders: Mapping[int, str], *, interval: timedelta) -> list
 
 def _unpolled_batch(row: dict[str, Any], holder: str | None) -> str:
     never = row["last_polled_ts"] is None
-    last = "never" if never else f"last at {moment(row['last_polled_ts'])}"
+    last = "never" if never else f"last at {clock(row['last_polled_ts'])}"
     held = f", held by {holder}" if holder else ""
     return f"batch {row['batch_id']} ({row['batch_type']}; {last}{held})"
 
 
 def _failed_batch(row: dict[str, Any], failures: Failures | None) -> Remark:
-    since = f"{row['status']} since {moment(row['completed_ts'])}."
+    since = f"{row['status']} since {clock_and_age(row['completed_ts'])}."
     parts = [since, row["reason"], _why(failures), _mend(row["batch_id"])]
     return Remark(_batch_name(row), " ".join(filter(None, parts)), Severity.ERROR)
 
@@ -161,8 +161,8 @@ def _failed_chain(row: dict[str, Any]) -> Remark:
     about = f"Next step ({_location(row, row['next_step_num'])})"
     reason = shorten(row["error_message"] or "no reason noted", _MOST_OF_AN_ERROR).rstrip(". ")
     text = (
-        f"failed at {moment(row['completed_ts'])}: {reason}. Correct the cause, then run the step: "
-        "see this notebook's README."
+        f"failed at {clock_and_age(row['completed_ts'])}: {reason}. Correct the cause, then run "
+        "the step: see this notebook's README."
     )
     return Remark(about, text, Severity.ERROR)
 

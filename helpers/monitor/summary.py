@@ -17,8 +17,9 @@ from helpers.display import (
     Severity,
     Tile,
     Tiles,
+    as_of,
+    clock,
     duration,
-    moment,
 )
 from helpers.pass_health import PassHealth
 from helpers.text import counted, listed
@@ -66,7 +67,7 @@ class SummaryReport(Report):
         """When the next pass is worth its while."""
         if self.next_run_ts is None:
             return "not needed until a batch is submitted"
-        return moment(self.next_run_ts)
+        return clock(self.next_run_ts, self.started_ts)
 
     @property
     def headline(self) -> str:
@@ -116,6 +117,7 @@ class SummaryReport(Report):
             yield Note(f"Teams: {self.cards_problem}", Severity.WARNING)
         for line in self.health.lines():
             yield Note(line, is_quiet=True)
+        yield Note(as_of(self.started_ts), is_quiet=True)
 
     def _tiles(self) -> Iterator[Tile]:
         found, completed, failed = self.batches_found, self.batches_completed, self.batches_failed
@@ -130,7 +132,9 @@ class SummaryReport(Report):
         yield _tile("cards sent", self.cards_sent, self.cards_waiting, "waiting")
         yield Tile("errors", len(self.errors), severity=_if(len(self.errors), Severity.ERROR))
         yield Tile("next run", self.next_run)
-        yield Tile("started", f"{moment(self.started_ts)}, took {duration(self.seconds)}")
+        yield Tile(
+            "started", f"{clock(self.started_ts, self.started_ts)}, took {duration(self.seconds)}"
+        )
 
 
 def _tile(label: str, value: int, amiss: int, how: str) -> Tile:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, TypedDict, assert_never
 
 from helpers.constants import BatchStatus, NotificationKind
+from helpers.display import moment
 from helpers.notifications.failures import grouped
 from helpers.text import counted
 
@@ -85,7 +86,7 @@ def _batch_content(event: Event, outcome: str) -> CardContent:
         facts=(
             ("Batch", _batch(event)),
             *_counts(facts.get("job_status_counts")),
-            ("When", _moment(facts["occurred_ts"])),
+            ("When", moment(datetime.fromisoformat(facts["occurred_ts"]))),
         ),
         summary=facts["reason"],
         reasons=reasons,
@@ -105,7 +106,10 @@ def _chain_content(event: Event) -> CardContent:
         subject=f"{step} ({facts['stage_name']})",
         cycle=facts["cycle_name"],
         location=f"After step {facts['step_num']} {facts['step_name']}, {facts['batch_type']}",
-        facts=(("After batch", _batch(event)), ("When", _moment(facts["occurred_ts"]))),
+        facts=(
+            ("After batch", _batch(event)),
+            ("When", moment(datetime.fromisoformat(facts["occurred_ts"]))),
+        ),
         summary="The notebook failed." if copy else "The notebook did not run to its end.",
         reasons=(Reason(facts["notebook_path"] or "Not started", facts["error"]),),
         unnamed_jobs=0,
@@ -143,10 +147,6 @@ def _counts(jobs_by_status: dict[str, int] | None) -> list[tuple[str, str]]:
     parts = [f"{n} {label.replace('_', ' ').lower()}" for label, n in jobs_by_status.items()]
     total = counted(sum(jobs_by_status.values()), "job")
     return [("Jobs", f"{total}: {', '.join(sorted(parts))}" if parts else total)]
-
-
-def _moment(iso: str) -> str:
-    return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M} UTC"
 
 
 def _reasons(jobs: list[dict[str, Any]]) -> tuple[Reason, ...]:

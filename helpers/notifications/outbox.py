@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, timedelta
+from datetime import timedelta
 from itertools import takewhile
 
 from helpers.database import AdvisoryLocks, LockSpace, lock_holders, queries, transaction
+from helpers.display import clock
 from helpers.errors import MessageRejectedError, NotificationError
 from helpers.identity import process_name
 from helpers.notifications.cards import Json
@@ -184,7 +185,7 @@ def _why_waiting(left: Sequence[PendingNotification]) -> str | None:
 
 
 def _next_try(event: PendingNotification) -> str:
-    return f"Next try at {event['next_attempt_ts'].astimezone(UTC):%H:%M} UTC."
+    return f"Next try at {clock(event['next_attempt_ts'])}."
 
 
 def _messages_allowed() -> int:

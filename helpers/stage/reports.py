@@ -17,9 +17,10 @@ from helpers.display import (
     Severity,
     Table,
     Value,
+    as_of,
     badge,
+    clock,
     duration,
-    moment,
     tally,
 )
 from helpers.notifications.failures import Failures
@@ -61,7 +62,7 @@ class StageBatch:
             f"{self.batch_id} {self.batch_type}",
             badge(self.status),
             Cell(tally(self.job_counts), counts=self.job_counts),
-            moment(self.submitted_ts),
+            clock(self.submitted_ts),
             duration(self.took),
             duration(self.longest_job),
         ]
@@ -149,7 +150,7 @@ class StageSummary(Report):
             "batch",
             "batches",
         )
-        for line in self.health.lines():
+        for line in [*self.health.lines(), as_of(self.health.now_ts)]:
             yield Note(line, is_quiet=True)
 
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
 from helpers.database import queries, transaction
+from helpers.display import moment
 from helpers.identity import owner_id, owner_name
 from helpers.records import ChainRun, Step
 from helpers.steps.rules import CHAIN_RULES, ChainRule
@@ -159,7 +160,7 @@ def holder_of(step_id: int) -> Holder | None:
 def describe_use(step_id: int, holder: Holder | None = None) -> str:
     """Return who holds a step's claim, since when, and what to do."""
     held = holder or holder_of(step_id)
-    since = f" since {held['claimed_ts']:%Y-%m-%d %H:%M} UTC" if held else ""
+    since = f" since {moment(held['claimed_ts'])}" if held else ""
     who = owner_name(held["owner"]) if held else "another process"
     return f"This step is being run by {who}{since}. Wait until it has ended."
 

@@ -9,6 +9,7 @@ from typing import Any
 from helpers.batch.reading import read_batch
 from helpers.constants import BatchStatus, CycleStatus
 from helpers.database import queries
+from helpers.display import clock
 from helpers.errors import BatchError
 from helpers.job_names import job_name
 from helpers.records import Batch, is_id
@@ -143,7 +144,5 @@ def consequences(batch: Batch) -> list[str]:
     )
     when = sorted(status.value for status in rule.fires_on)
     step = f"step {batch['stage_num']}.{rule.next_step_num}"
-    again = (
-        f", which ran last {run['started_ts']:%d %b %H:%M %Z}" if run and run["started_ts"] else ""
-    )
+    again = f", which ran last {clock(run['started_ts'])}" if run and run["started_ts"] else ""
     return [*lines, f"When the batch ends as {' or '.join(when)}, {step} starts{again}."]

@@ -20,7 +20,7 @@ from helpers.display import (
     Table,
     Value,
     badge,
-    moment,
+    clock_and_age,
 )
 from helpers.notifications.failures import Failures, failures_of
 from helpers.records import ActiveBatch
@@ -57,7 +57,14 @@ class FoundReport(Report):
         found = counted(len(self.batches), "active batch", "active batches")
         yield Headline(Severity.INFO, f"{found} found.")
         rows = [
-            Row([str(b["batch_id"]), b["batch_type"], stands_in(b), moment(b["submitted_ts"])])
+            Row(
+                [
+                    str(b["batch_id"]),
+                    b["batch_type"],
+                    stands_in(b),
+                    clock_and_age(b["submitted_ts"]),
+                ]
+            )
             for b in self.batches
         ]
         yield Table(["Batch", "Type", "Where", "Submitted"], rows, "batch", "batches")

@@ -18,8 +18,8 @@ from helpers.display import (
     Table,
     Value,
     badge,
+    clock,
     duration,
-    moment,
 )
 from helpers.identity import owner_name
 from helpers.steps.claims import OpenChainRun, describe_wait
@@ -68,7 +68,7 @@ class ChainReport(Report):
         if run["cycle_status"] != CycleStatus.ACTIVE:
             return f"waits, because the cycle is {run['cycle_status']}"
         if run["status"] == ChainRunStatus.RUNNING:
-            since, until = moment(run["started_ts"]), moment(run["claim_expires_ts"])
+            since, until = clock(run["started_ts"]), clock(run["claim_expires_ts"])
             who = owner_name(run["owner"] or "another run")
             return f"run by {who} since {since}, claimed until {until}"
         if run["waits_for"]:
