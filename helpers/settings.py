@@ -6,7 +6,9 @@ Secrets are ``SecretStr``: they leave this module to open a connection, and for
 
 from __future__ import annotations
 
+import logging
 import os
+import stat
 from contextlib import suppress
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -20,6 +22,8 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from helpers.errors import SettingsError
+
+log = logging.getLogger(__name__)
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 _DAY_SECONDS = 86_400
@@ -92,13 +96,15 @@ def get_settings() -> Settings:
     """Return the settings of this process.
 
     A ``.env`` file in the working directory or above it, else beside the package, adds to the
-    environment what is not set there, so that libpq's own variables may stand in it as well.
+    environment what is not set there, so that libpq's own variables may stand in it as well. One
+    above that belongs to another account, or that others may write to, is ignored: it could send
+    the credentials elsewhere.
 
     Raises:
         SettingsError: a value cannot be used; the message names it without showing it.
     """
     try:
-        load_dotenv(find_dotenv(usecwd=True) or PROJECT_DIR / ".env")
+        load_dotenv(_dot_env())
     except (OSError, UnicodeDecodeError):
         raise SettingsError(
             "The file .env cannot be read: is it text, and yours to read?"
@@ -114,3 +120,20 @@ def get_settings() -> Settings:
         raise SettingsError(
             f"A setting cannot be used. {problems}. Correct it in the environment or in .env."
         ) from None
+
+
+def _dot_env() -> Path:
+    found = Path(find_dotenv(usecwd=True) or PROJECT_DIR / ".env")
+    if found.parent in {Path.cwd(), PROJECT_DIR} or not found.exists():
+        return found
+    status = found.stat()
+    may_be_shared = status.st_gid == os.getgid()  # a group of its own is an account's default
+    others = stat.S_IWOTH if may_be_shared else stat.S_IWOTH | stat.S_IWGRP
+    if status.st_uid == os.getuid() and not status.st_mode & others:
+        return found
+    log.warning(
+        "%s is ignored: it belongs to another account, or others may write to it. Make it yours "
+        "with mode 600, or copy it beside the package.",
+        found,
+    )
+    return PROJECT_DIR / ".env"

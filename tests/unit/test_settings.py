@@ -114,3 +114,37 @@ def test_a_secret_does_not_show_in_the_settings(monkeypatch, name):
 
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in str(settings.model_dump())
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "is_read"),
+    [
+        (0o600, None, True),
+        (0o640, None, True),
+        (0o602, None, False),
+        (0o666, None, False),
+        (0o600, 65534, False),
+    ],
+    ids=["own", "readable by the group", "writable by others", "by all", "of another account"],
+)
+def test_a_dot_env_file_above_is_read_only_if_nobody_else_may_write_it(
+    monkeypatch, tmp_path, caplog, mode, owner, is_read
+):
+    file = tmp_path / ".env"
+    file.write_text("MONITOR_POLL_WORKERS=5\n")
+    file.chmod(mode)
+    if owner is not None:
+        if os.getuid() != 0:
+            pytest.skip("only root may give a file away")
+        os.chown(file, owner, -1)
+    below = tmp_path / "notebooks"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    monkeypatch.delenv("PYTHON_DOTENV_DISABLED")
+    monkeypatch.setenv("MONITOR_POLL_WORKERS", "")  # so that what the file sets is undone
+    monkeypatch.delenv("MONITOR_POLL_WORKERS")
+
+    get_settings.cache_clear()
+    assert get_settings().monitor_poll_workers == (5 if is_read else 256)
+    get_settings()
+    assert caplog.text.count(f"{file} is ignored") == (0 if is_read else 1)
