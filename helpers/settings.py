@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     monitor_interval_seconds: float = Field(default=60, gt=0, le=7 * _DAY_SECONDS)
     monitor_retention_days: float = Field(default=30, ge=1, le=36_500)
     monitor_retention_runs: int = Field(default=100, ge=1)
+    monitor_copies_mode: str | None = Field(default=None, pattern="^0?[0-7]{3}$")
     monitor_heartbeat_url: SecretStr | None = None
     monitor_time_zone: Annotated[ZoneInfo | None, PlainValidator(_time_zone)] = None
 

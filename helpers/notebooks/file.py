@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from nbformat.v4.rwbase import strip_transient
 
 from helpers.errors import NotebookError
 from helpers.redaction import redact, shown
+from helpers.settings import get_settings
 from helpers.text import clean, shorten
 
 SKIP_TAG = "skip-execution"
@@ -25,6 +27,7 @@ _LONGEST_STREAM = 200_000
 _LONGEST_LABEL = 60
 _LONGEST_REASON = 300
 _FORMAT = 4
+_GROUP_READS = 0o640
 
 
 def read_notebook(path: Path) -> NotebookNode:
@@ -129,6 +132,9 @@ def stream(notebook: NotebookNode, name: str) -> str:
 def write_copy(notebook: NotebookNode, path: Path) -> None:
     """Write the notebook aside and rename it, so that nobody sees half of it.
 
+    It is readable by the account and its group, unless MONITOR_COPIES_MODE says otherwise: outputs
+    name portfolios and paths.
+
     Raises:
         OSError: it could not be written; nothing is left.
     """
@@ -136,6 +142,9 @@ def write_copy(notebook: NotebookNode, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with aside.open("w", encoding="utf-8", errors="replace") as file:
+            mode = get_settings().monitor_copies_mode
+            with suppress(OSError):  # a file system without modes
+                aside.chmod(aside.stat().st_mode & _GROUP_READS if mode is None else int(mode, 8))
             # Piece by piece: the text of a large notebook would take its memory once more.
             json.dump(strip_transient(notebook), file, ensure_ascii=False, indent=1, sort_keys=True)
             file.write("\n")

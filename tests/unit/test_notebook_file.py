@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -109,3 +112,21 @@ def test_a_copy_that_cannot_be_put_in_location_leaves_nothing_behind(tmp_path):
         write_copy(new_notebook(), path)
     assert list(tmp_path.iterdir()) == [path]
     assert list(path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "umask", "expected"),
+    [("", 0o022, 0o640), ("", 0o002, 0o640), ("", 0o077, 0o600), ("664", 0o077, 0o664)],
+    ids=["usual", "a group that writes", "strict", "a team that shares"],
+)
+def test_a_copy_is_readable_by_the_account_and_its_group_unless_a_setting_says_otherwise(
+    tmp_path, monkeypatch, mode, umask, expected
+):
+    monkeypatch.setenv("MONITOR_COPIES_MODE", mode)
+    get_settings.cache_clear()
+    before = os.umask(umask)
+    try:
+        write_copy(new_notebook(), tmp_path / "a.ipynb")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.ipynb").stat().st_mode) == expected
