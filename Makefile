@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo lab test faults check bench forecasts
+.PHONY: help demo lab test faults check bench forecasts workflows
 
 help:
 	@echo "make demo    watch a whole cycle run in a sandbox, on this machine"
@@ -13,6 +13,7 @@ help:
 	@echo "make faults  kill monitors at every point; takes minutes"
 	@echo "make check   lint, types, imports, notebooks"
 	@echo "make bench   measure, against targets and the old way; writes docs/performance.md"
+	@echo "make workflows TO=<folder>   copy the notebooks to work with; again after each upgrade"
 	@echo "make forecasts   evaluate the forecasts, with TRACES=<folder> also on its *.csv.gz; writes docs/forecasts.md"
 
 .venv/bin/python:
@@ -55,3 +56,10 @@ bench: .venv/.installed-bench
 
 forecasts: .venv/.installed-dev
 	$(BIN)/python -m tests.forecasts $(if $(TRACES),"$(TRACES)")
+
+# Whoever runs the notebooks of the checkout itself changes them, and cannot pull any more.
+workflows:
+	@test -n "$(TO)" || { echo "Name the folder: make workflows TO=~/workflows"; exit 1; }
+	@mkdir -p "$(TO)"
+	@cp -R workflows/_Tools workflows/_Template "$(TO)/"
+	@echo "Copied _Tools and _Template. In .env: IRP_WORKFLOWS_DIR=$$(cd "$(TO)" && pwd)"

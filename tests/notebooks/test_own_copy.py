@@ -1,0 +1,34 @@
+"""The notebooks that people run lie outside the checkout, so that running them changes none of it."""
+
+from __future__ import annotations
+
+import subprocess
+
+from helpers.settings import PROJECT_DIR
+
+NOTEBOOK = "_Tools/Batch Management/Monitor Active Jobs.ipynb"
+
+
+def copy_to(folder: object) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--silent", "workflows", f"TO={folder}"]
+    return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
+
+
+def test_a_copy_is_made_and_renewed_and_the_cycles_in_it_stay(tmp_path):
+    folder = tmp_path / "our workflows"
+    assert f"IRP_WORKFLOWS_DIR={folder}" in copy_to(folder).stdout
+    (folder / NOTEBOOK).write_text("as it was left by a run")
+    (folder / "Active_Q1").mkdir()
+
+    assert copy_to(folder).returncode == 0
+
+    source = PROJECT_DIR / "workflows" / NOTEBOOK
+    assert (folder / NOTEBOOK).read_bytes() == source.read_bytes()
+    assert (folder / "Active_Q1").is_dir()
+    assert sorted(path.name for path in folder.iterdir()) == ["Active_Q1", "_Template", "_Tools"]
+
+
+def test_without_a_folder_nothing_is_copied():
+    done = copy_to("")
+    assert done.returncode != 0
+    assert "make workflows TO=" in done.stdout
