@@ -1,4 +1,4 @@
-"""The notebooks that people run lie outside the checkout, so that running them changes none of it."""
+"""Notebooks that people run lie outside the checkout, so that running them changes none of it."""
 
 from __future__ import annotations
 
