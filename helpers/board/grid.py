@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
 
+from helpers.board.step_jobs import StepJobs
 from helpers.constants import BatchStatus, ChainRunStatus, JobStatus, StepStatus
 from helpers.display import (
     Block,
@@ -114,9 +115,20 @@ class StepRow:
     ends: ExpectedEnd | None = None  # of its batch that is forecast to end last
 
     @property
+    def number(self) -> str:
+        """The step's reference, ``3.6``."""
+        return f"{self.stage_num}.{self.step_num}"
+
+    @property
     def name(self) -> str:
         """The step as people refer to it."""
-        return f"{self.stage_num}.{self.step_num} {self.step_name}"
+        return f"{self.number} {self.step_name}"
+
+    @property
+    def has_open_or_failed_jobs(self) -> bool:
+        """Whether somebody may want to see its jobs."""
+        shown = _BAD_ENDS | {BatchStatus.ACTIVE}
+        return any(batch.status in shown for batch in self.batches)
 
     @property
     def state(self) -> StepState:
@@ -166,9 +178,10 @@ class Board(Report):
 
     steps: Sequence[StepRow]
     now_ts: datetime
+    jobs: Sequence[StepJobs] = ()  # of steps in which jobs are open or have failed
 
     def blocks(self) -> Iterator[Block]:
-        """Show a headline and a table for each cycle."""
+        """Show a headline and a table for each cycle, and the jobs of its steps."""
         if not self.steps:
             yield Headline(Severity.NEUTRAL, "No cycle is ACTIVE: helpers.cycle.create_cycle(…).")
             return
@@ -178,6 +191,9 @@ class Board(Report):
             columns = ["Step", "State", "Jobs", "Started", "Took", "Expected end", "Waits for"]
             lines = [self._row(step, waits) for step, waits in _with_waits(steps)]
             yield Table(columns, lines, noun="step")
+            for jobs in self.jobs:
+                if jobs.cycle_name == cycle:
+                    yield from jobs.tables(prefix=f"{jobs.step}: ", folded=True)
         yield Note(as_of(self.now_ts), is_quiet=True)
 
     def _row(self, step: StepRow, waits: str) -> Row:

@@ -2,33 +2,67 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from helpers.board.grid import Board, ExpectedEnd, StepBatch, StepRow
 from helpers.board.history import NightHistory, marks, span
+from helpers.board.step_jobs import JobGroup, JobsReport, StepJob, StepJobs, statuses_in
+from helpers.constants import JobStatus
 from helpers.database import queries, transaction
-from helpers.display import Lane, Severity, local, severity_of, time_of_day
+from helpers.display import Lane, Report, Severity, duration, local, severity_of, time_of_day
 from helpers.errors import SettingsError
-from helpers.forecasting import BatchForecast
-from helpers.forecasts import forecast_active
+from helpers.forecasting import BatchForecast, Outcome
+from helpers.forecasts import ActiveForecast, forecast_active
+from helpers.job_names import job_name
 from helpers.settings import get_settings
 from helpers.text import counted
 
 _MISSED_INTERVALS = 3  # so long without a completed pass is a gap
 _A_NIGHT = timedelta(hours=12)
+_MOST_JOBS = 20  # of each status and reason, on the board
 
 
 def board() -> Board:
     """Return where every step of the ACTIVE cycles stands; nothing is polled, decided or sent."""
-    seconds = get_settings().monitor_interval_seconds
     with transaction():
-        now = queries("check").server()["now_ts"]
-        active = forecast_active(pass_seconds=seconds)
-        forecasts = {batch_id: forecast.batch for batch_id, forecast in active.items()}
-        steps = [_step(row, forecasts, now) for row in queries("board").steps()]
-    return Board(steps, now)
+        now, active, steps = _steps()
+        shown = {step_id: step for step_id, step in steps.items() if step.has_open_or_failed_jobs}
+        jobs = _jobs(shown, active, now, most=_MOST_JOBS)
+    return Board(list(steps.values()), now, jobs)
+
+
+def jobs_of(step: str | None = None) -> JobsReport:
+    """Return the jobs of a step of the ACTIVE cycles, those that need a person first.
+
+    Args:
+        step: ``3.6`` for step 6 of stage 3, in each cycle that has it; None for every step in which
+            jobs are open or have failed.
+
+    Raises:
+        SettingsError: no ACTIVE cycle has such a step.
+    """
+    with transaction():
+        now, active, steps = _steps()
+        shown = {
+            step_id: row
+            for step_id, row in steps.items()
+            if (row.has_open_or_failed_jobs if step is None else row.number == step)
+        }
+        if step is not None and not shown:
+            raise SettingsError(f"No ACTIVE cycle has a step {step!r}; one is written as 3.6.")
+        return JobsReport(_jobs(shown, active, now, most=Report.most_lines), now)
+
+
+def _steps() -> tuple[datetime, dict[int, ActiveForecast], dict[int, StepRow]]:
+    """Return the time, what is forecast of each batch, and the steps by their ids."""
+    now = queries("check").server()["now_ts"]
+    active = forecast_active(pass_seconds=get_settings().monitor_interval_seconds)
+    rows = list(queries("board").steps())
+    return now, active, {row["step_id"]: _step(row, active, now) for row in rows}
 
 
 def night_history(since: str | datetime | None = None) -> NightHistory:
@@ -81,7 +115,7 @@ def _step_ref(row: dict[str, Any]) -> str:
     return f"{row['stage_num']}.{row['step_num']}"
 
 
-def _step(row: dict[str, Any], forecasts: Mapping[int, BatchForecast], now: datetime) -> StepRow:
+def _step(row: dict[str, Any], active: Mapping[int, ActiveForecast], now: datetime) -> StepRow:
     batches = [
         StepBatch(
             **{
@@ -93,7 +127,7 @@ def _step(row: dict[str, Any], forecasts: Mapping[int, BatchForecast], now: date
         for batch in row["batches"]
     ]
     left_out = {"cycle_id", "step_id", "batches"}
-    found = [forecasts[batch.batch_id] for batch in batches if batch.batch_id in forecasts]
+    found = [active[batch.batch_id].batch for batch in batches if batch.batch_id in active]
     return StepRow(
         **{k: v for k, v in row.items() if k not in left_out},
         batches=batches,
@@ -107,10 +141,52 @@ def _expected_end(forecasts: Sequence[BatchForecast], now: datetime) -> Expected
         return None
     for forecast in forecasts:
         if forecast.remaining is None:
-            samples = counted(forecast.samples, "sample")
-            return ExpectedEnd(None, f"not known: {forecast.outcome.value} ({samples})")
+            return ExpectedEnd(None, _why_no_end(forecast.outcome, forecast.samples))
     ends = [forecast.remaining.at(now) for forecast in forecasts if forecast.remaining]
     return ExpectedEnd(max(ends, key=lambda times: times[1]))
+
+
+def _jobs(
+    steps: Mapping[int, StepRow],
+    active: Mapping[int, ActiveForecast],
+    now: datetime,
+    *,
+    most: int,
+) -> list[StepJobs]:
+    """Return the first jobs of these steps, of each status and reason."""
+    late = [job_id for forecast in active.values() for job_id in forecast.overruns]
+    rows = queries("board").jobs(
+        step_ids=list(steps),
+        late=late,
+        bad_ends=statuses_in(JobGroup.FAILED, JobGroup.CANCELLED),
+        waiting=statuses_in(JobGroup.WAITING),
+        terminal=list(JobStatus.terminal()),
+        most=most,
+    )
+    of: dict[int, list[StepJob]] = defaultdict(list)
+    for row in rows:
+        of[row["step_id"]].append(_job(row, active.get(row["batch_id"]), now))
+    return [StepJobs(row.name, row.cycle_name, of[step_id], now) for step_id, row in steps.items()]
+
+
+def _job(row: Mapping[str, Any], active: ActiveForecast | None, now: datetime) -> StepJob:
+    forecast = active.jobs.get(row["job_id"]) if active else None
+    usual = forecast.usual_seconds if forecast else None
+    name = job_name(row["configuration"], row["request"]) or f"job {row['job_id']}"
+    copied = ("job_id", "batch_id", "status", "since_ts", "seconds", "reason", "moodys_id", "alike")
+    job = StepJob(name=name, **{key: row[key] for key in copied}, usual_seconds=usual)
+    if active and row["job_id"] in active.overruns:
+        why = f"Running for {duration(row['seconds'])}; jobs like it take {duration(usual)}."
+        job = replace(job, why_late=why)
+    if forecast is None:
+        return job
+    if forecast.remaining is None:
+        return replace(job, why_no_end=_why_no_end(forecast.outcome, forecast.samples))
+    return replace(job, end=forecast.remaining.at(now))
+
+
+def _why_no_end(outcome: Outcome, samples: int) -> str:
+    return f"not known: {outcome.value} ({counted(samples, 'sample')})"
 
 
 def _time(text: str | None) -> datetime | None:

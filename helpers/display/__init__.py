@@ -6,6 +6,7 @@ Rendering only: it decides nothing and reads nothing.
 from helpers.display.blocks import (
     Block,
     Cell,
+    Fold,
     Headline,
     Lane,
     Mark,
@@ -42,6 +43,7 @@ from helpers.display.severity import Severity, severity_of
 __all__ = [
     "Block",
     "Cell",
+    "Fold",
     "Headline",
     "Lane",
     "Mark",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import ClassVar, TypeAlias
 
 from helpers.display.severity import Severity, severity_of
@@ -85,6 +86,13 @@ class Row:
     notes: Sequence[Note] = ()
 
 
+class Fold(StrEnum):
+    """How a table that folds under its title is shown at first; closed, a text is its title."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows under columns."""
@@ -97,6 +105,8 @@ class Table:
     plural: str | None = None
     title: str = ""
     total: int | None = None  # how many there are, if the rows are not all of them
+    fold: Fold | None = None  # None: it does not fold
+    severity: Severity | None = None  # of its title
 
 
 @dataclass(frozen=True)

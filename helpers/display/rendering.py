@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from helpers.display.blocks import (
     Block,
     Cell,
+    Fold,
     Headline,
     Note,
     Remarks,
@@ -115,7 +116,10 @@ def _rows(block: Table | Remarks, most: int) -> Iterator[str]:
     """Give the title, the rows, and how many more there are; nothing for no rows."""
     if not block.rows:
         return
-    yield from ["", block.title] if block.title else []
+    sign = _sign(block.severity) if isinstance(block, Table) else ""
+    yield from ["", f"{sign}{printable(block.title)}"] if block.title else []
+    if isinstance(block, Table) and block.fold is Fold.CLOSED:
+        return
     yield from _lines(block, most)
     if rest := left_out(block, most):
         yield f"  {rest}"

@@ -87,3 +87,47 @@ WITH pass AS (
     SELECT finished_ts AS from_ts, lead(finished_ts) OVER (ORDER BY finished_ts) AS to_ts FROM pass
 )
 SELECT from_ts, to_ts FROM stretch WHERE to_ts - from_ts > :longest::interval ORDER BY from_ts;
+
+-- name: jobs(step_ids, late, bad_ends, waiting, terminal, most)
+-- The first jobs of these steps, of each status and reason, those that are late apart; alike counts
+-- all of the same. Skipped ones are left out. Times that no clock can show are nobody's.
+WITH job AS (
+    SELECT batch.step_id, job.id, job.batch_id, said.status, job.moodys_workflow_id,
+           job.id = ANY (:late::int[]) AS is_late,
+           CASE WHEN said.status = ANY (:bad_ends::text[]) THEN nullif(job.last_error, '') END AS reason,
+           CASE WHEN isfinite(said.since_ts) THEN said.since_ts END AS since_ts,
+           CASE WHEN isfinite(said.begun_ts) THEN said.begun_ts END AS begun_ts,
+           said.status = ANY (:terminal::text[]) AS has_ended
+    FROM irp_batch AS batch
+    JOIN irp_job AS job ON job.batch_id = batch.id AND NOT coalesce(job.skipped, false)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(job.status, 'INITIATED')::text AS status,
+               coalesce(job.moodys_submitted_ts, job.submitted_ts) AS submitted_ts
+    ) AS its
+    CROSS JOIN LATERAL (
+        SELECT its.status,
+               CASE WHEN its.status = ANY (:terminal::text[])
+                    THEN coalesce(job.moodys_ended_ts, job.completed_ts, job.updated_ts)
+                    WHEN its.status = ANY (:waiting::text[]) THEN its.submitted_ts
+                    WHEN its.status = 'RUNNING' THEN coalesce(job.moodys_started_ts, job.updated_ts)
+                    ELSE coalesce(job.updated_ts, job.created_ts) END AS since_ts,
+               CASE WHEN its.status = ANY (:waiting::text[]) THEN its.submitted_ts
+                    ELSE coalesce(job.moodys_started_ts, its.submitted_ts) END AS begun_ts
+    ) AS said
+    WHERE batch.step_id = ANY (:step_ids::int[])
+), ranked AS (
+    SELECT job.*, count(*) OVER alike AS alike,
+           row_number() OVER (PARTITION BY step_id, status, reason, is_late ORDER BY since_ts, id) AS place
+    FROM job
+    WINDOW alike AS (PARTITION BY step_id, status, reason, is_late)
+)
+SELECT ranked.step_id, ranked.id AS job_id, ranked.batch_id, ranked.status, ranked.since_ts,
+       extract(epoch FROM CASE WHEN ranked.has_ended THEN ranked.since_ts ELSE now() END
+                          - ranked.begun_ts)::float8 AS seconds,
+       ranked.reason, ranked.moodys_workflow_id AS moodys_id, ranked.alike,
+       configuration.job_configuration_data AS configuration, job.submission_request AS request
+FROM ranked
+JOIN irp_job AS job ON job.id = ranked.id
+LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
+WHERE ranked.place <= :most::int
+ORDER BY ranked.step_id, ranked.since_ts, ranked.id;

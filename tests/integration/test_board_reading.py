@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from helpers.board import board, night_history
+from helpers.board import board, jobs_of, night_history
 from helpers.board.__main__ import main
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.errors import SettingsError
@@ -43,6 +43,42 @@ def test_the_steps_of_active_cycles_are_shown_with_what_holds_them(cycle):
 
 def test_a_step_whose_jobs_run_has_an_expected_end_or_the_reason_why_not(cycle):
     assert "not known: few samples (" in str(board())
+
+
+def test_the_jobs_of_a_step_have_their_names_moodys_ids_and_reasons(cycle, sql):
+    sql.execute(
+        """UPDATE irp_job SET last_error = 'The EDM is locked' WHERE status = 'FAILED';
+           UPDATE irp_job_configuration SET job_configuration_data = '{"edm": "CAL EQ"}'
+           WHERE id = 4"""
+    )
+    shown = str(jobs_of("3.6"))
+    assert "1 failed: “The EDM is locked”" in shown
+    assert "CAL EQ" in shown
+    assert shown.index("CAL EQ") < shown.rindex("3 running") < shown.rindex("2 finished")
+    assert "not known: few samples (0 samples)" in shown
+    assert "CAL EQ" in str(jobs_of())
+    assert "CAL EQ" in str(board())
+    with pytest.raises(SettingsError, match="No ACTIVE cycle has a step"):
+        jobs_of("9.9")
+
+
+def test_a_thousand_jobs_are_counted_and_the_first_of_each_kind_read(cycle, sql):
+    sql.execute(
+        """INSERT INTO irp_job (batch_id, status, last_error, submitted_ts, completed_ts)
+           SELECT 1, 'FAILED', 'reason ' || n % 3, now() - interval '1 h', now()
+           FROM generate_series(1, 999) AS n"""
+    )
+    shown = str(jobs_of("3.6"))
+    assert "1,000 failed" in shown
+    assert "333 failed: “reason 1”" in shown
+    assert "… and 233 more jobs" in shown
+
+
+@pytest.mark.parametrize("time", ["'infinity'", "'-infinity'", "NULL", "now() + '1 year'"])
+def test_times_that_make_no_sense_do_no_harm(cycle, sql, time):
+    for column in ("submitted_ts", "completed_ts", "updated_ts", "moodys_started_ts"):
+        sql.execute(f"UPDATE irp_job SET {column} = {time}")
+    assert "3 running" in str(jobs_of("3.6"))
 
 
 def test_skipped_jobs_do_not_count(cycle, sql):
@@ -90,8 +126,8 @@ def test_a_time_of_day_is_the_last_one(cycle):
 
 
 def test_the_command_prints_text_or_writes_a_page(cycle, tmp_path, capsys):
-    assert main(["--since", "00:00"]) == 0
-    assert "GeoHaz" in capsys.readouterr().out
+    assert main(["--since", "00:00", "--jobs", "3.6"]) == 0
+    assert "Jobs of 3.6 GeoHaz (Q1): 1 failed, 3 running, 2 finished." in capsys.readouterr().out
 
     path = tmp_path / "board.html"
     assert main(["--since", "00:00", "--html", str(path)]) == 0
@@ -110,4 +146,5 @@ def test_the_notebook_shows_the_board(cycle, workflows, tmp_path):
     assert outcome.error is None
     shown = texts_of(tmp_path / "executed.ipynb")
     assert "3 jobs of GeoHaz hold step 3.7" in shown
+    assert "Jobs of 3.6 GeoHaz (Q1): 1 failed, 3 running, 2 finished." in shown
     assert "<svg" in shown

@@ -22,6 +22,7 @@ from helpers.batch.plans.plan import PlanView
 from helpers.batch.plans.seeing import SeenJob
 from helpers.board.grid import Board, StepBatch, StepRow
 from helpers.board.history import NightHistory
+from helpers.board.step_jobs import JobsReport, StepJob, StepJobs
 from helpers.check import CheckReport, Finding
 from helpers.constants import BatchStatus, JobStatus
 from helpers.display import (
@@ -307,6 +308,16 @@ def steps(count: int, text: str) -> Board:
     return Board([StepRow(text, 3, text, n, text, [batch]) for n in range(count)], NOON)
 
 
+def step_jobs(count: int, text: str) -> JobsReport:
+    jobs = [
+        StepJob(
+            n, 1, text, "FAILED", NOON, 3.0, f"{text} {n}", text, why_late=text if n % 2 else None
+        )
+        for n in range(count)
+    ]
+    return JobsReport([StepJobs(text, text, jobs, NOON)], NOON)
+
+
 def night(count: int, text: str) -> NightHistory:
     bar = Span(NOON, NOON + MINUTE, Severity.ERROR, text)
     lanes = [Lane(text, [bar], [Mark(NOON, Severity.OK, text)])] * count
@@ -319,7 +330,7 @@ def check(count: int, text: str) -> CheckReport:
 
 MAKERS = [
     *(found, polled, reconciled, chained, summary, waiting, stage, where, submitted),
-    *(batch_view, plan, acts, steps, night, check),
+    *(batch_view, plan, acts, steps, step_jobs, night, check),
 ]
 every_report = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
 

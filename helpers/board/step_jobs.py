@@ -1,0 +1,213 @@
+"""The jobs of one step, in groups: those that need a person first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from itertools import groupby
+
+from helpers.constants import JobStatus
+from helpers.display import (
+    Block,
+    Fold,
+    Headline,
+    Note,
+    Report,
+    Row,
+    Severity,
+    Table,
+    Value,
+    as_of,
+    badge,
+    clock,
+    clock_and_age,
+    duration,
+)
+from helpers.text import shorten
+
+_LONGEST_REASON = 300
+_MOST_REASONS = 10  # shown as groups of their own
+
+
+class JobGroup(StrEnum):
+    """Jobs that are looked at together; in the order in which they need a person."""
+
+    FAILED = "failed"
+    LATE = "far over the usual time"
+    CANCELLED = "cancelled"
+    UNRECOGNISED = "with an unrecognised status"
+    RUNNING = "running"
+    WAITING = "waiting at Moody's"
+    PREPARED = "not submitted"
+    FINISHED = "finished"
+
+    @property
+    def severity(self) -> Severity:
+        """How it looks."""
+        return _SEVERITIES[self]
+
+
+_SEVERITIES = {
+    JobGroup.FAILED: Severity.ERROR,
+    JobGroup.LATE: Severity.WARNING,
+    JobGroup.CANCELLED: Severity.WARNING,
+    JobGroup.UNRECOGNISED: Severity.WARNING,
+    JobGroup.RUNNING: Severity.INFO,
+    JobGroup.WAITING: Severity.INFO,
+    JobGroup.PREPARED: Severity.NEUTRAL,
+    JobGroup.FINISHED: Severity.OK,
+}
+_GROUPS = {
+    JobStatus.FAILED: JobGroup.FAILED,
+    JobStatus.ERROR: JobGroup.FAILED,
+    JobStatus.CANCELLED: JobGroup.CANCELLED,
+    JobStatus.RUNNING: JobGroup.RUNNING,
+    JobStatus.CANCEL_REQUESTED: JobGroup.RUNNING,
+    JobStatus.CANCELLING: JobGroup.RUNNING,
+    JobStatus.SUBMITTED: JobGroup.WAITING,
+    JobStatus.PENDING: JobGroup.WAITING,
+    JobStatus.QUEUED: JobGroup.WAITING,
+    JobStatus.INITIATED: JobGroup.PREPARED,
+    JobStatus.FINISHED: JobGroup.FINISHED,
+}
+_ORDER = list(JobGroup)
+
+
+def statuses_in(*groups: JobGroup) -> list[str]:
+    """Return the statuses of jobs that belong to one of these groups, lateness aside."""
+    return [status.value for status, group in _GROUPS.items() if group in groups]
+
+
+_ENDED = frozenset({JobGroup.FAILED, JobGroup.CANCELLED, JobGroup.FINISHED})
+
+
+@dataclass(frozen=True)
+class StepJob:
+    """A job of a step, with what is forecast of it."""
+
+    job_id: int
+    batch_id: int
+    name: str
+    status: str
+    since_ts: datetime | None  # it has this status since then
+    seconds: float | None  # it took, has run or has waited for so long
+    reason: str | None  # why it failed
+    moodys_id: str | None
+    alike: int = 1  # jobs of its group with its status and reason, shown or not
+    usual_seconds: float | None = None
+    end: tuple[datetime, datetime, datetime] | None = None  # 8 in 10 between first and last
+    why_no_end: str = ""
+    why_late: str | None = None  # it takes far longer than usual
+
+    @property
+    def group(self) -> JobGroup:
+        """What it is looked at with."""
+        if self.why_late:
+            return JobGroup.LATE
+        return next((g for s, g in _GROUPS.items() if s == self.status), JobGroup.UNRECOGNISED)
+
+
+@dataclass(frozen=True)
+class StepJobs:
+    """The jobs of one step at one moment: the first of each status and reason, all counted."""
+
+    step: str
+    cycle_name: str
+    jobs: Sequence[StepJob]
+    now_ts: datetime
+
+    @property
+    def headline(self) -> Headline:
+        """How many jobs there are of each group."""
+        groups = self._groups()
+        counts = [
+            f"{_total([j for _, jobs in of for j in jobs]):,} {group}" for group, of in groups
+        ]
+        severity = groups[0][0].severity if groups else Severity.NEUTRAL
+        text = f"Jobs of {self.step} ({self.cycle_name}): {', '.join(counts) or 'there are none'}."
+        return Headline(severity, text)
+
+    def tables(self, *, prefix: str = "", folded: bool = False) -> Iterator[Table]:
+        """Give a table for each group; if folded, only what needs a person is open."""
+        for group, reasons in self._groups():
+            needs_person = group.severity in {Severity.ERROR, Severity.WARNING}
+            fold = Fold.OPEN if needs_person or not folded else Fold.CLOSED
+            for reason, jobs in reasons[:_MOST_REASONS]:
+                title = f"{prefix}{_total(jobs):,} {group}{reason and f': “{reason}”'}"
+                yield self._table(title, group, jobs, fold)
+            if rest := [job for _, jobs in reasons[_MOST_REASONS:] for job in jobs]:
+                title = f"{prefix}{_total(rest):,} {group} for other reasons"
+                yield self._table(title, group, rest, fold)
+
+    def _groups(self) -> list[tuple[JobGroup, list[tuple[str, list[StepJob]]]]]:
+        """Return each group with its jobs by reason, the reason of most jobs first."""
+        found = []
+        ordered = sorted(self.jobs, key=lambda job: _ORDER.index(job.group))
+        for group, of in groupby(ordered, key=lambda job: job.group):
+            reasons: dict[str, list[StepJob]] = {}
+            for job in of:
+                reasons.setdefault(_reason(job), []).append(job)
+            found.append((group, sorted(reasons.items(), key=lambda item: -_total(item[1]))))
+        return found
+
+    def _table(self, title: str, group: JobGroup, jobs: Sequence[StepJob], fold: Fold) -> Table:
+        columns = ["Job", "Status", "Since", "Took" if group in _ENDED else "For"]
+        if has_end := group not in _ENDED | {JobGroup.PREPARED}:
+            columns += ["Usually", "Expected end"]
+        rows = [self._row(job, has_end=has_end) for job in jobs]
+        total = _total(jobs)
+        return Table(
+            [*columns, "Moody's id"],
+            rows,
+            "job",
+            title=title,
+            total=total,
+            fold=fold,
+            severity=group.severity,
+        )
+
+    def _row(self, job: StepJob, *, has_end: bool) -> Row:
+        has_ended = job.group in _ENDED
+        since = (clock_and_age if has_ended else clock)(job.since_ts, self.now_ts)
+        cells: list[Value] = [job.name, badge(job.status), since, duration(job.seconds)]
+        if has_end:
+            cells += [duration(job.usual_seconds), self._end(job)]
+        notes = [Note(job.why_late, Severity.WARNING)] if job.why_late else []
+        return Row([*cells, job.moodys_id or "—"], notes)
+
+    def _end(self, job: StepJob) -> str:
+        if job.end is None:
+            return job.why_no_end or "—"
+        low, median, high = (clock(when, self.now_ts) for when in job.end)
+        return f"{median} ({low}–{high})"
+
+
+@dataclass(frozen=True, repr=False)
+class JobsReport(Report):
+    """The jobs of some steps."""
+
+    steps: Sequence[StepJobs]
+    now_ts: datetime
+
+    def blocks(self) -> Iterator[Block]:
+        """Show how many jobs each step has, and a table for each group of them."""
+        if not self.steps:
+            yield Headline(Severity.NEUTRAL, "No job is open or has failed.")
+        for step in self.steps:
+            yield step.headline
+            yield from step.tables()
+        yield Note(as_of(self.now_ts), is_quiet=True)
+
+
+def _reason(job: StepJob) -> str:
+    """Return why a job ended badly, in one line; empty for all others."""
+    if job.group not in {JobGroup.FAILED, JobGroup.CANCELLED}:
+        return ""
+    return shorten(" ".join((job.reason or "no reason was given").split()), _LONGEST_REASON)
+
+
+def _total(jobs: Sequence[StepJob]) -> int:
+    """Return how many jobs there are in all of which these are the first."""
+    return sum({(job.status, job.reason, job.group): job.alike for job in jobs}.values())
