@@ -86,16 +86,15 @@ class _Taken:
     """A claim that this process has taken for what a person does, however many do it at once."""
 
     claim: Claim
-    lost: threading.Event = field(default_factory=threading.Event)
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
     users: int = 1
 
     def __post_init__(self) -> None:
-        self.heartbeat = Heartbeat(lambda _: self.lost.set())
         self.heartbeat.add(self.claim.key)
 
     def is_held(self) -> bool:
-        """Tell whether the heartbeat has not lost the claim."""
-        return not self.lost.is_set()
+        """Tell whether the claim is renewed."""
+        return self.heartbeat.holds(self.claim.key)
 
 
 _taken: dict[int, _Taken] = {}

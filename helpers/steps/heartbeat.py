@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TypeAlias
 
 from helpers.database import connect, queries, translated_errors
@@ -19,7 +20,6 @@ BEAT_SECONDS = 3.0
 SILENCE_SECONDS = LEASE_SECONDS
 """When the claim expires the notebook must be gone: ending it takes up to 15 s."""
 
-_LOOK_SECONDS = 1.0
 _BEAT_LIMIT = "8s"  # for one beat, whatever it waits for
 _GOODBYE_SECONDS = 15.0  # for a beat that is under way
 
@@ -29,15 +29,15 @@ Key: TypeAlias = tuple[int, int]  # of a claim: step and attempt
 class Heartbeat:
     """Renews claims in a thread, on a connection of its own.
 
-    Calls ``on_loss`` for a claim that was lost, or that could not be renewed for so long that it
-    may soon expire. A second thread judges that, because a beat may hang. A claim counts as
-    renewed as of the moment at which its beat was sent, which ``on_beat`` is told when the beat was
-    confirmed.
+    A claim counts as renewed as of the moment at which its beat was sent, which ``on_beat`` is told
+    when the beat was confirmed; ``on_loss`` is told of a claim that another has by now. A beat may
+    hang, so nobody waits for it to learn of silence: the watchdog of a notebook judges its lease,
+    and everybody else asks ``holds``.
     """
 
     def __init__(
         self,
-        on_loss: Callable[[Key], None],
+        on_loss: Callable[[Key], None] = lambda _key: None,
         on_beat: Callable[[Key, float], None] = lambda _key, _sent_at: None,
     ) -> None:
         self._on_loss = on_loss
@@ -45,37 +45,35 @@ class Heartbeat:
         self._renewed: dict[Key, float] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._threads = [
-            self._thread(self.beat, BEAT_SECONDS),
-            self._thread(self.lose_silent, _LOOK_SECONDS),
-        ]
+        self._thread = threading.Thread(target=self._repeat, name="heartbeat", daemon=True)
 
-    def _thread(self, action: Callable[[], None], every: float) -> threading.Thread:
-        def repeat() -> None:
-            while not self._stop.wait(every):
-                action()
-
-        return threading.Thread(target=repeat, name="heartbeat", daemon=True)
+    def _repeat(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            self.beat()
 
     def add(self, key: Key) -> None:
         """Renew this claim from now on."""
         with self._lock:
             self._renewed[key] = lease_clock()
-        for thread in self._threads:
-            if not thread.is_alive():
-                thread.start()
+            if not self._thread.is_alive():
+                self._thread.start()
 
     def remove(self, key: Key) -> None:
         """Renew this claim no longer."""
         with self._lock:
             self._renewed.pop(key, None)
 
+    def holds(self, key: Key) -> bool:
+        """Tell whether a claim was renewed so lately that nobody else may have claimed the step."""
+        with self._lock:
+            renewed = self._renewed.get(key, -math.inf)
+        return lease_clock() - renewed <= SILENCE_SECONDS
+
     def stop(self) -> None:
-        """End the threads; a beat that hangs is left to end by itself."""
+        """End the thread; a beat that hangs is left to end by itself."""
         self._stop.set()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(_GOODBYE_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(_GOODBYE_SECONDS)
 
     def beat(self) -> None:
         """Renew every claim once."""
@@ -91,23 +89,13 @@ class Heartbeat:
             return
         with self._lock:
             self._renewed.update((key, sent_at) for key in kept if key in self._renewed)
+            lost = [key for key in keys if key in self._renewed and key not in kept]
+            for key in lost:
+                del self._renewed[key]
         for key in kept:
             self._on_beat(key, sent_at)
-        self._lose(set(keys) - kept)
-
-    def lose_silent(self) -> None:
-        """Lose the claims that could not be renewed for too long."""
-        with self._lock:
-            longest_ago = lease_clock() - SILENCE_SECONDS
-            silent = {key for key, renewed in self._renewed.items() if renewed < longest_ago}
-        self._lose(silent)
-
-    def _lose(self, keys: Collection[Key]) -> None:
-        for key in keys:
-            with self._lock:
-                was_held = self._renewed.pop(key, None) is not None
-            if was_held:
-                self._on_loss(key)
+        for key in lost:
+            self._on_loss(key)
 
     def _renew(self, keys: list[Key]) -> set[Key]:
         # A new connection each time costs a few milliseconds, and survives restarts.

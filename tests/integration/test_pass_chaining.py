@@ -414,15 +414,16 @@ def lost_once(gated, monkeypatch) -> None:
     As in an outage that no monitor could see through.
     """
     losses: list[tuple[int, int]] = []
+    renew = Heartbeat._renew
 
-    def lose_once(beat: Heartbeat) -> None:
-        claimed = set(beat._renewed)
-        if claimed and not losses and gated.with_name("started").exists():
-            losses.extend(claimed)
-            beat._lose(claimed)
+    def renew_all_but_once(beat: Heartbeat, keys: list[tuple[int, int]]) -> set[tuple[int, int]]:
+        if not losses and gated.with_name("started").exists():
+            losses.extend(keys)
+            return set()
+        return renew(beat, keys)
 
-    monkeypatch.setattr(Heartbeat, "lose_silent", lose_once)
-    monkeypatch.setattr(heartbeat, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(Heartbeat, "_renew", renew_all_but_once)
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.05)
 
 
 @pytest.mark.usefixtures("lost_once")

@@ -606,30 +606,28 @@ def test_a_heartbeat_renews_what_is_owned_and_tells_what_was_lost(batch, sql):
         "SELECT claim_expires_ts > now() + interval '80 s' FROM irp_step_claim"
     )
     assert fresh
-    heartbeat.lose_silent()
+    assert heartbeat.holds(claim.key)
     assert lost == []
 
     overtake(sql)
     heartbeat.beat()
     heartbeat.beat()
     assert lost == [claim.key]
+    assert not heartbeat.holds(claim.key)
 
 
 def test_an_owner_that_cannot_renew_stops_before_others_may_claim(batch, monkeypatch):
-    lost: list[tuple[int, int]] = []
     claim = claims.claim_due()
-    heartbeat = Heartbeat(lost.append)
+    heartbeat = Heartbeat()
 
     def unreachable(keys: list[tuple[int, int]]) -> set[tuple[int, int]]:
         raise DatabaseUnavailableError("gone")
 
     monkeypatch.setattr(heartbeat, "_renew", unreachable)
-    for silent_seconds, expected in ((0, []), (40, []), (46, [claim.key]), (90, [claim.key])):
-        if claim.key not in lost:
-            heartbeat._renewed[claim.key] = lease_clock() - silent_seconds
+    for silent_seconds, is_held in ((0, True), (40, True), (46, False), (90, False)):
+        heartbeat._renewed[claim.key] = lease_clock() - silent_seconds
         heartbeat.beat()
-        heartbeat.lose_silent()
-        assert lost == expected
+        assert heartbeat.holds(claim.key) is is_held
 
 
 def test_the_times_of_the_heartbeat_fit_the_expiry():
@@ -641,15 +639,14 @@ def test_the_times_of_the_heartbeat_fit_the_expiry():
 
 def test_a_beat_that_hangs_does_not_hide_the_silence(batch, monkeypatch):
     monkeypatch.setattr(beats, "BEAT_SECONDS", 0.01)
-    monkeypatch.setattr(beats, "_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(beats, "SILENCE_SECONDS", 0.05)
-    claim, lost, may_end = claims.claim_due(), [], threading.Event()
-    heartbeat = Heartbeat(lost.append)
+    claim, may_end = claims.claim_due(), threading.Event()
+    heartbeat = Heartbeat()
     monkeypatch.setattr(heartbeat, "_renew", lambda keys: (may_end.wait(), set(keys))[1])
 
     heartbeat.add(claim.key)
     try:
-        wait_until(lambda: lost == [claim.key])
+        wait_until(lambda: not heartbeat.holds(claim.key))
     finally:
         may_end.set()
         heartbeat.stop()
@@ -658,7 +655,7 @@ def test_a_beat_that_hangs_does_not_hide_the_silence(batch, monkeypatch):
 def test_a_beat_waits_for_nobodys_lock_for_long(batch, sql, monkeypatch):
     monkeypatch.setattr(beats, "_BEAT_LIMIT", "100ms")
     claim = claims.claim_due()
-    heartbeat = Heartbeat(lambda run_id: None)
+    heartbeat = Heartbeat()
     long_ago = lease_clock() - 20
     heartbeat._renewed[claim.key] = long_ago
 
@@ -674,7 +671,7 @@ def test_a_beat_waits_for_nobodys_lock_for_long(batch, sql, monkeypatch):
 
 def test_whatever_keeps_a_beat_from_renewing_does_not_end_the_heartbeat(batch, monkeypatch):
     monkeypatch.setattr(beats, "BEAT_SECONDS", 0.01)
-    heartbeat, tries = Heartbeat(lambda run_id: None), []
+    heartbeat, tries = Heartbeat(), []
 
     def out_of_descriptors(keys: list[tuple[int, int]]) -> set[tuple[int, int]]:
         tries.append(keys)
@@ -689,7 +686,7 @@ def test_whatever_keeps_a_beat_from_renewing_does_not_end_the_heartbeat(batch, m
 def test_a_heartbeat_beats_by_itself_until_it_is_stopped(batch, sql, monkeypatch):
     beaten = threading.Event()
     monkeypatch.setattr(beats, "BEAT_SECONDS", 0.01)
-    heartbeat = Heartbeat(lambda run_id: None)
+    heartbeat = Heartbeat()
     renew = heartbeat._renew
     monkeypatch.setattr(heartbeat, "_renew", lambda keys: (renew(keys), beaten.set())[0])
     claim = claims.claim_due()
