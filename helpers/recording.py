@@ -14,6 +14,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from tenacity import (
+    retry,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_fixed,
+)
+
 from helpers.constants import BACKWARD_MOVES, JOB_MOVES, JobStatus
 from helpers.database import queries, transaction
 from helpers.errors import DatabaseError, DatabaseUnavailableError
@@ -171,18 +180,15 @@ def _is_of_the_answers(exc: DatabaseError, *, size: int) -> bool:
     return not exc.sqlstate.startswith(_OF_THE_SERVER)
 
 
+@retry(
+    retry=retry_if_exception_type(DatabaseUnavailableError),
+    stop=stop_after_delay(_AWAY_SECONDS),
+    wait=wait_fixed(_LOOK_AGAIN_SECONDS),
+    reraise=True,
+)
 def _await_server() -> None:
     """Wait a moment for a server that has dropped the connection; raise if it is away."""
-    give_up = time.monotonic() + _AWAY_SECONDS
-    while True:
-        try:
-            server_clock()
-        except DatabaseUnavailableError:
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(_LOOK_AGAIN_SECONDS)
-        else:
-            return
+    server_clock()
 
 
 def _record_without_body(entry: _Entry, problem: str) -> Recorded:
@@ -199,14 +205,13 @@ def _record_without_body(entry: _Entry, problem: str) -> Recorded:
     return _unrecorded(entry.answer, problem)
 
 
+def _is_conflict(exc: BaseException) -> bool:
+    return isinstance(exc, DatabaseError) and exc.sqlstate.startswith(_CONFLICT)
+
+
+@retry(retry=retry_if_exception(_is_conflict), stop=stop_after_attempt(_TRIES), reraise=True)
 def _record_over_conflicts(entries: Sequence[_Entry]) -> list[Recorded]:
     """Record a chunk, and again if it met a conflict with somebody else's transaction."""
-    for _ in range(_TRIES - 1):
-        try:
-            return _record(entries)
-        except DatabaseError as exc:
-            if not exc.sqlstate.startswith(_CONFLICT):
-                raise
     return _record(entries)
 
 
