@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from typing import Any
 
 # CSI and OSC sequences of terminals: ECMA-48, sections 5.4 and 8.3.89.
@@ -61,3 +62,11 @@ def listed(items: list[str], *, most: int) -> str:
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return ``1 job`` or ``3 jobs``; ``plural`` is for nouns that do not just take an s."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def day_and_month(day: date) -> str:
+    """Return ``26 Nov``, whatever language this process is set to."""
+    return f"{day.day} {_MONTHS[day.month - 1]}"

@@ -7,19 +7,27 @@ here resolves to a file below the workflows folder, or is refused.
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from itertools import count
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from helpers.errors import NotebookError
 from helpers.settings import get_settings
-from helpers.text import clean, shorten
+from helpers.text import clean, day_and_month, shorten
 
 ACTIVE_PREFIX = "Active_"
 MONITOR_NOTEBOOK = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
 _STAGE = re.compile(r"Stage_(\d+)(?:_|$)")
 _STEP = re.compile(r"Step_(\d+)(?:_|\.|$)")
 _LONGEST_NAME_BYTES = 200  # a file system takes 255, and the time is added
+_ILLEGAL = re.compile(r'[<>:"/\\|?*]+')  # for Windows; a copy may be opened there
+_NUMBER = re.compile(r" \(\d+\)$")
+
+_naming = threading.Lock()
+_named: set[Path] = set()  # that this process has given, and may not have written yet
 
 
 @dataclass(frozen=True)
@@ -183,12 +191,48 @@ def exists_below_workflows(relative: str) -> bool:
 
 
 def executed_copy_path(source: Path) -> Path:
-    """Return where the executed copy of a notebook goes: a new file in its cycle's ``runs``."""
+    """Return where the executed copy of a notebook goes: a new file in its cycle's ``runs``.
+
+    ``S03-05 EDM DB Upgrade 26 Nov 16.51.ipynb``: what tells copies apart comes first, the time is
+    that of the people here, and a second one in the same minute ends in `` (2)``. A name is given
+    once by this process; another may still write it first, as ``notebooks.file.write_copy`` sees.
+    """
     parts = source.relative_to(workflows_dir()).parts
-    folder = (
-        workflows_dir().joinpath(*parts[:1], "runs") if len(parts) > 1 else workflows_dir() / "runs"
-    )
-    stage = f"{parts[-2]} " if len(parts) > 1 and _STAGE.match(parts[-2]) else ""
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S-%f")
-    name = f"{stage}{source.stem}".encode(errors="replace")[:_LONGEST_NAME_BYTES]
-    return folder / f"{name.decode(errors='ignore')} {stamp}.ipynb"
+    folder = workflows_dir().joinpath(*parts[:-1][:1], "runs")
+    now = datetime.now(get_settings().monitor_time_zone)
+    name = _cut(copy_name(parts[-2] if len(parts) > 1 else "", source.stem))
+    with _naming:
+        path = next(
+            path
+            for path in numbered(folder / f"{name} {day_and_month(now)} {now:%H.%M}.ipynb")
+            if path not in _named and not _exists(path)
+        )
+        _named.add(path)
+    return path
+
+
+def copy_name(stage: str, stem: str) -> str:
+    """Return what the names of a notebook's copies begin with, legal in every file system.
+
+    Args:
+        stage: the folder in which it lies.
+        stem: its name.
+    """
+    stage_num, step = _number(_STAGE, stage), _STEP.match(stem)
+    name = stem
+    if stage_num is not None and step is not None:
+        name = f"S{stage_num:02}-{int(step[1]):02} {stem[step.end() :].replace('_', ' ')}"
+    elif stage_num is not None:
+        name = f"S{stage_num:02} {stem}"
+    return " ".join(_ILLEGAL.sub("-", clean(name)).split()).lstrip(".") or "notebook"
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """Give a path, then the same with `` (2)``, `` (3)`` and so on."""
+    yield path
+    stem = _NUMBER.sub("", path.stem)
+    yield from (path.with_name(f"{stem} ({number}){path.suffix}") for number in count(2))
+
+
+def _cut(name: str) -> str:
+    return name.encode(errors="replace")[:_LONGEST_NAME_BYTES].decode(errors="ignore").rstrip()

@@ -7,13 +7,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from helpers.settings import get_settings
-from helpers.text import listed
+from helpers.text import day_and_month, listed
 
 _NAMED_IDS = 12
 _NAMED_VALUES = 4
 _DAY_SECONDS = 86_400
 _UNITS = (("s", 1, 60), ("min", 60, 60), ("h", 3600, 48))  # name, seconds, how many at most
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def ids(numbers: Sequence[int]) -> str:
@@ -64,7 +63,7 @@ def clock(when: datetime | None, now: datetime | None = None) -> str:
         return "—"
     here, today = local(when), local(now or datetime.now(UTC))
     year = "" if here.year == today.year else f" {here.year}"
-    day = "" if here.date() == today.date() else f"{here.day} {_MONTHS[here.month - 1]}{year} "
+    day = "" if here.date() == today.date() else f"{day_and_month(here)}{year} "
     changed = "" if here.utcoffset() == today.utcoffset() else f" {_zone_name(here)}"
     return f"{day}{here:%H:%M}{changed}"
 
@@ -94,8 +93,7 @@ def zone(when: datetime) -> str:
 def as_of(now: datetime) -> str:
     """Return the line with which a screen says once when it was made, and its zone."""
     here = local(now)
-    day = f"{here.day} {_MONTHS[here.month - 1]} {here.year}"
-    return f"As of {day}, {here:%H:%M}. Times are {zone(now)}."
+    return f"As of {day_and_month(here)} {here.year}, {here:%H:%M}. Times are {zone(now)}."
 
 
 def local(when: datetime) -> datetime:

@@ -1,6 +1,7 @@
 """The executed copies of notebooks in ``runs`` folders: pruned by age and by number.
 
-Only files that carry the stamp which the executor gives them are touched.
+Only files are touched whose names are of the form that ``executed_copy_path`` gives, or gave in
+0.1.0: ``Stage_03_Data_Import Step_05_EDM_DB_Upgrade 2026-11-26T15-51-07-000123.ipynb``.
 """
 
 from __future__ import annotations
@@ -12,10 +13,16 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from helpers.workflow_paths import workflows_dir
+from helpers.workflow_paths import copy_name, workflows_dir
 
 _COPY = re.compile(
-    r"(?P<notebook>.+) (?P<stamp>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{6})\.ipynb", re.DOTALL
+    r"(?P<name>.+) \d{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d\d\.\d\d"
+    r"(?: \(\d+\))?\.ipynb"
+)
+_OLD_COPY = re.compile(
+    r"(?:(?P<stage>Stage_\d+.*) (?=Step_\d))?(?P<stem>.+)"
+    r" (?P<stamp>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{6})\.ipynb",
+    re.DOTALL,
 )
 _STAMP_FORMAT = "%Y-%m-%dT%H-%M-%S-%f"
 
@@ -48,8 +55,12 @@ def _copies_by_notebook(folder: Path) -> dict[str, list[tuple[datetime, Path]]]:
     copies: dict[str, list[tuple[datetime, Path]]] = defaultdict(list)
     for path in folder.iterdir():
         if (found := _COPY.fullmatch(path.name)) is not None:
+            with contextlib.suppress(OSError):  # gone meanwhile
+                written_ts = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                copies[found["name"]].append((written_ts, path))
+        elif (found := _OLD_COPY.fullmatch(path.name)) is not None:
             taken_ts = datetime.strptime(found["stamp"], _STAMP_FORMAT).replace(tzinfo=UTC)
-            copies[found["notebook"]].append((taken_ts, path))
+            copies[copy_name(found["stage"] or "", found["stem"])].append((taken_ts, path))
     return copies
 
 

@@ -21,6 +21,7 @@ from helpers.errors import NotebookError
 from helpers.redaction import redact, shown
 from helpers.settings import get_settings
 from helpers.text import clean, shorten
+from helpers.workflow_paths import numbered
 
 SKIP_TAG = "skip-execution"
 _LONGEST_STREAM = 200_000
@@ -129,11 +130,13 @@ def stream(notebook: NotebookNode, name: str) -> str:
     return shorten(redact(clean(text)), _LONGEST_STREAM)
 
 
-def write_copy(notebook: NotebookNode, path: Path) -> None:
-    """Write the notebook aside and rename it, so that nobody sees half of it.
+def write_copy(notebook: NotebookNode, path: Path) -> Path:
+    """Write the notebook aside and rename it, so that nobody sees half of it; return its path.
 
     It is readable by the account and its group, unless MONITOR_COPIES_MODE says otherwise: outputs
     name portfolios and paths.
+
+    *Races:* another process may have written a copy of this name; then this one is numbered.
 
     Raises:
         OSError: it could not be written; nothing is left.
@@ -148,6 +151,17 @@ def write_copy(notebook: NotebookNode, path: Path) -> None:
             # Piece by piece: the text of a large notebook would take its memory once more.
             json.dump(strip_transient(notebook), file, ensure_ascii=False, indent=1, sort_keys=True)
             file.write("\n")
-        aside.replace(path)
+        return aside.replace(_claim_name(path))
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _claim_name(path: Path) -> Path:
+    """Return the first of a path's numbered names that nobody has; it is an empty file then."""
+    for free in numbered(path):
+        with suppress(FileExistsError):
+            free.open("x").close()
+            return free
+        if not free.is_file():
+            break  # a folder: renaming says what is wrong
+    return path

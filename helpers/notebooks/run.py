@@ -144,11 +144,10 @@ class NotebookRun:
         from helpers.notebooks import file  # noqa: PLC0415 - see above
 
         notebook = file.without_secrets(notebook)
-        executed: Path | None = self._executed_copy
+        executed: Path | None = None
         try:
-            file.write_copy(notebook, self._executed_copy)
+            executed = file.write_copy(notebook, self._executed_copy)
         except OSError as exc:
-            executed = None
             where = f"could not be written to {self._executed_copy.parent}: {exc.strerror}."
             lost = f"The outputs are lost: the executed copy {where}"
             log.warning("%s: %s", self._source.name, lost)

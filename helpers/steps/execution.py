@@ -26,7 +26,11 @@ from helpers.steps import claims, verdicts
 from helpers.steps.acting import STEP_CLAIM_VARIABLE
 from helpers.steps.claims import Claim
 from helpers.steps.verdicts import StepVerdict
-from helpers.workflow_paths import executed_copy_path, find_step_notebook
+from helpers.workflow_paths import (
+    executed_copy_path,
+    find_step_notebook,
+    relative_to_workflows,
+)
 
 log = logging.getLogger(__name__)
 
@@ -153,8 +157,13 @@ class StepExecution:
     def conclude(self, outcome: NotebookOutcome) -> None:
         """Release the claim of a notebook that is gone; what was not recorded is due again."""
         with transaction() as connection:
-            if self.recorded is not None and outcome.executed_path is None:
-                queries("steps").lose_executed_copy(connection, step_run_id=self._step_run_id)
+            written = outcome.executed_path
+            if self.recorded is not None and written != self._copy:
+                queries("steps").note_executed_copy(
+                    connection,
+                    step_run_id=self._step_run_id,
+                    path=written and relative_to_workflows(written),
+                )
             claims.release(self.claim, reason=outcome.error or "")
 
 

@@ -74,9 +74,10 @@ WHERE id = :step_run_id::int;
 -- Remove a step run in whose place stands the one that its notebook has logged.
 DELETE FROM irp_step_run WHERE id = :step_run_id::int;
 
--- name: lose_executed_copy(step_run_id)!
--- Note that the executed copy, whose path was fixed before the run, could not be written.
-UPDATE irp_step_run SET output_data = output_data || '{"executed_notebook": null}'
+-- name: note_executed_copy(step_run_id, path)!
+-- Note where the executed copy, whose path was fixed before the run, went after all; NULL: nowhere.
+UPDATE irp_step_run
+SET output_data = output_data || jsonb_build_object('executed_notebook', :path::text)
 WHERE id = :step_run_id::int AND jsonb_typeof(output_data) = 'object';
 
 -- name: has_ended_by_itself(step_run_id)$

@@ -134,7 +134,7 @@ def test_a_batch_that_is_done_is_completed_chained_and_summed_up_in_one_pass(
     )
     [step] = done.chained.steps
     assert (step.error, step.next_step_num, str(step.status)) == (None, 4, "COMPLETED")
-    assert step.executed_path.startswith(f"workflows/Active_{CYCLE}/runs/Stage_03_Stage Step_04_")
+    assert step.executed_path.startswith(f"workflows/Active_{CYCLE}/runs/S03-04 ")
     assert done.chained.headline == "1 next step started."
     summary = done.summary
     assert (summary.batches_completed, summary.batches_failed) == (1, 0)

@@ -569,6 +569,31 @@ def test_those_who_look_up_the_last_run_that_completed_find_the_notebooks_output
     assert output["executed_notebook"].startswith("workflows/")
 
 
+TAKES_THE_NAME = """
+from pathlib import Path
+from helpers.workflow_paths import executed_copy_path
+runs = Path.cwd().parents[1] / "runs"
+runs.mkdir(exist_ok=True)
+for _ in range(3):  # the name of this very run is unknown to its kernel
+    executed_copy_path(Path.cwd() / "{name}").write_text("theirs")
+"""
+
+
+def test_a_copy_whose_name_is_taken_during_the_run_is_found_where_it_went(cycle, workflows, sql):
+    finished_batch(cycle, BatchType.ANALYSIS)
+    source = notebook(workflows, 4, 2, "pass")
+    notebook(workflows, 4, 2, TAKES_THE_NAME.format(name=source.name))
+
+    [step] = one_pass().chained.steps
+
+    [(output,)] = rows(sql, "SELECT output_data FROM irp_step_run")
+    assert step.error is None
+    assert output["executed_notebook"] == step.executed_path
+    copy = workflows.joinpath(*step.executed_path.split("/")[1:])
+    others = [path for path in copy.parent.iterdir() if path != copy]
+    assert [path.read_text() for path in others] == ["theirs"] * 3
+
+
 def test_the_report_says_what_a_step_waits_for(cycle, workflows, sql):
     finished_batch(cycle, BatchType.ANALYSIS)
     other = active_batch(cycle, BatchType.ANALYSIS, [PreparedJob()])

@@ -105,6 +105,15 @@ def test_a_copy_holds_any_text_and_leaves_nothing_else_in_its_folder(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_copy_whose_name_another_process_has_taken_is_numbered(tmp_path):
+    path = tmp_path / "a 26 Nov 16.51.ipynb"
+    path.write_text("theirs")
+    written = [write_copy(new_notebook(), path) for _ in range(2)]
+    assert [one.name for one in written] == ["a 26 Nov 16.51 (2).ipynb", "a 26 Nov 16.51 (3).ipynb"]
+    assert path.read_text() == "theirs"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_a_copy_that_cannot_be_put_in_location_leaves_nothing_behind(tmp_path):
     path = tmp_path / "a.ipynb"
     path.mkdir()

@@ -1,10 +1,17 @@
+import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from helpers import workflow_paths
 from helpers.errors import NotebookError
+from helpers.settings import get_settings
+from helpers.text import day_and_month
 from helpers.workflow_paths import (
     StepReference,
+    copy_name,
     executed_copy_path,
     find_step_notebook,
     inside_workflows,
@@ -234,14 +241,60 @@ def test_people_are_shown_paths_below_the_workflows_folder(notebooks):
 
 
 def test_an_executed_copy_is_a_new_file_in_the_runs_of_its_cycle(notebooks):
-    source = notebooks / "Step_02_Summary.ipynb"
+    source = notebooks / "Step_02_Analysis_Summary.ipynb"
 
     first, second = executed_copy_path(source), executed_copy_path(source)
 
     assert first.parent == notebooks.parent.parent / "runs"
-    assert first.name.startswith(f"{STAGE} Step_02_Summary 2")
-    assert first.suffix == ".ipynb"
+    assert re.fullmatch(r"S04-02 Analysis Summary \d\d? \w{3} \d\d\.\d\d\.ipynb", first.name)
     assert first != second
+
+
+def test_the_time_of_a_copy_is_that_of_the_people_here(notebooks, monkeypatch):
+    monkeypatch.setenv("MONITOR_TIME_ZONE", "Pacific/Kiritimati")  # 14 hours ahead
+    get_settings.cache_clear()
+    before = datetime.now(UTC) + timedelta(hours=14)
+    copy = executed_copy_path(notebooks / "Step_02.ipynb")
+    after = datetime.now(UTC) + timedelta(hours=14)
+
+    assert copy.name in {
+        f"S04-02 {day_and_month(here)} {here:%H.%M}.ipynb" for here in (before, after)
+    }
+
+
+def test_runs_of_one_notebook_side_by_side_have_a_copy_each(notebooks):
+    source = notebooks / "Step_02_A.ipynb"
+    with ThreadPoolExecutor(8) as threads:
+        given = list(threads.map(lambda _: executed_copy_path(source), range(40)))
+
+    assert len(set(given)) == 40
+    assert all(re.fullmatch(r"S04-02 A .*\d\.\d\d( \(\d+\))?\.ipynb", path.name) for path in given)
+
+
+def test_a_name_that_another_process_has_taken_is_not_given(notebooks):
+    source = notebooks / "Step_02_B.ipynb"
+    first = made(executed_copy_path(source))
+    workflow_paths._named.clear()
+
+    assert executed_copy_path(source) != first
+
+
+@pytest.mark.parametrize(
+    ("stage", "stem", "name"),
+    [
+        ("Stage_03_Data_Import", "Step_05_EDM_DB_Upgrade", "S03-05 EDM DB Upgrade"),
+        ("Stage_12", "Step_1", "S12-01"),
+        ("Stage_03_Data_Import", "Control totals", "S03 Control totals"),
+        ("", "My_notebook", "My_notebook"),
+        ("notebooks", "Step_05_X", "Step_05_X"),  # of no stage
+        # What Windows does not allow, and what hides a file.
+        ("", 'a<b>:c"d/e\\f|g?h*i', "a-b-c-d-e-f-g-h-i"),
+        ("", "..hidden\tand\nlong ", "hidden and long"),
+        ("", "...", "notebook"),
+    ],
+)
+def test_what_tells_copies_apart_comes_first_in_their_names(stage, stem, name):
+    assert copy_name(stage, stem) == name
 
 
 def test_an_executed_copy_of_a_notebook_outside_any_cycle_is_kept_too(workflows):
