@@ -167,8 +167,9 @@ class ActionKind(StrEnum):
 class ActionStatus(StrEnum):
     """How an action of a person ended."""
 
-    PLANNED = "PLANNED"  # on record, and its request to Moody's has no outcome yet
+    PLANNED = "PLANNED"  # on record, and what it asks for has no outcome yet
     DONE = "DONE"  # done, or accepted by Moody's
+    FAILED = "FAILED"  # done, and the step that was run again failed
     REJECTED = "REJECTED"  # Moody's has rejected it
     UNKNOWN = "UNKNOWN"  # Moody's may have accepted it: repeating it is safe
 

@@ -38,7 +38,7 @@ def should_execute_next_step(batch_id: int) -> bool:
     A batch that ended before chains were counted (activation 0) never chains, and neither does
     one of an archived cycle. While another batch of the same step is ACTIVE, has ended in a status
     that the rule does not name, or has an ending whose consequences are not written yet, the next
-    step waits, unless a person has released it.
+    step waits, unless a person has released it; and while a person holds it.
 
     Raises:
         BatchError: there is no such batch.
@@ -87,6 +87,8 @@ def _next_step(batch: Batch, rule: ChainRule) -> Step | None:
 
 def _waits(batch: Batch, rule: ChainRule) -> bool:
     step = _next_step(batch, rule)
+    if step and claims.hold_on(step):
+        return True
     holders = claims.waits_for(
         batch["batch_id"], step_id=step["step_id"] if step else None, rule=rule
     )

@@ -26,6 +26,7 @@ from helpers.batch.reading import (
 from helpers.batch.reconciling import Reconciliation, recon_batch, reconcile
 from helpers.batch.submitting import batch_to_submit, left_to_submit, submission_of, submit_batch
 from helpers.errors import BatchError
+from helpers.steps import hold_step, plan_rerun, release_step
 
 __all__ = [
     "BatchError",
@@ -40,15 +41,18 @@ __all__ = [
     "get_batch_job_configurations",
     "get_batch_jobs",
     "history",
+    "hold_step",
     "left_to_submit",
     "plan_cancel",
     "plan_priority",
+    "plan_rerun",
     "plan_resolve",
     "plan_resubmit",
     "plan_skip",
     "read_batch",
     "recon_batch",
     "reconcile",
+    "release_step",
     "resubmit_job",
     "resubmit_jobs",
     "skip_job",

@@ -77,4 +77,6 @@ def _subject(action: dict[str, Any]) -> str:
         (action["new_job_id"], "now job"),
     ]
     named = [f"{noun} {number}" for number, noun in parts if number is not None]
+    if action["batch_id"] is None and action["step_num"] is not None:
+        named = [f"step {action['stage_num']}.{action['step_num']} of {action['cycle_name']}"]
     return ", ".join(named) or f"cycle {action['cycle_name']}"

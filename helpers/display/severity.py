@@ -62,6 +62,7 @@ _SEVERITIES: dict[str, Severity] = {
     ConfigurationStatus.NEW: Severity.NEUTRAL,
     CycleStatus.ARCHIVED: Severity.NEUTRAL,
     ActionStatus.DONE: Severity.OK,
+    ActionStatus.FAILED: Severity.ERROR,
     ActionStatus.REJECTED: Severity.ERROR,
     ActionStatus.UNKNOWN: Severity.WARNING,
     ActionStatus.PLANNED: Severity.NEUTRAL,

@@ -14,7 +14,7 @@ from helpers.database import queries, transaction
 from helpers.display import Remark, Severity, clock, clock_and_age, duration
 from helpers.monitor.reports import ReconReport
 from helpers.notifications.failures import FailingBatch, Failures, failures_of, so_far
-from helpers.steps.claims import describe_wait, open_runs
+from helpers.steps.claims import describe_hold, describe_wait, open_runs, step_call
 from helpers.text import counted, listed, shorten
 
 _MOST = 50
@@ -35,7 +35,8 @@ def what_waits_for_people(
     """
     with transaction():
         batches = list(queries("attention").ended_badly(most=_MOST))
-        chains = list(queries("attention").failed_chain_runs(most=_MOST))
+        chains = list(queries("attention").failed_next_steps(most=_MOST))
+        held = list(queries("attention").held_steps(most=_MOST))
         prepared = list(queries("attention").prepared_and_idle(most=_MOST))
         unrecognised = list(
             queries("attention").unrecognised_batches(known=list(BatchStatus), most=_MOST)
@@ -50,8 +51,12 @@ def what_waits_for_people(
     urgent = [*failed, *map(_failed_chain, chains)]
     others = [_failing_batch(batch, failures.get(batch["batch_id"])) for batch in failing]
     others += [*stuck, *_held_chains(), *map(_prepared, prepared)]
-    odd = [*map(_unrecognised_batch, unrecognised), *map(_unwatched_cycle, cycles)]
-    limited = (batches, chains, unrecognised, cycles)
+    odd = [
+        *map(_held_step, held),
+        *map(_unrecognised_batch, unrecognised),
+        *map(_unwatched_cycle, cycles),
+    ]
+    limited = (batches, chains, held, unrecognised, cycles)
     total = sum(rows[0]["total"] for rows in limited if rows) + len(others)
     return [*urgent, *others, *odd][:_MOST], total
 
@@ -62,11 +67,13 @@ def _held_chains() -> list[Remark]:
     return [
         Remark(
             f"Next step ({_location(run, run['next_step_num'])})",
-            f"{describe_wait(run['waits_for'])}. Correct that, or run the step by hand.",
+            f"{describe_wait(run['waits_for'])}. Correct that, or start it all the same: "
+            + step_call("release_step", run["cycle_name"], run["stage_num"], run["next_step_num"]),
             Severity.WARNING,
         )
         for run in open_runs()
         if run["cycle_status"] == CycleStatus.ACTIVE
+        and not run["held_by"]
         and any(holder["batch_status"] not in going_on for holder in run["waits_for"])
     ]
 
@@ -85,7 +92,7 @@ def why_idle() -> str:
 
 def _unrecognised_batch(row: dict[str, Any]) -> Remark:
     text = f"{row['status']} is an unrecognised status; the batch was left unchanged. "
-    text += f"Set it to one of {', '.join(BatchStatus)}."
+    text += f"Let it be decided anew: activate_batch({row['batch_id']})"
     return Remark(_batch_name(row), text, Severity.WARNING)
 
 
@@ -153,18 +160,23 @@ def _prepared(row: dict[str, Any]) -> Remark:
     step = f"{row['stage_num']}.{row['step_num']}"
     jobs = counted(row["jobs"], "prepared job")
     are = "is" if row["jobs"] == 1 else "are"
-    text = f"{jobs} of step {step} {are} not submitted. Run the step's notebook."
+    run = step_call("plan_rerun", row["cycle_name"], row["stage_num"], row["step_num"])
+    text = f"{jobs} of step {step} {are} not submitted. Run the step's notebook: {run}"
     return Remark(f"Cycle {row['cycle_name']}", text, Severity.WARNING)
 
 
 def _failed_chain(row: dict[str, Any]) -> Remark:
-    about = f"Next step ({_location(row, row['next_step_num'])})"
     reason = shorten(row["error_message"] or "no reason noted", _MOST_OF_AN_ERROR).rstrip(". ")
-    text = (
-        f"failed at {clock_and_age(row['completed_ts'])}: {reason}. Correct the cause, then run "
-        "the step: see this notebook's README."
-    )
-    return Remark(about, text, Severity.ERROR)
+    step = row["cycle_name"], row["stage_num"], row["step_num"]
+    mend = step_call("plan_rerun", *step) if row["is_known"] else f"create_cycle({step[0]!r})"
+    at = clock_and_age(row["completed_ts"])
+    text = f"failed at {at}: {reason}. Correct the cause, then: {mend}"
+    return Remark(f"Next step ({_location(row, row['step_num'])})", text, Severity.ERROR)
+
+
+def _held_step(row: dict[str, Any]) -> Remark:
+    text = describe_hold(row, row["cycle_name"], row["stage_num"], row["step_num"])
+    return Remark(f"Step ({_location(row, row['step_num'])})", text, Severity.WARNING)
 
 
 def _location(row: Mapping[str, Any], step_num: int) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from helpers.display import Progress, Remark, progress
 from helpers.errors import NotebookError
 from helpers.identity import owner_id
 from helpers.monitor.problems import isolated
 from helpers.monitor.reports import ChainedStep, ChainReport
-from helpers.records import ChainRun, NotebookResult
+from helpers.records import ChainRun, NotebookResult, Step
 from helpers.settings import Settings
 from helpers.steps import claims
 from helpers.steps.claims import Claim
@@ -19,7 +21,9 @@ from helpers.workflow_paths import relative_to_workflows
 def execute_due_steps(report: ChainReport, *, settings: Settings) -> None:
     """Run every chain run that is due or whose claim has expired, so many at a time."""
     with isolated("Chain runs that were given up", report.errors):
-        report.steps += [_chained(run, error=run["error_message"]) for run in fail_abandoned()]
+        for run in fail_abandoned():
+            step_num = run["next_step_num"]
+            report.steps.append(_chained(run, step_num, [run], error=run["error_message"]))
     cells = _Cells()
     runner = Runner(
         timeout_seconds=settings.monitor_step_timeout_seconds,
@@ -44,20 +48,28 @@ def _report(end: StepEnd, report: ChainReport) -> None:
         report.errors.append(Remark(claim.about, result["error"] or LOST))
     else:
         error = result["error"] if result else str(problem)
-        report.steps.append(_chained(*claim.served, error=error, result=result))
+        step = claim.step
+        report.steps.append(
+            _chained(step, step["step_num"], claim.served, error=error, result=result)
+        )
 
 
 def _chained(
-    run: ChainRun, *others: ChainRun, error: str | None, result: NotebookResult | None = None
+    step: Step | ChainRun,
+    step_num: int,
+    served: Sequence[ChainRun],
+    *,
+    error: str | None,
+    result: NotebookResult | None = None,
 ) -> ChainedStep:
     copy = result["executed_path"] if result else None
     return ChainedStep(
-        batch_id=run["batch_id"],
-        also_after=tuple(other["batch_id"] for other in others),
-        cycle_name=run["cycle_name"],
-        stage_num=run["stage_num"],
-        from_step_num=run["step_num"],
-        next_step_num=run["next_step_num"],
+        batch_id=served[0]["batch_id"] if served else None,
+        also_after=tuple(run["batch_id"] for run in served[1:]),
+        cycle_name=step["cycle_name"],
+        stage_num=step["stage_num"],
+        from_step_num=served[0]["step_num"] if served else None,
+        next_step_num=step_num,
         error=error,
         executed_path=relative_to_workflows(copy) if copy else None,
         seconds=result["execution_time"] if result else None,

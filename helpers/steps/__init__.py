@@ -19,4 +19,9 @@ updates, and on nothing that a process remembers:
   the claim expires; without a verdict, what it served is due again then.
 
 ``runner`` serves a pass of the monitor, which runs what is due, and a person, who runs one step.
+``plans`` are what people do with a step: not tonight, on after all, and once more.
 """
+
+from helpers.steps.plans import hold_step, plan_rerun, release_step
+
+__all__ = ["hold_step", "plan_rerun", "release_step"]

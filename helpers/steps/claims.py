@@ -8,12 +8,13 @@ writes after it was overtaken, changes nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
 from helpers.database import queries, transaction
-from helpers.display import moment
+from helpers.display import clock, moment
 from helpers.identity import owner_id, owner_name
 from helpers.records import ChainRun, Step
 from helpers.steps.rules import CHAIN_RULES, ChainRule
@@ -47,6 +48,7 @@ class Claim:
     step: Step
     attempt: int
     served: tuple[ChainRun, ...]  # oldest first
+    rerun_by: str | None = None  # who wants the step run again
 
     @property
     def step_id(self) -> int:
@@ -101,6 +103,9 @@ class OpenChainRun(TypedDict):
     started_ts: datetime | None
     cycle_name: str
     cycle_status: str
+    held_by: str | None  # who holds its next step
+    held_ts: datetime | None
+    held_because: str | None
     waits_for: list[WaitsFor]
 
 
@@ -151,6 +156,24 @@ def describe_wait(holders: list[WaitsFor]) -> str:
     return f"waits for {listed(parts, most=_MOST_NAMED)}"
 
 
+def hold_on(step: Step) -> str:
+    """Return who keeps passes from starting a step, and the call that ends it; empty if nobody."""
+    row = queries("step_claims").hold_of(step_id=step["step_id"])
+    at = step["cycle_name"], step["stage_num"], step["step_num"]
+    return describe_hold(row, *at) if row else ""
+
+
+def describe_hold(hold: Mapping[str, Any], cycle: str, stage: int, step: int) -> str:
+    """Return who holds a step (``held_by``), since when and why, and the call that releases it."""
+    since, call = clock(hold["held_ts"]), step_call("release_step", cycle, stage, step)
+    return f"held by {hold['held_by']} since {since} ({hold['held_because']}), release with {call}"
+
+
+def step_call(name: str, cycle: str, stage: int, step: int) -> str:
+    """Return a call about a step, ready to be copied."""
+    return f"{name}({cycle!r}, {stage}, {step})"
+
+
 def holder_of(step_id: int) -> Holder | None:
     """Return who runs or works on a step at this moment; None if nobody does."""
     row: Holder | None = queries("step_claims").holder(step_id=step_id)
@@ -176,6 +199,7 @@ def give_up() -> list[GivenUp]:
     """Cancel what was overtaken, and fail what no try brought to an end; return the latter."""
     with transaction():
         expire()
+        queries("step_claims").give_up_reruns(most_tries=MOST_TRIES, reason=_GIVEN_UP)
         queries("chain_runs").cancel_overtaken(reason=_OVERTAKEN)
         return list(queries("chain_runs").give_up(most_tries=MOST_TRIES, reason=_GIVEN_UP))
 
@@ -200,11 +224,17 @@ def claim_step(step_id: int) -> Claim | None:
 
 def _take(step_id: int, *, by_hand: bool, serves: bool = True) -> Claim | None:
     with transaction() as connection:
-        attempt = queries("step_claims").take(
-            connection, step_id=step_id, owner=owner_id(), lasts=LASTS
+        taken = queries("step_claims").take(
+            connection,
+            step_id=step_id,
+            owner=owner_id(),
+            lasts=LASTS,
+            by_hand=by_hand,
+            serves=serves,
         )
-        if attempt is None:
+        if taken is None:
             return None
+        attempt, rerun_by = taken["attempt"], taken["rerun_by"]
         # By a statement of its own, which sees what was committed before the claim was taken.
         served = (
             queries("chain_runs").serve(
@@ -213,15 +243,16 @@ def _take(step_id: int, *, by_hand: bool, serves: bool = True) -> Claim | None:
                 attempt=attempt,
                 owner=owner_id(),
                 most_tries=MOST_TRIES,
-                by_hand=by_hand,
+                by_hand=by_hand or rerun_by is not None,
                 rules=RULES,
             )
             if serves
             else []
         )
         runs = tuple(sorted(served, key=lambda run: run["id"]))
-        claim = Claim(queries("steps").step_by_id(connection, step_id=step_id), attempt, runs)
-        if not (runs or by_hand):  # another owner has served them in between
+        step = queries("steps").step_by_id(connection, step_id=step_id)
+        claim = Claim(step, attempt, runs, rerun_by)
+        if not (runs or by_hand or rerun_by):  # another owner has served them in between
             release(claim)
             return None
         return claim

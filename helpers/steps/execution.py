@@ -111,6 +111,8 @@ class StepExecution:
 
     def _started_by(self) -> str:
         batches = [str(run["batch_id"]) for run in self.claim.served[:1]]
+        if self.claim.rerun_by is not None:
+            return f"rerun for {self.claim.rerun_by}, {person()}"[:255]
         return f"chain from batch {batches[0]}, {person()}"[:255] if batches else person()
 
     def run(self) -> NotebookOutcome:

@@ -15,11 +15,13 @@ from helpers.constants import ChainRunStatus, StepStatus
 from helpers.database import queries, transaction
 from helpers.notifications import events
 from helpers.records import ChainRun
+from helpers.redaction import shown
 from helpers.steps import claims
 from helpers.steps.claims import LASTS, Claim, GivenUp
 from helpers.text import clean
 from helpers.workflow_paths import relative_to_workflows
 
+_MOST_OF_AN_ERROR = 2_000
 _OVERTAKEN = "The batch became active again while this step ran."
 _NO_REASON = "The notebook set its own step run to FAILED, without a reason."
 
@@ -120,7 +122,12 @@ def _write(
     """Write a verdict to the claim and to the chain runs that it serves, with one card."""
     with transaction() as connection:
         held = queries("step_claims").record_verdict(
-            connection, **claim.guard, verdict=verdict.status, step_run_id=step_run_id, lasts=LASTS
+            connection,
+            **claim.guard,
+            verdict=verdict.status,
+            outcome=shown(verdict.error or f"The step is {verdict.status}.", _MOST_OF_AN_ERROR),
+            step_run_id=step_run_id,
+            lasts=LASTS,
         )
         if not held:
             return False

@@ -5,7 +5,7 @@
 CREATE TYPE action_kind_enum AS ENUM
     ('ARCHIVE', 'RESUBMIT', 'SKIP', 'ACTIVATE', 'RESOLVE', 'CANCEL', 'PRIORITY', 'RERUN', 'HOLD',
      'RELEASE');
-CREATE TYPE action_status_enum AS ENUM ('PLANNED', 'DONE', 'REJECTED', 'UNKNOWN');
+CREATE TYPE action_status_enum AS ENUM ('PLANNED', 'DONE', 'FAILED', 'REJECTED', 'UNKNOWN');
 
 CREATE TABLE irp_action (
     id bigserial PRIMARY KEY,

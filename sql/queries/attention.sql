@@ -14,17 +14,49 @@ WHERE batch.is_in_active_cycle AND batch.status IN ('FAILED', 'ERROR', 'CANCELLE
 ORDER BY batch.completed_ts DESC NULLS LAST, batch.batch_id DESC
 LIMIT :most::int;
 
--- name: failed_chain_runs(most)
--- Next steps that failed and have not run to their end since, latest first.
-SELECT run.batch_id, run.stage_num, run.next_step_num, run.error_message, run.completed_ts,
-       batch.cycle_name, count(*) OVER () AS total
-FROM irp_chain_run AS run
-JOIN irp_v_batch AS batch USING (batch_id, activation_num)
-WHERE batch.is_in_active_cycle AND run.status = 'FAILED'
-  AND NOT EXISTS (SELECT FROM irp_step_run AS later
-                  WHERE later.step_id = run.next_step_id AND later.status = 'COMPLETED'
-                    AND later.started_ts > run.started_ts)
-ORDER BY run.completed_ts DESC, run.id DESC
+-- name: failed_next_steps(most)
+-- Next steps and reruns that failed and have not run to their end since, latest first.
+WITH failed AS (
+    SELECT run.next_step_id AS step_id, run.stage_num, run.next_step_num AS step_num,
+           batch.cycle_name, run.error_message, run.started_ts, run.completed_ts
+    FROM irp_chain_run AS run
+    JOIN irp_v_batch AS batch USING (batch_id, activation_num)
+    WHERE batch.is_in_active_cycle AND run.status = 'FAILED'
+    UNION ALL
+    SELECT step.id, stage.stage_num, step.step_num, cycle.cycle_name, action.outcome,
+           action.created_ts, action.completed_ts
+    FROM irp_action AS action
+    JOIN irp_step AS step ON step.id = action.step_id
+    JOIN irp_stage AS stage ON stage.id = step.stage_id
+    JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+    WHERE cycle.status = 'ACTIVE' AND action.kind = 'RERUN' AND action.status = 'FAILED'
+), latest AS (
+    SELECT DISTINCT ON (cycle_name, stage_num, step_num) *
+    FROM failed
+    WHERE NOT EXISTS (SELECT FROM irp_step_run AS later
+                      WHERE later.step_id = failed.step_id AND later.status = 'COMPLETED'
+                        AND later.started_ts > failed.started_ts)
+      AND NOT EXISTS (SELECT FROM irp_step_claim AS claim
+                      WHERE claim.step_id = failed.step_id AND claim.rerun_action_id IS NOT NULL)
+    ORDER BY cycle_name, stage_num, step_num, completed_ts DESC
+)
+SELECT stage_num, step_num, cycle_name, error_message, completed_ts, step_id IS NOT NULL AS is_known,
+       count(*) OVER () AS total
+FROM latest
+ORDER BY completed_ts DESC, cycle_name, stage_num, step_num
+LIMIT :most::int;
+
+-- name: held_steps(most)
+-- Steps of active cycles that a person holds, the latest hold first.
+SELECT cycle.cycle_name, stage.stage_num, step.step_num, action.person AS held_by,
+       action.created_ts AS held_ts, action.reason AS held_because, count(*) OVER () AS total
+FROM irp_step_claim AS claim
+JOIN irp_action AS action ON action.id = claim.hold_action_id
+JOIN irp_step AS step ON step.id = claim.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+WHERE cycle.status = 'ACTIVE'
+ORDER BY action.id DESC
 LIMIT :most::int;
 
 -- name: prepared_and_idle(most)

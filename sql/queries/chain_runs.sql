@@ -55,23 +55,38 @@ JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
 ORDER BY given_up.id;
 
 -- name: claimable_steps(most_tries, rules)
--- The steps that a pass may claim: nobody holds them, and a chain run is due that waits for nothing.
-SELECT run.next_step_id AS step_id
-FROM irp_chain_run AS run
-JOIN irp_batch AS batch ON batch.id = run.batch_id AND batch.activation_num = run.activation_num
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-LEFT JOIN jsonb_to_recordset(:rules::jsonb) AS rule (stage_num int, step_num int, fires_on text[])
-    ON rule.stage_num = run.stage_num AND rule.step_num = run.from_step_num
-WHERE run.status = 'PENDING' AND run.attempt < :most_tries::int AND run.next_step_id IS NOT NULL
-  AND cycle.status = 'ACTIVE'
-  AND NOT EXISTS (SELECT FROM irp_step_claim AS claim
-                  WHERE claim.step_id = run.next_step_id AND claim.owner IS NOT NULL)
-  AND (run.released
-       OR NOT EXISTS (SELECT FROM irp_chain_run_holders(run.batch_id, run.next_step_id, rule.fires_on)))
-GROUP BY run.next_step_id
-ORDER BY min(run.id);
+-- The steps that a pass may claim: nobody holds them, and a person wants them run again, or a chain run
+-- is due that waits for nothing.
+WITH due AS (
+    SELECT run.next_step_id AS step_id, run.id AS since
+    FROM irp_chain_run AS run
+    JOIN irp_batch AS batch ON batch.id = run.batch_id AND batch.activation_num = run.activation_num
+    JOIN irp_step AS step ON step.id = batch.step_id
+    JOIN irp_stage AS stage ON stage.id = step.stage_id
+    JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+    LEFT JOIN jsonb_to_recordset(:rules::jsonb) AS rule (stage_num int, step_num int, fires_on text[])
+        ON rule.stage_num = run.stage_num AND rule.step_num = run.from_step_num
+    WHERE run.status = 'PENDING' AND run.attempt < :most_tries::int AND run.next_step_id IS NOT NULL
+      AND cycle.status = 'ACTIVE'
+      AND (run.released
+           OR NOT EXISTS (SELECT FROM irp_chain_run_holders(run.batch_id, run.next_step_id,
+                                                            rule.fires_on)))
+    UNION ALL
+    SELECT claim.step_id, 0
+    FROM irp_step_claim AS claim
+    JOIN irp_step AS step ON step.id = claim.step_id
+    JOIN irp_stage AS stage ON stage.id = step.stage_id
+    JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+    WHERE claim.rerun_action_id IS NOT NULL AND claim.rerun_tries < :most_tries::int
+      AND cycle.status = 'ACTIVE'
+)
+SELECT due.step_id
+FROM due
+WHERE NOT EXISTS (SELECT FROM irp_step_claim AS claim
+                  WHERE claim.step_id = due.step_id
+                    AND (claim.owner IS NOT NULL OR claim.hold_action_id IS NOT NULL))
+GROUP BY due.step_id
+ORDER BY min(due.since);
 
 -- name: serve(step_id, attempt, owner, most_tries, by_hand, rules)
 -- Stamp all chain runs of a step that are due with the claim that serves them; each counts a try. A
@@ -133,6 +148,7 @@ WHERE batch_id = :batch_id::int AND activation_num = :activation_num::int;
 SELECT run.id, run.batch_id, run.stage_num, run.from_step_num, run.next_step_num,
        run.status::text AS status, run.attempt, run.owner, claim.claim_expires_ts, run.started_ts,
        cycle.cycle_name, coalesce(cycle.status::text, 'UNSET') AS cycle_status,
+       hold.person AS held_by, hold.created_ts AS held_ts, hold.reason AS held_because,
        CASE WHEN run.released OR run.status = 'RUNNING' THEN '[]'
             ELSE (SELECT coalesce(jsonb_agg(to_jsonb(holder)
                                             ORDER BY holder.batch_id, holder.step_run_id), '[]')
@@ -145,6 +161,8 @@ JOIN irp_stage AS stage ON stage.id = step.stage_id
 JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
 LEFT JOIN irp_step_claim AS claim
     ON claim.step_id = run.next_step_id AND claim.attempt = run.served_by
+LEFT JOIN irp_step_claim AS of_step ON of_step.step_id = run.next_step_id
+LEFT JOIN irp_action AS hold ON hold.id = of_step.hold_action_id
 LEFT JOIN jsonb_to_recordset(:rules::jsonb) AS rule (stage_num int, step_num int, fires_on text[])
     ON rule.stage_num = run.stage_num AND rule.step_num = run.from_step_num
 WHERE run.status IN ('PENDING', 'RUNNING')

@@ -46,7 +46,8 @@ ON CONFLICT (stage_id, step_num) DO NOTHING;
 SELECT id, status::text AS status FROM irp_cycle WHERE id = :cycle_id::int FOR UPDATE;
 
 -- name: what_is_active(cycle_id, fresh)
--- What keeps a cycle from being archived: batches, chain runs, and step runs that are not long over.
+-- What keeps a cycle from being archived: batches, chain runs, reruns that are due, and step runs that
+-- are not long over.
 SELECT 'batch' AS what, batch.id, stage.stage_num, step.step_num, batch.batch_type AS name
 FROM irp_batch AS batch
 JOIN irp_step AS step ON step.id = batch.step_id
@@ -59,6 +60,12 @@ JOIN irp_batch AS batch ON batch.id = run.batch_id
 JOIN irp_step AS step ON step.id = batch.step_id
 JOIN irp_stage AS stage ON stage.id = step.stage_id
 WHERE stage.cycle_id = :cycle_id::int AND run.status IN ('PENDING', 'RUNNING')
+UNION ALL
+SELECT 'rerun', claim.rerun_action_id, stage.stage_num, step.step_num, NULL
+FROM irp_step_claim AS claim
+JOIN irp_step AS step ON step.id = claim.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+WHERE stage.cycle_id = :cycle_id::int AND claim.rerun_action_id IS NOT NULL
 UNION ALL
 SELECT 'step run', run.id, stage.stage_num, step.step_num, run.started_by
 FROM irp_step_run AS run

@@ -35,16 +35,19 @@ SET owner = NULL, claim_expires_ts = NULL, step_run_id = NULL, verdict = NULL
 FROM released
 WHERE claim.step_id = released.step_id;
 
--- name: take(step_id, owner, lasts)$
--- Claim a step that nobody holds, and return the new attempt; NULL if somebody holds it.
+-- name: take(step_id, owner, lasts, by_hand, serves)^
+-- Claim a step that nobody has claimed; a pass claims none that a person holds. Returns the new attempt
+-- and whose rerun it serves, which counts a try; nothing if it cannot be claimed.
 INSERT INTO irp_step_claim AS claim (step_id, attempt, owner, claimed_ts, claim_expires_ts)
 VALUES (:step_id::int, 1, :owner::text, clock_timestamp(), clock_timestamp() + :lasts::interval)
 ON CONFLICT (step_id) DO UPDATE
 SET attempt = claim.attempt + 1, owner = excluded.owner, claimed_ts = clock_timestamp(),
     claim_expires_ts = clock_timestamp() + :lasts::interval, step_run_id = NULL, verdict = NULL,
-    stop_reason = NULL, worker_started_ts = NULL
-WHERE claim.owner IS NULL
-RETURNING attempt;
+    stop_reason = NULL, worker_started_ts = NULL,
+    rerun_tries = claim.rerun_tries + :serves::boolean::int
+WHERE claim.owner IS NULL AND (:by_hand::boolean OR claim.hold_action_id IS NULL)
+RETURNING attempt, (SELECT person FROM irp_action WHERE id = claim.rerun_action_id AND :serves::boolean)
+    AS rerun_by;
 
 -- name: renew(owner, step_ids, attempts, lasts)
 -- Renew this owner's claims, as of the moment of writing: it may have waited for a lock.
@@ -61,14 +64,45 @@ SET step_run_id = :step_run_id::int, claim_expires_ts = clock_timestamp() + :las
 WHERE step_id = :step_id::int AND attempt = :attempt::int AND owner = :owner::text
   AND verdict IS NULL;
 
--- name: record_verdict(step_id, owner, attempt, verdict, step_run_id, lasts)!
--- Record once how the run of a claim ended, if the claim is still held; the claim is kept.
-UPDATE irp_step_claim
-SET verdict = :verdict::step_status_enum,
+-- name: record_verdict(step_id, owner, attempt, verdict, outcome, step_run_id, lasts)!
+-- Record once how the run of a claim ended, if the claim is still held; the claim is kept. A rerun that
+-- was due has had its run.
+WITH mine AS (
+    SELECT step_id, rerun_action_id
+    FROM irp_step_claim
+    WHERE step_id = :step_id::int AND attempt = :attempt::int AND owner = :owner::text
+      AND verdict IS NULL
+    FOR UPDATE
+), rerun AS (
+    UPDATE irp_action AS action
+    SET status = CASE :verdict::text WHEN 'FAILED' THEN 'FAILED' ELSE 'DONE' END::action_status_enum,
+        outcome = :outcome::text, completed_ts = now()
+    FROM mine
+    WHERE action.id = mine.rerun_action_id AND action.status = 'PLANNED'
+)
+UPDATE irp_step_claim AS claim
+SET rerun_action_id = NULL, verdict = :verdict::step_status_enum,
     step_run_id = coalesce(:step_run_id::int, step_run_id),
     claim_expires_ts = clock_timestamp() + :lasts::interval
-WHERE step_id = :step_id::int AND attempt = :attempt::int AND owner = :owner::text
-  AND verdict IS NULL;
+FROM mine
+WHERE claim.step_id = mine.step_id;
+
+-- name: give_up_reruns(most_tries, reason)!
+-- Give up the reruns whose every try ended before its verdict.
+WITH hopeless AS (
+    SELECT step_id, rerun_action_id
+    FROM irp_step_claim
+    WHERE owner IS NULL AND rerun_action_id IS NOT NULL AND rerun_tries >= :most_tries::int
+    ORDER BY step_id
+    FOR UPDATE SKIP LOCKED
+), given_up AS (
+    UPDATE irp_action AS action
+    SET status = 'FAILED', outcome = :reason::text, completed_ts = now()
+    FROM hopeless
+    WHERE action.id = hopeless.rerun_action_id AND action.status = 'PLANNED'
+)
+UPDATE irp_step_claim AS claim SET rerun_action_id = NULL FROM hopeless
+WHERE claim.step_id = hopeless.step_id;
 
 -- name: is_current(step_id, attempt)$
 -- Whether a claim has not been released, nor taken by another.
@@ -80,3 +114,10 @@ SELECT EXISTS (SELECT FROM irp_step_claim
 SELECT attempt, owner, claimed_ts
 FROM irp_step_claim
 WHERE step_id = :step_id::int AND owner IS NOT NULL AND claim_expires_ts >= clock_timestamp();
+
+-- name: hold_of(step_id)^
+-- Who holds a step, so that no pass starts it, since when and why.
+SELECT action.person AS held_by, action.created_ts AS held_ts, action.reason AS held_because
+FROM irp_step_claim AS claim
+JOIN irp_action AS action ON action.id = claim.hold_action_id
+WHERE claim.step_id = :step_id::int;

@@ -253,7 +253,10 @@ def test_prepared_jobs_that_nobody_submits_are_reported_as_what_they_are(cycle, 
 
     [item] = waits.to_do
     assert item.about == f"Cycle {CYCLE}"
-    assert item.text == "3 prepared jobs of step 4.1 are not submitted. Run the step's notebook."
+    assert item.text == (
+        "3 prepared jobs of step 4.1 are not submitted. "
+        f"Run the step's notebook: plan_rerun('{CYCLE}', 4, 1)"
+    )
     assert waits.headline == "1 thing waits for you; nothing is active."
     assert not [item for item in watched.to_do if "prepared" in item.text]  # later steps wait
 

@@ -151,7 +151,7 @@ HOT = [
     ),
     Hot("attention.ended_badly", "irp_batch_step_idx", LOCATIONS + BATCHES, {"most": 50}),
     Hot(
-        "attention.failed_chain_runs",
+        "attention.failed_next_steps",
         "irp_chain_run_batch_id_activation_num_key",
         LOCATIONS + BATCHES,
         {"most": 50},

@@ -191,6 +191,7 @@ def chained(count: int, text: str) -> ChainReport:
         "owner": text,
         "started_ts": NOON,
         "claim_expires_ts": None,
+        "held_by": None,
         "waits_for": [],
     }
     return ChainReport(

@@ -22,7 +22,7 @@ from helpers.display import (
     duration,
 )
 from helpers.identity import owner_name
-from helpers.steps.claims import OpenChainRun, describe_wait
+from helpers.steps.claims import OpenChainRun, describe_hold, describe_wait
 from helpers.text import counted, listed, shorten
 
 _NAMED = 8  # of the things that one remark is about
@@ -33,10 +33,10 @@ _MOST_OF_AN_ERROR = 2_000
 class ChainedStep:
     """A next step that this pass started, or tried to."""
 
-    batch_id: int
+    batch_id: int | None  # None: a person wanted it run again
     cycle_name: str
     stage_num: int
-    from_step_num: int
+    from_step_num: int | None
     next_step_num: int
     error: str | None
     executed_path: str | None = None
@@ -71,6 +71,8 @@ class ChainReport(Report):
             since, until = clock(run["started_ts"]), clock(run["claim_expires_ts"])
             who = owner_name(run["owner"] or "another run")
             return f"run by {who} since {since}, claimed until {until}"
+        if run["held_by"]:
+            return describe_hold(run, run["cycle_name"], run["stage_num"], run["next_step_num"])
         if run["waits_for"]:
             return describe_wait(run["waits_for"])
         return "due; the next pass starts it"
@@ -116,9 +118,14 @@ class ChainReport(Report):
 
 def _chained_row(step: ChainedStep) -> Row:
     batches = listed([str(i) for i in (step.batch_id, *step.also_after)], most=_NAMED)
+    after = (
+        "a person's plan"
+        if step.batch_id is None
+        else f"batch {batches}, step {step.from_step_num}"
+    )
     cells: list[Value] = [
         f"{step.cycle_name}, stage {step.stage_num}, step {step.next_step_num}",
-        f"batch {batches}, step {step.from_step_num}",
+        after,
         badge(step.status),
         duration(step.seconds),
         step.executed_path or "—",
