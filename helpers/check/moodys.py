@@ -13,7 +13,7 @@ from helpers.constants import Family
 from helpers.errors import MoodysError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.submissions import own_error
-from helpers.irp_integration.transport import Raw
+from helpers.irp_integration.wire import Raw
 from helpers.settings import get_settings
 
 _NO_JOB = "1"  # an id that nobody has: real ones have about eight digits

@@ -18,7 +18,8 @@ from helpers.irp_integration.endpoints import (
 )
 from helpers.irp_integration.pace import retry_after_seconds
 from helpers.irp_integration.questions import Question, Task
-from helpers.irp_integration.transport import Raw, Transport, is_throttled
+from helpers.irp_integration.transport import Transport, is_throttled
+from helpers.irp_integration.wire import Raw
 
 
 class ThrottledError(Exception):

@@ -20,7 +20,8 @@ from helpers.irp_integration.endpoints import LEGACY_TYPES, legacy_path, require
 from helpers.irp_integration.login import published_client
 from helpers.irp_integration.prepared import MADE_ID, PreparedRequest
 from helpers.irp_integration.submissions import Outcome, Submission, job_id_in_location, judge
-from helpers.irp_integration.transport import Raw, Transport
+from helpers.irp_integration.transport import Transport
+from helpers.irp_integration.wire import Raw
 from helpers.settings import get_settings
 
 

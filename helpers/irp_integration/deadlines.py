@@ -19,7 +19,9 @@ from typing import Any
 
 from requests.adapters import HTTPAdapter
 
+LATE = "Moody's did not finish its answer in time."
 _LOOK_EVERY_SECONDS = 0.25
+_SLACK_SECONDS = 0.5  # a socket's own timeout comes first, which knows better what went wrong
 _here = threading.local()  # the call that this thread makes
 
 
@@ -55,7 +57,7 @@ class Deadlines:
 
     @contextmanager
     def until(self, deadline: float) -> Iterator[Call]:
-        """Cut off what the block asks, if it is not over by then (``time.monotonic`` seconds)."""
+        """Cut off what the block asks, soon after that moment (in ``time.monotonic`` seconds)."""
         call = _here.call = Call(deadline)
         with self._lock:
             self._calls.add(call)
@@ -73,7 +75,7 @@ class Deadlines:
         while not self._closed.wait(_LOOK_EVERY_SECONDS):
             now = time.monotonic()
             with self._lock:
-                late = [call for call in self._calls if call.until < now]
+                late = [call for call in self._calls if call.until + _SLACK_SECONDS < now]
             for call in late:
                 call.cut()
 

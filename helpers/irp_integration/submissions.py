@@ -19,7 +19,7 @@ from requests import codes
 from helpers.errors import MoodysError
 from helpers.irp_integration.answers import PROXY_LOGIN, message_in, redirect, storable_body
 from helpers.irp_integration.endpoints import normal_id
-from helpers.irp_integration.transport import Raw
+from helpers.irp_integration.wire import Raw
 from helpers.redaction import redact_json, shown
 from helpers.text import storable_json
 

@@ -10,24 +10,23 @@ from __future__ import annotations
 import math
 import threading
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import urlencode
 
 import requests
 from urllib3.exceptions import HTTPError as Urllib3Error
 
 from helpers.irp_integration.answers import is_down
-from helpers.irp_integration.bodies import MAX_BODY_BYTES, MAX_READ_BYTES
 from helpers.irp_integration.causes import NoResponseError, no_response, require_sendable
-from helpers.irp_integration.deadlines import Deadlines, NotingAdapter
+from helpers.irp_integration.deadlines import LATE, Call, Deadlines, NotingAdapter
 from helpers.irp_integration.login import login_rejected
 from helpers.irp_integration.pace import retry_after_seconds
 from helpers.irp_integration.published import PublishedClient, as_it_is
+from helpers.irp_integration.wire import Host, Raw, body
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+_Ask = Callable[[Call, tuple[float, float]], Raw]  # with the seconds to connect and for each piece
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
@@ -35,19 +34,7 @@ _TRIES = 2
 _PAUSE_SECONDS = 0.5  # before the second try, unless Retry-After says otherwise
 _LONGEST_PAUSE_SECONDS = 5.0  # whoever wants us to wait longer is asked in the next pass
 _LEAST_SECONDS = 0.1  # a timeout of nothing is refused
-_PIECE_BYTES = 64 * 1024
-_SLACK_SECONDS = 0.5  # a socket's own timeout comes first, which knows better what went wrong
-_LATE = "Moody's did not finish its answer in time."
-_large_answers = threading.BoundedSemaphore(2)  # that are read at once
-
-
-@dataclass(frozen=True)
-class Raw:
-    """An HTTP answer, read to its end or to the limit of what a job can be."""
-
-    http_status: int
-    content: bytes
-    headers: Mapping[str, str]
+_FAILURES = (requests.RequestException, Urllib3Error, HTTPException, OSError, ValueError)
 
 
 class Transport:
@@ -63,6 +50,7 @@ class Transport:
         self._client = client
         self._login = threading.Lock()
         self._deadlines = Deadlines()
+        self._hosts: dict[str, Host] = {}  # by base URL
         client.timeout = math.ceil(READ_SECONDS)
         for scheme in ("https://", "http://"):
             adapter = NotingAdapter(pool_connections=1, pool_maxsize=connections, max_retries=0)
@@ -92,7 +80,12 @@ class Transport:
         Raises:
             MoodysError: no answer arrived.
         """
-        return self._asked("GET", path, deadline=deadline, waits=waits_if_throttled, params=params)
+        target = f"/{path.lstrip('/')}" + (f"?{urlencode(params)}" if params else "")
+        return self._asked(
+            lambda call, timeouts: self._host().get(target, call, timeouts=timeouts),
+            deadline=deadline,
+            waits=waits_if_throttled,
+        )
 
     def send(self, method: str, path: str, *, body: Any, request_id: str) -> Raw:
         """Send something that changes Moody's; the key makes a repeat harmless.
@@ -100,16 +93,18 @@ class Transport:
         Raises:
             MoodysError: no answer arrived; the request may have been carried out all the same.
         """
+        url = f"{self._client.base_url.rstrip('/')}/{path.lstrip('/')}"
         headers = {"x-rms-requestid": request_id}
-        return self._asked(method, path, deadline=None, waits=True, json=body, headers=headers)
+        request = requests.Request(method, url, json=body, headers=headers, auth=as_it_is)
+        return self._asked(
+            lambda call, timeouts: self._sent(request, call, timeouts), deadline=None, waits=True
+        )
 
-    def _asked(
-        self, method: str, path: str, *, deadline: float | None, waits: bool, **request: Any
-    ) -> Raw:
+    def _asked(self, ask: _Ask, *, deadline: float | None, waits: bool) -> Raw:
         raw: Raw | None = None
         for remaining_tries in reversed(range(_TRIES)):
             try:
-                raw = self._authorised(method, path, deadline=deadline, **request)
+                raw = self._authorised(ask, deadline)
             except NoResponseError as exc:
                 if raw is not None:
                     return raw  # of the first try, which says more
@@ -121,10 +116,10 @@ class Transport:
                 return raw
         raise AssertionError  # the last try returns or raises
 
-    def _authorised(self, method: str, path: str, *, deadline: float | None, **request: Any) -> Raw:
+    def _authorised(self, ask: _Ask, deadline: float | None) -> Raw:
         """Ask; where a bearer token has run out, log in anew, once for all threads."""
         token = self._client.session.headers.get("Authorization")
-        raw = self._once(method, path, deadline=deadline, **request)
+        raw = self._once(ask, deadline)
         if raw.http_status != requests.codes.unauthorized or self._client.auth_mode != "bearer":
             return raw
         if not self._login.acquire(timeout=_left(deadline)):
@@ -134,7 +129,7 @@ class Transport:
                 self._renew_login(deadline)
         finally:
             self._login.release()
-        return self._once(method, path, deadline=deadline, **request)
+        return self._once(ask, deadline)
 
     def _renew_login(self, deadline: float | None) -> None:
         from irp_integration.exceptions import IRPAuthenticationError  # noqa: PLC0415 - boto3
@@ -146,68 +141,44 @@ class Transport:
             error = login_rejected(str(exc), exc.status_code)
             raise NoResponseError(str(error)) if is_down(exc.status_code) else error from None
 
-    def _once(self, method: str, path: str, *, deadline: float | None, **request: Any) -> Raw:
+    def _once(self, ask: _Ask, deadline: float | None) -> Raw:
         left = _left(deadline)
         if left <= 0:
             raise NoResponseError("There was no time left to ask Moody's.")
-        until = time.monotonic() + left
-        with self._deadlines.until(until + _SLACK_SECONDS) as call:
+        with self._deadlines.until(time.monotonic() + left) as call:
             try:
-                with self._client.session.send(
-                    self._prepared(method, path, **request),
-                    timeout=(min(CONNECT_SECONDS, left), min(READ_SECONDS, left)),
-                    allow_redirects=False,  # the credentials go to Moody's and nowhere else
-                    **self._way,
-                ) as response:
-                    content = _content(response, until)
-                    raw = Raw(response.status_code, content, response.headers)
-            except (requests.RequestException, Urllib3Error, OSError, ValueError) as exc:
-                # requests repeats the URL and its query
-                raise NoResponseError(_LATE) if call.is_cut else no_response(exc) from None
+                raw = ask(call, (min(CONNECT_SECONDS, left), min(READ_SECONDS, left)))
+            except _FAILURES as exc:  # requests repeats the URL and its query
+                raise NoResponseError(LATE) if call.is_cut else no_response(exc) from None
         if call.is_cut:  # in the middle of its headers, perhaps, which then look complete
-            raise NoResponseError(_LATE)
+            raise NoResponseError(LATE)
         return raw
 
-    def _prepared(self, method: str, path: str, **request: Any) -> requests.PreparedRequest:
-        url = f"{self._client.base_url.rstrip('/')}/{path.lstrip('/')}"
-        asked = requests.Request(method, url, auth=as_it_is, **request)
-        return self._client.session.prepare_request(asked)
+    def _host(self) -> Host:
+        base_url = self._client.base_url
+        if base_url not in self._hosts:  # two threads that make one each do no harm
+            self._hosts[base_url] = Host(self._client.session, base_url)
+        return self._hosts[base_url]
 
-    @cached_property
-    def _way(self) -> dict[str, Any]:
-        """Proxies and certificates, as the environment has them: looked up once, not per request.
-
-        ``Session.request`` does it each time, at the price of half the request's own work.
-        """
-        session, url = self._client.session, self._client.base_url
-        return dict(
-            session.merge_environment_settings(url, {}, stream=True, verify=None, cert=None)
+    def _sent(self, request: requests.Request, call: Call, timeouts: tuple[float, float]) -> Raw:
+        session = self._client.session
+        way = session.merge_environment_settings(
+            str(request.url), {}, stream=True, verify=None, cert=None
         )
+        with session.send(
+            session.prepare_request(request),
+            timeout=timeouts,
+            allow_redirects=False,  # the credentials go to Moody's and nowhere else
+            **way,
+        ) as response:
+            content = body(lambda most: response.raw.read1(most, decode_content=True), call.until)
+            return Raw(response.status_code, content, response.headers)
 
 
 def _left(deadline: float | None) -> float:
     """Return how many seconds there are for one answer."""
     most = CONNECT_SECONDS + READ_SECONDS
     return most if deadline is None else min(max(deadline - time.monotonic(), 0.0), most)
-
-
-def _content(response: requests.Response, deadline: float) -> bytes:
-    """Read the body, but no more than a job can be and no longer than the deadline."""
-    with ExitStack() as large:
-        pieces: list[bytes] = []
-        size = 0
-        while piece := response.raw.read1(_PIECE_BYTES, decode_content=True):
-            pieces.append(piece)
-            if size <= MAX_BODY_BYTES < size + len(piece):  # the memory for it is shared by all
-                if not _large_answers.acquire(timeout=max(deadline - time.monotonic(), 0)):
-                    raise NoResponseError(_LATE)
-                large.callback(_large_answers.release)
-            size += len(piece)
-            if size > MAX_READ_BYTES:
-                break
-            if time.monotonic() > deadline:
-                raise NoResponseError(_LATE)
-        return b"".join(pieces)
 
 
 def is_throttled(raw: Raw) -> bool:

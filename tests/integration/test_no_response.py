@@ -111,6 +111,49 @@ def test_a_dead_proxy_is_named_and_not_the_host(at, moodys):
     assert "RISK_MODELER_BASE_URL" not in message
 
 
+@pytest.fixture
+def tunnel():
+    """A proxy that lets everybody through to where they want; its URL and what it was asked."""
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=carry, args=(server, asked), daemon=True).start()
+        yield f"http://user:pass@127.0.0.1:{server.getsockname()[1]}", asked
+
+
+def carry(server: socket.socket, asked: list[bytes]) -> None:
+    while True:
+        try:
+            here, _ = server.accept()
+        except OSError:
+            return
+        asked.append(here.recv(65536))
+        host, _, port = asked[-1].split(b" ")[1].decode().partition(":")
+        there = socket.create_connection((host, int(port)))
+        here.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        for source, target in [(here, there), (there, here)]:
+            threading.Thread(target=pipe, args=(source, target), daemon=True).start()
+
+
+def pipe(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while piece := source.recv(65536):
+            target.sendall(piece)
+    except OSError:
+        pass
+    finally:
+        target.close()
+
+
+def test_tls_goes_through_a_proxy_which_sees_none_of_our_headers(untrusted, tunnel, at):
+    (url, certificate), (proxy, asked) = untrusted, tunnel
+    at(url, https_proxy=proxy, requests_ca_bundle=str(certificate))
+
+    assert problem() == "Moody's closed the connection before its answer was complete."
+    assert asked[0].startswith(f"CONNECT {url.removeprefix('https://')} ".encode())
+    assert b"Proxy-Authorization: Basic dXNlcjpwYXNz" in asked[0]
+    assert b"the-raw-key" not in asked[0]
+
+
 def test_a_host_name_that_nobody_knows_is_named(at):
     at("https://no-such-host.invalid")
 
