@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo lab test faults check bench forecasts workflows
+.PHONY: help demo lab test faults check bench forecasts workflows matrix
 
 help:
 	@echo "make demo    watch a whole cycle run in a sandbox, on this machine"
@@ -13,6 +13,7 @@ help:
 	@echo "make faults  kill monitors at every point; takes minutes"
 	@echo "make check   lint, types, imports, notebooks"
 	@echo "make bench   measure, against targets and the old way; writes docs/performance.md"
+	@echo "make matrix  the integration tests with each Python and PostgreSQL that is found"
 	@echo "make workflows TO=<folder>   copy the notebooks to work with; again after each upgrade"
 	@echo "make forecasts   evaluate the forecasts, with TRACES=<folder> also on its *.csv.gz; writes docs/forecasts.md"
 
@@ -63,3 +64,7 @@ workflows:
 	@mkdir -p "$(TO)"
 	@cp -R workflows/_Tools workflows/_Template "$(TO)/"
 	@echo "Copied _Tools and _Template. In .env: IRP_WORKFLOWS_DIR=$$(cd "$(TO)" && pwd)"
+
+# MATRIX='--servers 14 16 --tests tests/integration/test_schema.py' runs a part of it.
+matrix: .venv/.installed-dev
+	$(BIN)/python -m tests.matrix $(MATRIX)
