@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,7 +50,7 @@ def _with_each_python(given: argparse.Namespace) -> Iterator[tuple[str, str, str
             print(f"Python {version}: not found")
             continue
         python = _environment(version, interpreter)
-        yield (_version_of(python), "embedded", *_run(python, given.tests))
+        yield (_version_of(python), "embedded", *_run(python, ["-n", "2", *given.tests]))
 
 
 def _with_each_server(given: argparse.Namespace) -> Iterator[tuple[str, str, str, int]]:
@@ -61,12 +61,13 @@ def _with_each_server(given: argparse.Namespace) -> Iterator[tuple[str, str, str
             continue
         with _serving(binaries) as url:
             version = subprocess.check_output([binaries / "postgres", "--version"], text=True)
+            # In one process: some tests change what all databases of a server share.
             outcome = _run(Path(sys.executable), given.tests, TEST_DATABASE_URL=url)
             yield (_version_of(Path(sys.executable)), version.split()[2], *outcome)
 
 
-def _run(python: Path, tests: list[str], **environment: str) -> tuple[str, int]:
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", *tests]
+def _run(python: Path, tests: Sequence[str], **environment: str) -> tuple[str, int]:
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
     done = subprocess.run(
         command,
         cwd=PROJECT,

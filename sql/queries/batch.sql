@@ -103,7 +103,7 @@ WHERE job.batch_id = :batch_id::int
                     ORDER BY moved.position LIMIT 1),
                    CASE WHEN coalesce(job.updated_ts, job.submitted_ts, job.created_ts) IS NULL
                         THEN 'epoch' ELSE now() END) < now() - :stale_after::interval)
-ORDER BY job.id
+ORDER BY job.id + 0  -- PostgreSQL 16 and older would walk the primary key, past all other jobs
 LIMIT :most::int;
 
 -- name: end_batch(batch_id, status)!
