@@ -14,14 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from tenacity import (
-    retry,
-    retry_if_exception,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_fixed,
-)
+import tenacity
 
 from helpers.constants import BACKWARD_MOVES, JOB_MOVES, JobStatus
 from helpers.database import queries, transaction
@@ -43,10 +36,7 @@ _CONFLICT = "40"  # a serialization failure or a deadlock: it asks for another t
 _OF_THE_SIZE = ("53200", "53400", "54", "57014")  # memory, a limit, a statement's time
 _OF_THE_SERVER = ("25", _CONFLICT, "42", "53", "57", "58")
 _SMALL_BYTES = 256 * 1024  # a smaller chunk is not rejected because of its size
-_TRIES = 3
 _TRIES_IF_LOST = 2  # of one chunk that costs the connection, before it is halved
-_AWAY_SECONDS = 5.0  # a backend that was killed takes the others with it, for about a second
-_LOOK_AGAIN_SECONDS = 0.25
 
 MAX_REASON = 8_000
 """Characters of a job's last error."""
@@ -95,6 +85,19 @@ def server_clock() -> Callable[[], datetime]:
     start: datetime = queries("recording").server_time()
     started = time.monotonic()
     return lambda: start + timedelta(seconds=time.monotonic() - started)
+
+
+def record_failure(
+    job_id: int, status: JobStatus, reason: str, *, response: str | None = None
+) -> bool:
+    """End a job that is INITIATED, with the reason that people read; False if it is not.
+
+    ``response`` is Moody's answer as JSON, without secrets.
+    """
+    changed: int = queries("job").record_failure(
+        job_id=job_id, status=status, reason=shown(reason, MAX_REASON), response=response
+    )
+    return changed > 0
 
 
 def record_all(answers: Iterable[Answer]) -> Iterator[Recorded]:
@@ -180,10 +183,10 @@ def _is_of_the_answers(exc: DatabaseError, *, size: int) -> bool:
     return not exc.sqlstate.startswith(_OF_THE_SERVER)
 
 
-@retry(
-    retry=retry_if_exception_type(DatabaseUnavailableError),
-    stop=stop_after_delay(_AWAY_SECONDS),
-    wait=wait_fixed(_LOOK_AGAIN_SECONDS),
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type(DatabaseUnavailableError),
+    stop=tenacity.stop_after_delay(5),  # a backend that was killed takes the others with it
+    wait=tenacity.wait_fixed(0.25),
     reraise=True,
 )
 def _await_server() -> None:
@@ -209,7 +212,11 @@ def _is_conflict(exc: BaseException) -> bool:
     return isinstance(exc, DatabaseError) and exc.sqlstate.startswith(_CONFLICT)
 
 
-@retry(retry=retry_if_exception(_is_conflict), stop=stop_after_attempt(_TRIES), reraise=True)
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(_is_conflict),
+    stop=tenacity.stop_after_attempt(3),
+    reraise=True,
+)
 def _record_over_conflicts(entries: Sequence[_Entry]) -> list[Recorded]:
     """Record a chunk, and again if it met a conflict with somebody else's transaction."""
     return _record(entries)

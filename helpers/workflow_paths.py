@@ -15,8 +15,9 @@ from itertools import count
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from helpers.errors import NotebookError
+from helpers.redaction import shown
 from helpers.settings import get_settings
-from helpers.text import clean, day_and_month, shorten
+from helpers.text import clean, day_and_month
 
 ACTIVE_PREFIX = "Active_"
 MONITOR_NOTEBOOK = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
@@ -78,7 +79,7 @@ def monitor_notebook() -> Path:
 
 
 def _shown(path: Path | str) -> str:
-    return shorten(clean(str(path)), 300)
+    return shown(str(path), 300)
 
 
 def find_step_notebook(

@@ -16,8 +16,8 @@ from helpers.display import progress
 from helpers.errors import BuildError, JobError, MoodysError
 from helpers.irp_integration.building import RequestBuilder, can_be_built, row_columns
 from helpers.irp_integration.columns import fit
+from helpers.recording import record_failure
 from helpers.records import Batch, Job
-from helpers.redaction import redact
 from helpers.text import storable_json
 
 BUILT_FROM_NAMES = "built_from_names"
@@ -83,16 +83,10 @@ def _build(
     try:
         request = builder.build(batch["batch_type"], row, key=key)
     except BuildError as exc:
-        _fail(job_id, str(exc))
+        record_failure(job_id, JobStatus.ERROR, str(exc))
         return JobError(f"Job {job_id} was not sent: {exc}", job_id=job_id)
     except MoodysError as exc:
         return JobError(f"Job {job_id} could not be built: {exc}", job_id=job_id)
     record = {**request.record(), BUILT_FROM_NAMES: True}
     queries("preparing").store_request(job_id=job_id, request=storable_json(record))
     return None
-
-
-def _fail(job_id: int, reason: str) -> None:
-    queries("job").record_failure(
-        job_id=job_id, status=JobStatus.ERROR, reason=redact(reason), response=None
-    )

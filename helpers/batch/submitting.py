@@ -29,7 +29,6 @@ from helpers.identity import process_name
 from helpers.irp_integration import IRPClient
 from helpers.job import read_job, submit_job
 from helpers.records import Batch, BatchSubmission, Job
-from helpers.redaction import redact
 from helpers.steps.acting import acting_on
 from helpers.text import counted
 
@@ -75,7 +74,7 @@ def submit_batch(
         due = [i for i in _to_submit(batch, get_batch_jobs(batch_id)) if i not in unbuilt]
         submitter = _Submitter(batch["batch_type"], irp_client, may_submit=may_submit)
         errors = {**unbuilt, **_submit_all(due, submitter, retry_after)}
-        problems = [redact(str(errors[job_id])) for job_id in sorted(errors)]
+        problems = [str(errors[job_id]) for job_id in sorted(errors)]
         return submission_of(
             batch_id, jobs=len(jobs), due=len(due) + len(unbuilt), problems=problems
         )

@@ -17,7 +17,6 @@ from helpers.errors import MoodysCredentialsError, MoodysError
 from helpers.irp_integration.bodies import MAX_READ_BYTES, Body, json_value, storable
 from helpers.irp_integration.endpoints import normal_id
 from helpers.redaction import shown
-from helpers.text import clean, shorten
 
 _OK = 200
 _MAX_MESSAGE = 300
@@ -94,8 +93,7 @@ def status_of(body: Body, *, workflow_id: str) -> str:
     given_id = body.get("jobId", body.get("id", workflow_id))
     if normal_id(given_id) != normal_id(workflow_id):
         raise MoodysError(
-            f"Moody's answered about job {shorten(clean(str(given_id)), 50)}, "
-            f"not about job {workflow_id}.",
+            f"Moody's answered about job {shown(str(given_id), 50)}, not about job {workflow_id}.",
             http_status=200,
         )
     return status

@@ -9,9 +9,9 @@ from helpers.constants import BatchType, JobStatus
 from helpers.database import queries
 from helpers.errors import JobError
 from helpers.job.reading import known_type, read_job
-from helpers.recording import MAX_REASON
+from helpers.recording import record_failure
 from helpers.records import JobDetails
-from helpers.redaction import redact_json, shown
+from helpers.redaction import redact_json
 from helpers.text import storable_json
 
 
@@ -67,17 +67,11 @@ def fail_job(job_id: int, reason: str) -> None:
         JobError: the job is unknown, has ended, or was sent to Moody's.
     """
     _require_unsent(read_job(job_id))
-    changed = queries("job").record_failure(
-        job_id=job_id,
-        status=JobStatus.FAILED,
-        reason=shown(reason, MAX_REASON),
-        response=None,
-    )
-    _require_change(job_id, changed)
+    _require_change(job_id, record_failure(job_id, JobStatus.FAILED, reason))
 
 
-def _require_change(job_id: int, changed: int) -> None:
-    if not changed:
+def _require_change(job_id: int, has_changed: bool) -> None:  # noqa: FBT001
+    if not has_changed:
         status = read_job(job_id)["status"]
         raise JobError(
             f"Job {job_id} is {status}: only a job that is INITIATED ends here.", job_id=job_id

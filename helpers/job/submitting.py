@@ -14,8 +14,9 @@ from helpers.irp_integration.client import send_prepared
 from helpers.irp_integration.prepared import METHODS, PreparedRequest
 from helpers.irp_integration.submissions import Outcome, Submission
 from helpers.job.reading import known_type, read_job, require_no_transaction
+from helpers.recording import MAX_REASON, record_failure
 from helpers.records import JobDetails
-from helpers.redaction import redact
+from helpers.redaction import shown
 
 _UNKNOWN = (
     "It is not known whether the job was accepted. Submit it again: with the same request id, "
@@ -89,7 +90,7 @@ def _record_submission(job_id: int, judged: Submission, *, is_polled: bool) -> s
     again finds the first one, or starts it, but never twice. As ERROR it would be replaced by a new
     job with a new key, and Moody's would run both.
     """
-    problem = redact(judged.problem)
+    problem = judged.problem
     with transaction():
         match judged.outcome:
             case Outcome.ACCEPTED:
@@ -100,16 +101,11 @@ def _record_submission(job_id: int, judged: Submission, *, is_polled: bool) -> s
                     response=judged.response,
                 )
             case Outcome.REJECTED:
-                queries("job").record_failure(
-                    job_id=job_id,
-                    status=JobStatus.ERROR,
-                    reason=problem,
-                    response=judged.response,
-                )
+                record_failure(job_id, JobStatus.ERROR, problem, response=judged.response)
             case Outcome.UNKNOWN:
                 problem += " " + _UNKNOWN
                 is_due = queries("job").record_unknown_outcome(
-                    job_id=job_id, reason=problem, response=judged.response
+                    job_id=job_id, reason=shown(problem, MAX_REASON), response=judged.response
                 )
             case _:
                 assert_never(judged.outcome)

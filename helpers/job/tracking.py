@@ -11,7 +11,6 @@ from helpers.irp_integration.endpoints import required_id
 from helpers.irp_integration.questions import Answer, Question
 from helpers.job.reading import known_type, read_job, require_no_transaction
 from helpers.recording import record, server_clock
-from helpers.redaction import redact
 
 
 def track_job_status(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
@@ -52,7 +51,7 @@ def track_job_status(job_id: int, batch_type: str, irp_client: IRPClient) -> str
     question = Question(job_id, workflow_id, family, job["status"])
     [recorded] = record([_ask(question, irp_client)])
     if recorded.answer.error is not None:
-        raise JobError(redact(f"Job {job_id}: {recorded.answer.error}"), job_id=job_id)
+        raise JobError(f"Job {job_id}: {recorded.answer.error}", job_id=job_id)
     return recorded.new_status or read_job(job_id)["status"]
 
 

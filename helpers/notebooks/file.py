@@ -18,9 +18,9 @@ from nbformat.reader import NotJSONError
 from nbformat.v4.rwbase import strip_transient
 
 from helpers.errors import NotebookError
-from helpers.redaction import redact, shown
+from helpers.redaction import printable, redact, shown
 from helpers.settings import get_settings
-from helpers.text import clean, shorten
+from helpers.text import shorten
 from helpers.workflow_paths import numbered
 
 SKIP_TAG = "skip-execution"
@@ -127,7 +127,7 @@ def stream(notebook: NotebookNode, name: str) -> str:
         if output.output_type == "stream" and output.name == name
     ]
     text = shorten("".join(texts), 4 * _LONGEST_STREAM)  # cleaning copies it a few times
-    return shorten(redact(clean(text)), _LONGEST_STREAM)
+    return shorten(printable(text), _LONGEST_STREAM)
 
 
 def write_copy(notebook: NotebookNode, path: Path) -> Path:

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import requests
 
 from helpers.errors import ScheduleError
+from helpers.redaction import shown
 from helpers.schedule.records import Definition, Run, RunStatus, read_id
 from helpers.schedule.servers import TOKEN_VARIABLE, Server
-from helpers.text import clean, shorten
 
 _CONNECT_SECONDS = 3.05
 _READ_SECONDS = 20.0
@@ -204,4 +204,4 @@ def _reason(answer: requests.Response) -> str:
         reason = answer.json()["message"]
     except (ValueError, KeyError, TypeError):
         reason = answer.reason
-    return shorten(clean(str(reason)), 200).rstrip(".")
+    return shown(str(reason), 200).rstrip(".")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 
 from helpers.errors import ScheduleError
-from helpers.text import clean, shorten
+from helpers.redaction import shown
 
 EVERY_MINUTE = "* * * * *"
 # The scheduler looks at its queue every 10 s and JupyterLab shows five fields: a sixth (seconds)
@@ -33,10 +33,10 @@ def next_due(schedule: str, timezone: str, *, after: datetime) -> datetime:
     import pytz  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with the scheduler
     from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 - likewise
 
-    shown = shorten(clean(schedule), 100)
+    wanted = shown(schedule, 100)
     if not _SCHEDULE.fullmatch(schedule):
         raise ScheduleError(
-            f"{shown!r} is not a valid schedule: write five fields (minute, hour, day, month, "
+            f"{wanted!r} is not a valid schedule: write five fields (minute, hour, day, month, "
             f"weekday) with one space between them, for example '{EVERY_MINUTE}' for every minute."
         )
     try:
@@ -44,11 +44,11 @@ def next_due(schedule: str, timezone: str, *, after: datetime) -> datetime:
         return datetime.fromtimestamp(times.get_next(float), UTC)
     except pytz.UnknownTimeZoneError:
         raise ScheduleError(
-            f"{shorten(clean(timezone), 60)!r} is not a known time zone: write for example UTC or "
+            f"{shown(timezone, 60)!r} is not a known time zone: write for example UTC or "
             "Europe/Zurich."
         ) from None
     except ValueError as exc:  # croniter's errors are ValueErrors
         raise ScheduleError(
-            f"{shown!r} never comes due ({shorten(clean(str(exc)), 200)}): correct it, for example "
+            f"{wanted!r} never comes due ({shown(str(exc), 200)}): correct it, for example "
             "to '*/5 * * * *'."
         ) from exc

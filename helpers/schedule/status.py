@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from helpers.display import duration, moment
 from helpers.errors import DatabaseError, SettingsError
 from helpers.pass_health import MISSED_INTERVALS, PassHealth, pass_health
-from helpers.redaction import redact
+from helpers.redaction import shown
 from helpers.schedule.commands import ITS_PAGE, describe
 from helpers.schedule.records import Definition, Run, RunStatus
 from helpers.schedule.scheduled_copy import is_current
 from helpers.schedule.session import SchedulerSession
 from helpers.settings import get_settings
-from helpers.text import counted, shorten
+from helpers.text import counted
 
 _START_SLACK = timedelta(seconds=30)
 
@@ -153,8 +153,8 @@ def _look(session: SchedulerSession, definition: Definition) -> ScheduleStatus:
 
 def _describe_failure(run: Run) -> str:
     """Return why a run failed, and what to do."""
-    lines = redact(run.message).strip().splitlines()
-    reason = f": {shorten(lines[-1], 300).rstrip('.')}" if lines else ""
+    lines = run.message.strip().splitlines()
+    reason = f": {shown(lines[-1], 300).rstrip('.')}" if lines else ""
     return (
         f"The run of {moment(run.create_ts)} failed{reason} (open the notebook and run it by hand "
         "to see more)."

@@ -14,8 +14,8 @@ from helpers.database import queries, transaction
 from helpers.errors import BatchError, PlanOvertakenError
 from helpers.irp_integration.endpoints import invalid_id, normal_id
 from helpers.job import read_job
+from helpers.recording import record_failure
 from helpers.records import Batch
-from helpers.redaction import redact
 
 
 class ResolvePlan(Plan):
@@ -43,12 +43,8 @@ class ResolvePlan(Plan):
     def _change(self, why: str) -> list[Action]:
         [job] = self.jobs
         if self._moodys_id is None:
-            queries("job").record_failure(
-                job_id=job.job_id,
-                status=JobStatus.ERROR,
-                reason=redact(f"Not accepted by Moody's, as a person found: {why}"),
-                response=None,
-            )
+            reason = f"Not accepted by Moody's, as a person found: {why}"
+            record_failure(job.job_id, JobStatus.ERROR, reason)
         else:
             self._accept(job, self._moodys_id)
         outcome = f"accepted as {self._moodys_id}" if self._moodys_id else "not accepted"
