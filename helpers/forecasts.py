@@ -26,11 +26,7 @@ from helpers.forecasting import (
     Outcome,
     PastJob,
     Record,
-    find_overruns,
-    forecast_batches,
-    forecast_jobs,
     job_size,
-    learn,
     miss,
 )
 from helpers.forecasting.history import KEPT_ERRORS, KEPT_SAMPLES
@@ -57,18 +53,17 @@ def store_forecasts() -> None:
 
     A batch keeps one forecast an hour; those without a number say why.
     """
-    with transaction() as connection:
-        queries("forecasts").judge(connection)
-        queries("forecasts").forget_unjudgeable(connection)
+    with transaction():
+        queries("forecasts").judge()
+        queries("forecasts").forget_unjudgeable()
         batch_types = {batch["batch_type"] for batch in _open_batches()}
     if not batch_types:
         return  # and numpy is not imported
     _refresh(sorted(batch_types))
     made = forecast_active(pass_seconds=0.0)
-    with transaction() as connection:
+    with transaction():
         for batch_id, active in made.items():
             queries("forecasts").store_forecast(
-                connection,
                 batch_id=batch_id,
                 activation_num=active.activation_num,
                 **_columns(active.batch),
@@ -84,9 +79,13 @@ def forecast_active(*, pass_seconds: float) -> dict[int, ActiveForecast]:
     with transaction():
         batches = _open_batches()
         if not batches:
-            return {}  # and numpy is not imported
+            return {}
         rows = _jobs([batch["batch_id"] for batch in batches])
         history = _history(sorted({batch["batch_type"] for batch in batches}))
+    # A pass that forecasts nothing does not pay for loading numpy.
+    from helpers.forecasting.batches import find_overruns, forecast_batches  # noqa: PLC0415
+    from helpers.forecasting.jobs import forecast_jobs  # noqa: PLC0415
+
     states = [_state(batch["batch_type"], rows.get(batch["batch_id"], [])) for batch in batches]
     found = {}
     forecasts = forecast_batches(history, states)
@@ -106,29 +105,20 @@ def forecast_active(*, pass_seconds: float) -> dict[int, ActiveForecast]:
 
 def held_lately(*, most: int = _LATELY) -> tuple[int, int]:
     """Return how many of the last forecasts held, and how many those are: their batches ended."""
-    with transaction() as connection:
-        row = queries("forecasts").held_lately(connection, most=most)
+    row = queries("forecasts").held_lately(most=most)
     return row["held"], row["total"]
 
 
 def _open_batches() -> list[dict[str, Any]]:
-    with transaction() as connection:
-        return list(
-            queries("forecasts").open_batches(connection, waiting=_WAITING, running=_RUNNING)
-        )
+    return list(queries("forecasts").open_batches(waiting=_WAITING, running=_RUNNING))
 
 
 def _jobs(batch_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
     """Return the jobs of each batch that count, in the order of their ends or starts."""
-    with transaction() as connection:
-        rows = queries("forecasts").jobs(
-            connection,
-            batch_ids=list(batch_ids),
-            finished=_FINISHED,
-            waiting=_WAITING,
-            running=_RUNNING,
-        )
-        return {key: list(of) for key, of in groupby(rows, key=lambda row: row["batch_id"])}
+    rows = queries("forecasts").jobs(
+        batch_ids=list(batch_ids), finished=_FINISHED, waiting=_WAITING, running=_RUNNING
+    )
+    return {key: list(of) for key, of in groupby(rows, key=lambda row: row["batch_id"])}
 
 
 def _state(batch_type: str, rows: Sequence[Mapping[str, Any]]) -> BatchState:
@@ -149,33 +139,29 @@ def _seconds(value: float | None) -> float:
 
 def _refresh(batch_types: Sequence[str]) -> None:
     """Replace the stored histories of these types by those of their last jobs."""
+    from helpers.forecasting.learning import learn  # noqa: PLC0415 - brings numpy
+
     runs: dict[str, list[PastJob]] = {}
     waits: dict[str, list[PastJob]] = {}
     for batch_type in batch_types:
         runs[batch_type], waits[batch_type] = _past_jobs(batch_type)
     for is_wait, jobs in ((False, runs), (True, waits)):
         for batch_type, kind in learn(jobs, log=History().log).items():
-            with transaction() as connection:
-                queries("forecasts").store_history(
-                    connection,
-                    batch_type=batch_type,
-                    is_wait=is_wait,
-                    samples=kind.samples,
-                    classes=json.dumps(
-                        _rounded({key or "": of for key, of in kind.classes.items()})
-                    ),
-                    record=json.dumps(_rounded(asdict(kind.record))),
-                )
+            classes = {key or "": of for key, of in kind.classes.items()}
+            queries("forecasts").store_history(
+                batch_type=batch_type,
+                is_wait=is_wait,
+                samples=kind.samples,
+                classes=json.dumps(_rounded(classes)),
+                record=json.dumps(_rounded(asdict(kind.record))),
+            )
 
 
 def _past_jobs(batch_type: str) -> tuple[list[PastJob], list[PastJob]]:
     """Return the last finished jobs of a type, and those whose waiting is known as well."""
-    with transaction() as connection:
-        rows = list(
-            queries("forecasts").past_jobs(
-                connection, batch_type=batch_type, finished=_FINISHED, most=KEPT_SAMPLES
-            )
-        )
+    rows = queries("forecasts").past_jobs(
+        batch_type=batch_type, finished=_FINISHED, most=KEPT_SAMPLES
+    )
     runs, waits = [], []
     for row in rows:
         batch_id, size = row["batch_id"], job_size(row["configuration"], row["members"])
@@ -197,9 +183,9 @@ def _rounded(value: Any) -> Any:
 
 
 def _history(batch_types: Sequence[str]) -> History:
-    with transaction() as connection:
-        rows = list(queries("forecasts").histories(connection, batch_types=list(batch_types)))
-        outcomes = list(queries("forecasts").outcomes(connection, most=KEPT_ERRORS))
+    with transaction():
+        rows = queries("forecasts").histories(batch_types=list(batch_types))
+        outcomes = queries("forecasts").outcomes(most=KEPT_ERRORS)
     misses: dict[int, list[float]] = defaultdict(list)
     for row in outcomes:
         drawn = Interval(row["low"], row["low"], row["high"])

@@ -6,11 +6,10 @@ nothing else; an id says nothing to the people who prepared it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from helpers.text import clean, shorten
+from helpers.text import clean, shorten, snake_case
 
 _MAX_NAME = 120
 # The more particular one first: an analysis also has a portfolio, and a portfolio an EDM.
@@ -38,7 +37,7 @@ def job_name(configuration: object, request: object) -> str | None:
         request: ``submission_request``, with the body under ``json`` or by itself.
     """
     for source in _sources(configuration, request):
-        columns = {_column(key): value for key, value in source.items()}
+        columns = {snake_case(key): value for key, value in source.items()}
         for name in _COLUMNS:
             value = columns.get(name)
             if isinstance(value, str) and clean(value).strip():
@@ -52,9 +51,3 @@ def _sources(configuration: object, request: object) -> Iterator[Mapping[str, An
     for source in (configuration, settings, body):
         if isinstance(source, Mapping):
             yield source
-
-
-def _column(key: object) -> str:
-    """Return ``analysis_name`` for ``analysisName``, ``Analysis Name`` and the like."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(key))
-    return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from concurrent.futures import Executor
 from pathlib import Path
 
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.errors import NotebookError
 from helpers.notebooks.run import NotebookOutcome, NotebookRun
 from helpers.records import NotebookResult, Step
@@ -80,17 +80,16 @@ def execute_next_step(
 def _step_at(source: Path) -> Step:
     """Return the step that a notebook belongs to: by what the metastore names, else by its path."""
     location = step_reference(source)
-    with transaction() as connection:
-        named = queries("steps").steps_with_a_path(connection)
-        ids = [row["step_id"] for row in named if _is_named(source, row)]
-        if ids:
-            step = queries("steps").step_by_id(connection, step_id=ids[0])
-        else:
-            step = location and queries("steps").step_by_numbers(connection, **vars(location))
+    named = queries("steps").steps_with_a_path()
+    ids = [row["step_id"] for row in named if _is_named(source, row)]
+    step: Step | None = None
+    if ids:
+        step = queries("steps").step_by_id(step_id=ids[0])
+    elif location is not None:
+        step = queries("steps").step_by_numbers(**vars(location))
     if step is None:
         raise NotebookError(f"{source.name} belongs to no step of the metastore.")
-    found: Step = step
-    return found
+    return step
 
 
 def _is_named(source: Path, row: dict[str, str]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from helpers.batch import read_batch
 from helpers.constants import CycleStatus
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.records import Batch, ChainConfig, NextStep, Step
 from helpers.steps import claims
 from helpers.steps.rules import ChainRule, fired_rule, stage_rules
@@ -75,13 +75,9 @@ def get_next_step_info(batch_id: int) -> NextStep | None:
 
 
 def _next_step(batch: Batch, rule: ChainRule) -> Step | None:
-    with transaction() as connection:
-        step: Step | None = queries("steps").step_by_numbers(
-            connection,
-            cycle_name=batch["cycle_name"],
-            stage_num=rule.stage_num,
-            step_num=rule.next_step_num,
-        )
+    step: Step | None = queries("steps").step_by_numbers(
+        cycle_name=batch["cycle_name"], stage_num=rule.stage_num, step_num=rule.next_step_num
+    )
     return step
 
 

@@ -59,6 +59,12 @@ def listed(items: list[str], *, most: int) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
+def snake_case(name: object) -> str:
+    """Return ``analysis_name`` for ``analysisName``, ``Analysis Name`` and the like."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name))
+    return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
+
+
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Return ``1 job`` or ``3 jobs``; ``plural`` is for nouns that do not just take an s."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

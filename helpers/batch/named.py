@@ -25,7 +25,7 @@ from helpers.constants import JobStatus
 from helpers.database import queries
 from helpers.display import Block, Headline, Note, Report, Row, Table, badge, severity_of, tally
 from helpers.errors import BatchError
-from helpers.records import Batch
+from helpers.records import Batch, Step
 from helpers.text import listed
 
 _MOST_NAMED = 8
@@ -139,6 +139,28 @@ class NamedBatch:
             hint = f" Did you mean {known[nearest[0]]!r}?" if nearest else ""
             problem = f"has no job called {name!r}.{hint}"
         raise BatchError(f"Batch {self.batch_id} {problem}", batch_id=self.batch_id)
+
+
+def batch_with(step: Step, names: Sequence[str | int]) -> NamedBatch:
+    """Return the batch of a step that has all these jobs; without names the one with failed jobs.
+
+    Raises:
+        BatchError: there is none, or more than one; the message says which.
+    """
+    rows = queries("steps").batches_of_step(step_id=step["step_id"])
+    batches = [NamedBatch(row["batch_id"]) for row in rows]
+    found = [batch for batch in batches if (batch.has(*names) if names else batch.failed_names())]
+    if len(found) == 1:
+        return found[0]
+    named = listed([repr(name) for name in names], most=_MOST_NAMED)
+    what = f"jobs called {named}" if names else "failed jobs"
+    if not found:
+        raise BatchError(f"No batch of this step has {what}.")
+    ids = listed([str(batch.batch_id) for batch in found], most=_MOST_NAMED)
+    raise BatchError(
+        f"Several batches of this step have {what}: {ids}. Choose one with "
+        "helpers.batch.choose_batch(…)."
+    )
 
 
 def choose_batch(batch_id: int | None = None) -> NamedBatch:

@@ -39,23 +39,22 @@ def sweep(*, interval: timedelta) -> list[Swept]:
         interval: between two passes.
     """
     wait = _INTERVALS * interval
-    with transaction() as connection:
-        found = list(_unconcluded(connection, wait=wait))
+    found = _unconcluded(wait=wait)
     swept = [_conclude(row["batch_id"], wait=wait) for row in found]
     return [one for one in swept if one is not None]
 
 
-def _unconcluded(connection: Any, *, wait: timedelta, batch_id: int | None = None) -> Any:
+def _unconcluded(*, wait: timedelta, batch_id: int | None = None) -> Any:
     return queries("batch").unconcluded(
-        connection, wait=wait, batch_id=batch_id, terminal=list(BatchStatus.terminal())
+        wait=wait, batch_id=batch_id, terminal=list(BatchStatus.terminal())
     )
 
 
 def _conclude(batch_id: int, *, wait: timedelta) -> Swept | None:
     """Conclude one ending in a transaction of its own; None if it has changed meanwhile."""
-    with transaction() as connection:
-        queries("batch").lock_batch(connection, batch_id=batch_id)
-        if not list(_unconcluded(connection, wait=wait, batch_id=batch_id)):
+    with transaction():
+        queries("batch").lock_batch(batch_id=batch_id)
+        if not _unconcluded(wait=wait, batch_id=batch_id):
             return None
         batch = read_batch(batch_id)
         outcome = fired_rule(
@@ -65,22 +64,19 @@ def _conclude(batch_id: int, *, wait: timedelta) -> Swept | None:
             status=batch["status"],
         )
         next_step = _lead_on(batch, outcome.rule) if outcome.rule else outcome.reason
-        facts = BatchFacts(**queries("batch").facts(connection, batch_id=batch_id))
+        facts = BatchFacts(**queries("batch").facts(batch_id=batch_id))
         status = BatchStatus(batch["status"])
         reason = f"Another tool ended this batch as {status}."
         events.announce_batch(
             batch, decision=Decision(status, reason), facts=facts, next_step=next_step
         )
-        queries("batch").conclude(connection, batch_id=batch_id)
+        queries("batch").conclude(batch_id=batch_id)
         return Swept(batch_id, batch["batch_type"], f"{reason} {next_step}")
 
 
 def _lead_on(batch: Batch, rule: ChainRule) -> str:
     """Make the next step due, unless it has run since the batch ended; return what was done."""
-    with transaction() as connection:
-        run = queries("steps").run_since(
-            connection, batch_id=batch["batch_id"], next_step_num=rule.next_step_num
-        )
+    run = queries("steps").run_since(batch_id=batch["batch_id"], next_step_num=rule.next_step_num)
     if run is not None:
         who = run["started_by"] or "somebody"
         return (

@@ -1,4 +1,7 @@
-"""What a check found, and how it is shown."""
+"""What a check found, and how it is shown.
+
+A finding is a remark: OK, ERROR for what keeps a pass from its work, or WARNING for what does not.
+"""
 
 from __future__ import annotations
 
@@ -10,57 +13,53 @@ from helpers.errors import BatchMonitoringError
 from helpers.text import counted
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
+def good(about: str, text: str) -> Remark:
+    """Return that something is well."""
+    return Remark(about, text, Severity.OK)
 
-    about: str
-    is_ok: bool
-    text: str  # what is there or, if it is not well, what to do
-    stops_passes: bool = True  # if it is not well: a pass cannot do its work
 
-    @property
-    def severity(self) -> Severity:
-        """Well, in the way of a pass, or worth a look."""
-        if self.is_ok:
-            return Severity.OK
-        return Severity.ERROR if self.stops_passes else Severity.WARNING
+def bad(about: str, text: str) -> Remark:
+    """Return what keeps a pass from its work, and what to do."""
+    return Remark(about, text, Severity.ERROR)
+
+
+def doubtful(about: str, text: str) -> Remark:
+    """Return what is not well, and what to do, though a pass can do its work."""
+    return Remark(about, text, Severity.WARNING)
 
 
 @dataclass(frozen=True, repr=False)
 class CheckReport(Report):
     """All findings, in the order in which they build on each other."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Remark, ...]
+
+    def count(self, severity: Severity) -> int:
+        """Return how many findings are of this severity."""
+        return sum(finding.severity is severity for finding in self.findings)
 
     @property
     def is_ok(self) -> bool:
         """Whether a pass can do its work."""
-        return not self.in_the_way
-
-    @property
-    def in_the_way(self) -> list[Finding]:
-        """What keeps a pass from its work."""
-        return [f for f in self.findings if not f.is_ok and f.stops_passes]
+        return not self.count(Severity.ERROR)
 
     @property
     def headline(self) -> str:
         """The result in one sentence."""
-        if self.in_the_way:
-            return f"{counted(len(self.in_the_way), 'problem')} would keep a pass from its work."
-        remarks = sum(not finding.is_ok for finding in self.findings)
+        if problems := self.count(Severity.ERROR):
+            return f"{counted(problems, 'problem')} would keep a pass from its work."
+        remarks = self.count(Severity.WARNING)
         return "Everything is set up." if not remarks else f"Set up; {counted(remarks, 'remark')}."
 
     def blocks(self) -> Iterator[Block]:
         """Show the result, and a line for each thing."""
-        worst = Severity.OK if self.is_ok else Severity.ERROR
-        yield Headline(worst, self.headline)
-        yield Remarks([Remark(f.about, f.text, f.severity) for f in self.findings])
+        yield Headline(Severity.OK if self.is_ok else Severity.ERROR, self.headline)
+        yield Remarks(self.findings)
 
 
-def findings_of(about: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+def findings_of(about: str, look: Callable[[], Iterable[Remark]]) -> Iterator[Remark]:
     """Give what one look finds; an error of ours is a finding too, so that the others go on."""
     try:
         yield from look()
     except BatchMonitoringError as exc:
-        yield Finding(about, is_ok=False, text=str(exc))
+        yield bad(about, str(exc))

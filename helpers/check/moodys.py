@@ -8,8 +8,9 @@ from email.utils import parsedate_to_datetime
 
 from requests import codes
 
-from helpers.check.findings import Finding
+from helpers.check.findings import bad, doubtful, good
 from helpers.constants import Family
+from helpers.display import Remark
 from helpers.errors import MoodysError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.submissions import own_error
@@ -21,7 +22,7 @@ _FORBIDDEN = frozenset({401, 403})
 _MOST_SECONDS_APART = 60.0
 
 
-def look_at_moodys() -> Iterator[Finding]:
+def look_at_moodys() -> Iterator[Remark]:
     """Give how Moody's answers.
 
     Raises:
@@ -30,35 +31,35 @@ def look_at_moodys() -> Iterator[Finding]:
     """
     with IRPClient(connections=1) as client:
         how = "an API key" if get_settings().risk_modeler_api_key else "a login"
-        yield Finding("Moody's", is_ok=True, text=f"reached with {how}")
+        yield good("Moody's", f"reached with {how}")
         raw = None
         for family in Family:
             try:
                 raw = client.transport.get(family.job_path(_NO_JOB))
             except MoodysError as exc:
-                yield Finding(f"Moody's {family}", is_ok=False, text=str(exc))
+                yield bad(f"Moody's {family}", str(exc))
             else:
                 yield _judged(family, raw)
         if raw is not None:
             yield from _clock(raw)
 
 
-def _judged(family: Family, raw: Raw) -> Finding:
+def _judged(family: Family, raw: Raw) -> Remark:
     about = f"Moody's {family}"
     if raw.http_status in _FORBIDDEN:
         text = (
             f"answers {raw.http_status}: these credentials may not read its jobs. Check "
             "RISK_MODELER_API_KEY and RISK_MODELER_RESOURCE_GROUP_ID, and ask for the right."
         )
-        return Finding(about, is_ok=False, text=text)
+        return bad(about, text)
     is_own_answer = raw.http_status == codes.ok or own_error(raw) is not None
     if raw.http_status in {codes.ok, codes.not_found} and is_own_answer:
-        return Finding(about, is_ok=True, text="answers")
+        return good(about, "answers")
     text = f"answers {raw.http_status}, which is not its own. Is a proxy or gateway in between?"
-    return Finding(about, is_ok=False, text=text)
+    return bad(about, text)
 
 
-def _clock(raw: Raw) -> Iterator[Finding]:
+def _clock(raw: Raw) -> Iterator[Remark]:
     try:
         theirs = parsedate_to_datetime(raw.headers.get("Date", ""))
     except ValueError:
@@ -66,4 +67,4 @@ def _clock(raw: Raw) -> Iterator[Finding]:
     apart = abs((datetime.now(UTC) - theirs).total_seconds())
     if apart > _MOST_SECONDS_APART:
         text = f"this machine's clock and that of Moody's are {apart:.0f} s apart. Set it by NTP."
-        yield Finding("clocks", is_ok=False, text=text, stops_passes=False)
+        yield doubtful("clocks", text)

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from helpers.check.findings import Finding
+from helpers.check.findings import bad, doubtful, good
+from helpers.display import Remark
 from helpers.settings import Settings, get_settings
 
 _PREFIXES = ("MONITOR_", "TEAMS_", "RISK_MODELER_", "IRP_")
@@ -24,7 +25,7 @@ _PLACEHOLDER = re.compile(
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def look_at_settings() -> Iterator[Finding]:
+def look_at_settings() -> Iterator[Remark]:
     """Give what is wrong with the settings; one good finding if nothing is.
 
     Raises:
@@ -34,19 +35,17 @@ def look_at_settings() -> Iterator[Finding]:
     problems = [*_placeholders(settings), *_addresses(settings), *_unknown_names()]
     yield from problems
     if not problems:
-        yield Finding("settings", is_ok=True, text="no placeholder, and no unknown name")
+        yield good("settings", "no placeholder, and no unknown name")
 
 
-def _placeholders(settings: Settings) -> Iterator[Finding]:
+def _placeholders(settings: Settings) -> Iterator[Remark]:
     for name, value in settings:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if isinstance(text, str) and _PLACEHOLDER.fullmatch(text.strip()):
-            yield Finding(
-                "settings", is_ok=False, text=f"{name.upper()} is a placeholder. Set its value."
-            )
+            yield bad("settings", f"{name.upper()} is a placeholder. Set its value.")
 
 
-def _addresses(settings: Settings) -> Iterator[Finding]:
+def _addresses(settings: Settings) -> Iterator[Remark]:
     webhook = settings.teams_webhook_url
     addresses = {
         "RISK_MODELER_BASE_URL": settings.risk_modeler_base_url,
@@ -57,12 +56,8 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
     for name, address in addresses.items():
         if address and not _PLACEHOLDER.fullmatch(address.strip()) and not _is_usable(address):
             is_secret_sent = name in {"RISK_MODELER_BASE_URL", "TEAMS_WEBHOOK_URL"}
-            yield Finding(
-                "settings",
-                is_ok=False,
-                text=f"{name} should be an address that begins with https://.",
-                stops_passes=is_secret_sent,
-            )
+            judged = bad if is_secret_sent else doubtful
+            yield judged("settings", f"{name} should be an address that begins with https://.")
 
 
 def _is_usable(address: str) -> bool:
@@ -75,15 +70,10 @@ def _is_usable(address: str) -> bool:
         return False
 
 
-def _unknown_names() -> Iterator[Finding]:
+def _unknown_names() -> Iterator[Remark]:
     known = {name.upper() for name in Settings.model_fields} | _OTHERS
     for name in sorted(os.environ):
         if name.startswith(_PREFIXES) and name not in known:
             nearest = get_close_matches(name, known, n=1)
             hint = f" Did you mean {nearest[0]}?" if nearest else ""
-            yield Finding(
-                "settings",
-                is_ok=False,
-                text=f"{name} is not a setting, and nobody reads it.{hint}",
-                stops_passes=False,
-            )
+            yield doubtful("settings", f"{name} is not a setting, and nobody reads it.{hint}")

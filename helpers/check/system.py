@@ -13,19 +13,19 @@ from pathlib import Path
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, NoSuchKernel
 from jupyter_client.manager import KernelManager
 
-from helpers.check.findings import CheckReport, Finding, findings_of
+from helpers.check.findings import CheckReport, bad, doubtful, findings_of, good
 from helpers.check.moodys import look_at_moodys
 from helpers.check.settings import look_at_settings
 from helpers.database import queries, transaction
 from helpers.database.schema import migration_ids, missing_migrations, problem
+from helpers.display import Remark
 from helpers.errors import NotificationError
 from helpers.neighbours import step_environment, team_helpers
 from helpers.notifications.teams import send
 from helpers.settings import get_settings
 from helpers.text import counted, shorten
-from helpers.workflow_paths import workflows_dir
+from helpers.workflow_paths import MONITOR_NOTEBOOK, workflows_dir
 
-MONITOR_NOTEBOOK = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
 _KERNEL_SECONDS = 60
 _MOST_SECONDS_APART = 30.0
 _ASK_FOR_HELPERS = (
@@ -57,55 +57,53 @@ def check_system(*, send_card: bool = False) -> CheckReport:
     )
 
 
-def _look_at_database() -> Iterator[Finding]:
+def _look_at_database() -> Iterator[Remark]:
     with transaction():
         server = queries("check").server()
         tables = queries("check").tables()
         missing = missing_migrations()
         found = None if missing else problem()
-    yield Finding(
-        "database",
-        is_ok=True,
-        text=f"{server['database']} as {server['account']}, PostgreSQL {server['version']}",
+    yield good(
+        "database", f"{server['database']} as {server['account']}, PostgreSQL {server['version']}"
     )
     if missing:
         text = (
             f"{len(missing)} of {counted(len(migration_ids()), 'migration')} are missing. Run "
             "`python -m helpers.database migrate`."
         )
-        yield Finding("migrations", is_ok=False, text=text)
+        yield bad("migrations", text)
     else:
-        yield Finding("migrations", is_ok=found is None, text=found or "all applied")
+        yield bad("migrations", found) if found else good("migrations", "all applied")
     if tables is not None and not tables["is_owner"]:
         text = (
             f"the tables belong to {tables['owner']}, and {server['account']} is not a member of "
             "that role: the monitor cannot add a partition a day. Use an account that owns them."
         )
-        yield Finding("database", is_ok=False, text=text)
+        yield bad("database", text)
     apart = abs((datetime.now(UTC) - server["now_ts"]).total_seconds())
     if apart > _MOST_SECONDS_APART:
         text = f"this machine's clock and the server's are {apart:.0f} s apart. Set them by NTP."
-        yield Finding("clocks", is_ok=False, text=text, stops_passes=False)
+        yield doubtful("clocks", text)
 
 
-def _look_at_teams(*, send_card: bool) -> Iterator[Finding]:
+def _look_at_teams(*, send_card: bool) -> Iterator[Remark]:
     settings = get_settings()
     if settings.teams_webhook_url is None:
         text = "TEAMS_WEBHOOK_URL is not set: no cards are sent."
-        yield Finding("Teams", is_ok=False, text=text, stops_passes=False)
+        yield doubtful("Teams", text)
         return
     if not settings.teams_notification_enabled:
         text = "TEAMS_NOTIFICATION_ENABLED is false: this account sends no cards."
-        yield Finding("Teams", is_ok=False, text=text, stops_passes=False)
+        yield doubtful("Teams", text)
     if not send_card:
-        yield Finding("Teams", is_ok=True, text="a webhook is set; --send-card tries it")
+        yield good("Teams", "a webhook is set; --send-card tries it")
         return
     try:
         send(_test_card(), webhook_url=settings.teams_webhook_url)
     except NotificationError as exc:
-        yield Finding("Teams", is_ok=False, text=str(exc), stops_passes=False)
+        yield doubtful("Teams", str(exc))
     else:
-        yield Finding("Teams", is_ok=True, text="accepted a test card: look whether it is there")
+        yield good("Teams", "accepted a test card: look whether it is there")
 
 
 def _test_card() -> dict[str, object]:
@@ -119,31 +117,31 @@ def _test_card() -> dict[str, object]:
     return {"type": "message", "attachments": [attachment]}
 
 
-def _look_at_workflows() -> Iterator[Finding]:
+def _look_at_workflows() -> Iterator[Remark]:
     folder = workflows_dir()
     if not folder.is_dir():
         text = f"there is no folder {folder}. Set IRP_WORKFLOWS_DIR."
-        yield Finding("workflows", is_ok=False, text=text)
+        yield bad("workflows", text)
     elif not os.access(folder, os.W_OK | os.X_OK):
         text = f"{folder} cannot be written: executed copies would be lost."
-        yield Finding("workflows", is_ok=False, text=text, stops_passes=False)
+        yield doubtful("workflows", text)
     elif not (folder / MONITOR_NOTEBOOK).is_file():
         text = (
             f"{folder} has no “{MONITOR_NOTEBOOK}”. Copy `workflows/_Tools` of the project to it."
         )
-        yield Finding("workflows", is_ok=False, text=text, stops_passes=False)
+        yield doubtful("workflows", text)
     else:
-        yield Finding("workflows", is_ok=True, text=str(folder))
+        yield good("workflows", str(folder))
 
 
-def _look_at_kernel() -> Iterator[Finding]:
+def _look_at_kernel() -> Iterator[Remark]:
     """Ask the Python of the default kernel which ``helpers`` it imports."""
     folder = workflows_dir()
     environment = {**os.environ, **step_environment()}
     team = team_helpers(environment)
     if team is not None:
         text = f"kernels of steps import your team's helpers, of {team}"
-        yield Finding("kernel", is_ok=True, text=text)
+        yield good("kernel", text)
         return
     try:
         python = KernelManager(kernel_name=NATIVE_KERNEL_NAME).format_kernel_cmd()[0]
@@ -158,12 +156,12 @@ def _look_at_kernel() -> Iterator[Finding]:
         )
     except (NoSuchKernel, OSError, subprocess.TimeoutExpired) as exc:
         text = f"the kernel {NATIVE_KERNEL_NAME} cannot be started: {exc}. Install ipykernel."
-        yield Finding("kernel", is_ok=False, text=text)
+        yield bad("kernel", text)
         return
     yield _judged_kernel(python, asked)
 
 
-def _judged_kernel(python: str, asked: subprocess.CompletedProcess[str]) -> Finding:
+def _judged_kernel(python: str, asked: subprocess.CompletedProcess[str]) -> Remark:
     ours = version("batch-monitoring")
     if asked.returncode:
         error = (asked.stderr.strip().splitlines() or ["it printed nothing"])[-1]
@@ -171,9 +169,9 @@ def _judged_kernel(python: str, asked: subprocess.CompletedProcess[str]) -> Find
             f"{python} cannot import this package ({shorten(error, 200)}): chained notebooks would "
             "fail. Install it into the environment of that kernel."
         )
-        return Finding("kernel", is_ok=False, text=text)
+        return bad("kernel", text)
     where, theirs = json.loads(asked.stdout.splitlines()[-1])
     if theirs != ours:
         text = f"{python} has version {theirs} of this package, and this is {ours}."
-        return Finding("kernel", is_ok=False, text=text, stops_passes=False)
-    return Finding("kernel", is_ok=True, text=f"{python} imports {Path(where).parent}")
+        return doubtful("kernel", text)
+    return good("kernel", f"{python} imports {Path(where).parent}")

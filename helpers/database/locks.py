@@ -15,7 +15,6 @@ import time
 from collections.abc import Collection
 from contextlib import closing, suppress
 from enum import IntEnum
-from types import TracebackType
 from typing import Self
 
 import psycopg
@@ -82,12 +81,7 @@ class AdvisoryLocks:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         # Freed here, because after a close the server does so only a moment later: whoever
         # comes right behind would be told of a holder that is gone.
         with closing(self._connection), suppress(psycopg.Error):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from helpers.text import snake_case
+
 _COLUMNS = ("location_count", "locations", "risk_count", "risks", "row_count", "rows", "file_size")
+_NUMBER_OF = re.compile(r"^(number|num|no)_(of_)?")
 _TOO_LARGE = 10**15  # for a count or for bytes: it is an id or nonsense
 
 
@@ -18,17 +21,13 @@ def job_size(configuration: object, members: object = None) -> float | None:
     """
     columns = {}
     if isinstance(configuration, Mapping):
-        columns = {_column(key): value for key, value in configuration.items()}
+        columns = {
+            _NUMBER_OF.sub("", snake_case(key)): value for key, value in configuration.items()
+        }
     for value in [*(columns.get(name) for name in _COLUMNS), members]:
         if (size := _number(value)) is not None:
             return size
     return None
-
-
-def _column(key: object) -> str:
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(key))
-    name = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
-    return re.sub(r"^(number|num|no)_(of_)?", "", name)
 
 
 def _number(value: object) -> float | None:

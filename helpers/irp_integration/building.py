@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from types import SimpleNamespace, TracebackType
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
@@ -108,7 +108,7 @@ def can_be_built(batch_type: object) -> bool:
 
 
 def row_columns(batch_type: str) -> tuple[Column, ...]:
-    """Return the columns of a batch type's rows, without asking Moody's.
+    """Return the columns of a batch type's rows: the parameters of its call. Moody's is not asked.
 
     Raises:
         BuildError: nobody knows this type, or its jobs have no request.
@@ -160,14 +160,6 @@ class RequestBuilder:
         for scheme in ("https://", "http://"):
             client.session.mount(scheme, self._adapter)
 
-    def columns(self, batch_type: str) -> tuple[Column, ...]:
-        """Return the columns of a batch type's rows: the parameters of its call.
-
-        Raises:
-            BuildError: nobody knows this type, or its jobs have no request.
-        """
-        return row_columns(batch_type)
-
     def build(
         self, batch_type: str, row: Mapping[str, Any], *, key: UUID | None = None
     ) -> PreparedRequest:
@@ -175,7 +167,7 @@ class RequestBuilder:
 
         Args:
             batch_type: what the request starts.
-            row: by column, as ``columns`` names them.
+            row: by column, as ``row_columns`` names them.
             key: keys of earlier writes are derived from it; None takes a new one.
 
         Raises:
@@ -193,7 +185,7 @@ class RequestBuilder:
         self._run(batch_type, row, key=None)
 
     def _run(self, batch_type: str, row: Mapping[str, Any], *, key: UUID | None) -> None:
-        given = arguments(self.columns(batch_type), row)
+        given = arguments(row_columns(batch_type), row)
         call = _call_of(batch_type)
         self._adapter.expect(call.writes, key=key)
         problem = None
@@ -213,12 +205,7 @@ class RequestBuilder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._published.client.session.close()
 
 

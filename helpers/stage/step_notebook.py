@@ -16,6 +16,7 @@ from helpers.batch import (
     submission_of,
     submit_batch,
 )
+from helpers.batch.named import batch_with
 from helpers.batch.plans import Plan
 from helpers.batch.preparing import PreparePlan, create_batch
 from helpers.batch.rows import Source
@@ -30,7 +31,6 @@ from helpers.job.own_work import require_own_work
 from helpers.records import BatchSubmission, Step
 from helpers.redaction import shown
 from helpers.stage.location import current_step
-from helpers.stage.mending import batch_with
 from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
 from helpers.stage.summary import stage_batches, summarise_stage
 from helpers.steps import claims

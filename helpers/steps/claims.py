@@ -223,9 +223,8 @@ def claim_step(step_id: int) -> Claim | None:
 
 
 def _take(step_id: int, *, by_hand: bool, serves: bool = True) -> Claim | None:
-    with transaction() as connection:
+    with transaction():
         taken = queries("step_claims").take(
-            connection,
             step_id=step_id,
             owner=owner_id(),
             lasts=LASTS,
@@ -238,7 +237,6 @@ def _take(step_id: int, *, by_hand: bool, serves: bool = True) -> Claim | None:
         # By a statement of its own, which sees what was committed before the claim was taken.
         served = (
             queries("chain_runs").serve(
-                connection,
                 step_id=step_id,
                 attempt=attempt,
                 owner=owner_id(),
@@ -250,7 +248,7 @@ def _take(step_id: int, *, by_hand: bool, serves: bool = True) -> Claim | None:
             else []
         )
         runs = tuple(sorted(served, key=lambda run: run["id"]))
-        step = queries("steps").step_by_id(connection, step_id=step_id)
+        step = queries("steps").step_by_id(step_id=step_id)
         claim = Claim(step, attempt, runs, rerun_by)
         if not (runs or by_hand or rerun_by):  # another owner has served them in between
             release(claim)
@@ -270,13 +268,12 @@ def note_start(claim: Claim, *, step_run_id: int, notebook_path: str) -> bool:
     Returns:
         False if this process no longer holds the claim; nothing has changed then.
     """
-    with transaction() as connection:
+    with transaction():
         held = queries("step_claims").note_start(
-            connection, **claim.guard, step_run_id=step_run_id, lasts=LASTS
+            **claim.guard, step_run_id=step_run_id, lasts=LASTS
         )
         if held:
             queries("chain_runs").note_start(
-                connection,
                 step_id=claim.step_id,
                 attempt=claim.attempt,
                 step_run_id=step_run_id,

@@ -90,16 +90,15 @@ class StepExecution:
         Raises:
             NotebookError: another has claimed the step by now; nothing was logged.
         """
-        with transaction() as connection:
+        with transaction():
             queries("steps").close_unanswered_start(
-                connection,
                 step_id=self.claim.step_id,
                 attempt=self.claim.attempt,
                 error="The reply to this start was lost; the notebook was started by another try.",
             )
-            queries("steps").lock_step(connection, step_id=self.claim.step_id)
+            queries("steps").lock_step(step_id=self.claim.step_id)
             row = queries("steps").start_step_run(
-                connection, step_id=self.claim.step_id, started_by=self._started_by()
+                step_id=self.claim.step_id, started_by=self._started_by()
             )
             sent_at = lease_clock()  # a process that freezes from here on starts no kernel later
             if not claims.note_start(
@@ -158,11 +157,10 @@ class StepExecution:
 
     def conclude(self, outcome: NotebookOutcome) -> None:
         """Release the claim of a notebook that is gone; what was not recorded is due again."""
-        with transaction() as connection:
+        with transaction():
             written = outcome.executed_path
             if self.recorded is not None and written != self._copy:
                 queries("steps").note_executed_copy(
-                    connection,
                     step_run_id=self._step_run_id,
                     path=written and relative_to_workflows(written),
                 )

@@ -64,8 +64,8 @@ def record(
     """
     executed_path = relative_to_workflows(executed_copy)
     output = {"executed_notebook": executed_path, "execution_seconds": round(seconds, 3)}
-    with transaction() as connection:
-        noted = queries("steps").run_of_notebook(connection, step_run_id=step_run_id)
+    with transaction():
+        noted = queries("steps").run_of_notebook(step_run_id=step_run_id)
         verdict = judge(error, noted)
         run_id = noted["id"] if noted else step_run_id
         if not _write(
@@ -77,14 +77,13 @@ def record(
         ):
             return verdict if _has_arrived(step_run_id) else None
         queries("steps").finish_step_run(
-            connection,
             step_run_id=run_id,
             status=verdict.status,
             error=verdict.error,
             output=json.dumps(output),
         )
         if noted:
-            queries("steps").delete_step_run(connection, step_run_id=step_run_id)
+            queries("steps").delete_step_run(step_run_id=step_run_id)
     return verdict
 
 
@@ -120,9 +119,8 @@ def _write(
     executed_path: str | None = None,
 ) -> bool:
     """Write a verdict to the claim and to the chain runs that it serves, with one card."""
-    with transaction() as connection:
+    with transaction():
         held = queries("step_claims").record_verdict(
-            connection,
             **claim.guard,
             verdict=verdict.status,
             outcome=shown(verdict.error or f"The step is {verdict.status}.", _MOST_OF_AN_ERROR),
@@ -133,7 +131,6 @@ def _write(
             return False
         failed = verdict.error is not None
         ended = queries("chain_runs").finish(
-            connection,
             step_id=claim.step_id,
             attempt=claim.attempt,
             status=ChainRunStatus.FAILED if failed else ChainRunStatus.COMPLETED,

@@ -11,7 +11,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from helpers.forecasting import BatchState, History, Interval, Job, forecast_batches, miss
+from helpers.forecasting import BatchState, History, Interval, Job, miss
+from helpers.forecasting.batches import forecast_batches
 
 Array: TypeAlias = npt.NDArray[np.float64]
 POINTS = (0.1, 0.25, 0.5, 0.75, 0.9)  # shares of the jobs that have finished

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from helpers.forecasting import find_overruns
+from helpers.forecasting.batches import find_overruns
 from tests.forecasts.batch_ends import Batch
 from tests.forecasts.oracle import P995
 from tests.forecasts.simulated import KINDS, Cycles

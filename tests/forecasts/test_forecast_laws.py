@@ -10,16 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.forecasting import (
-    BatchState,
-    Interval,
-    Job,
-    Outcome,
-    forecast_batches,
-    forecast_jobs,
-    miss,
-    quantile_points,
-)
+from helpers.forecasting import BatchState, Interval, Job, Outcome, miss, quantile_points
+from helpers.forecasting.batches import forecast_batches
+from helpers.forecasting.jobs import forecast_jobs
 from helpers.forecasting.play import Open, ends
 from tests.forecasts.histories import KIND, usual_history
 

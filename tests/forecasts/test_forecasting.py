@@ -20,19 +20,15 @@ from helpers.forecasting import (
     Outcome,
     PastJob,
     Record,
-    find_overruns,
-    forecast_batches,
-    forecast_chain,
-    forecast_jobs,
     job_size,
-    learn,
     miss,
     quantile_points,
     size_class,
     stage,
 )
-from helpers.forecasting.jobs import Spread, corrected_level, shift
-from helpers.forecasting.learning import Learner, Margin
+from helpers.forecasting.batches import find_overruns, forecast_batches, forecast_chain
+from helpers.forecasting.jobs import Spread, corrected_level, forecast_jobs, shift
+from helpers.forecasting.learning import Learner, Margin, learn
 from tests.forecasts.histories import KIND, kind_history, usual_history
 
 RUNNING = BatchState(KIND, running=[Job(60.0)] * 4, queued=[Job(0.0)] * 8)

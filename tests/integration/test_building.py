@@ -9,7 +9,7 @@ import pytest
 from helpers.constants import BatchType, CycleStatus
 from helpers.errors import BuildError, MoodysError
 from helpers.irp_integration import IRPClient
-from helpers.irp_integration.building import _CALLS, RequestBuilder
+from helpers.irp_integration.building import _CALLS, RequestBuilder, row_columns
 from helpers.irp_integration.catching import UnexpectedWriteError, Writes
 from helpers.irp_integration.prepared import PreparedRequest
 from helpers.job import read_job, submit_job
@@ -138,7 +138,7 @@ def test_every_type_but_the_notebook_s_own_work_can_be_built(builder):
         BatchType.PORTFOLIO_MAPPING,
     }
     for batch_type in _CALLS:
-        required = [column.name for column in builder.columns(batch_type) if column.required]
+        required = [column.name for column in row_columns(batch_type) if column.required]
         assert required, batch_type
 
 

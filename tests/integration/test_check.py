@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from helpers.check import CheckReport, check_system
+from helpers.display import Severity
 from helpers.settings import get_settings
 from sandbox.misbehaviour import Fault
 
@@ -131,7 +132,7 @@ def test_each_family_is_judged_by_its_own_answer(ready, moodys, fault, how, mess
     report = check_system()
     found = {f.about: f for f in report.findings}
     assert message in found["Moody's model"].text
-    assert found["Moody's export"].is_ok
+    assert found["Moody's export"].severity is Severity.OK
 
 
 def test_a_rejected_login_is_one_finding(ready, moodys, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 
 from helpers.check import check_system
 from helpers.constants import BatchType
+from helpers.display import Severity
 from helpers.notebook_executor import execute_next_step
 from helpers.notebooks.run import NotebookRun
 from helpers.settings import PROJECT_DIR, get_settings
@@ -103,7 +104,7 @@ def test_the_check_names_the_helpers_that_kernels_import(due, team, monkeypatch)
     monkeypatch.setenv("IRP_STEP_PYTHONPATH", str(team))
     get_settings.cache_clear()
     [kernel] = [found for found in check_system().findings if found.about == "kernel"]
-    assert kernel.is_ok
+    assert kernel.severity is Severity.OK
     assert kernel.text.endswith(f"your team's helpers, of {team / 'helpers'}")
 
 

@@ -23,7 +23,7 @@ from helpers.batch.plans.seeing import SeenJob
 from helpers.board.grid import Board, StepBatch, StepRow
 from helpers.board.history import NightHistory
 from helpers.board.step_jobs import JobsReport, StepJob, StepJobs
-from helpers.check import CheckReport, Finding
+from helpers.check import CheckReport
 from helpers.constants import BatchStatus, JobStatus
 from helpers.display import (
     Lane,
@@ -326,7 +326,7 @@ def night(count: int, text: str) -> NightHistory:
 
 
 def check(count: int, text: str) -> CheckReport:
-    return CheckReport((Finding(text, is_ok=False, text=text),) * count)
+    return CheckReport((Remark(text, text, Severity.ERROR),) * count)
 
 
 MAKERS = [
