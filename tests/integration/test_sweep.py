@@ -106,8 +106,8 @@ def test_a_batch_that_is_active_again_is_not_concluded(batch, sql, monkeypatch):
 
     look = sweeping._unconcluded
 
-    def resubmitted_after_the_look(connection, **how):
-        found = list(look(connection, **how))
+    def resubmitted_after_the_look(**how):
+        found = list(look(**how))
         sql.execute("UPDATE irp_batch SET status = 'ACTIVE', completed_ts = NULL")
         return found
 
@@ -115,9 +115,7 @@ def test_a_batch_that_is_active_again_is_not_concluded(batch, sql, monkeypatch):
         patch.setattr(
             sweeping,
             "_unconcluded",
-            lambda connection, **how: (look if how.get("batch_id") else resubmitted_after_the_look)(
-                connection, **how
-            ),
+            lambda **how: (look if how.get("batch_id") else resubmitted_after_the_look)(**how),
         )
         assert sweep(interval=MINUTE) == []
     assert written(sql)[:2] == ([], [])
