@@ -111,6 +111,8 @@ class StepRow:
     run_started_ts: datetime | None = None
     run_completed_ts: datetime | None = None
     run_error: str | None = None
+    notebook_path: str | None = None  # below the workflows folder, if it is there
+    executed_path: str | None = None  # of that run's copy, likewise
     due_status: str | None = None  # of the latest chain run that leads here
     ends: ExpectedEnd | None = None  # of its batch that is forecast to end last
 
@@ -202,8 +204,8 @@ class Board(Report):
         took = ended - started if started and ended else None
         return Row(
             [
-                step.name,
-                Cell(step.state.value, step.state.severity),
+                Cell(step.name, link=step.notebook_path),
+                Cell(step.state.value, step.state.severity, link=step.executed_path),
                 Cell(tally(counts), counts=counts) if counts else "—",
                 clock(started, self.now_ts),
                 duration(took) if took is not None and took >= timedelta(0) else "—",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
+from helpers.board.files import copy_to_open, notebook_to_open
 from helpers.board.grid import Board, ExpectedEnd, StepBatch, StepRow
 from helpers.board.history import NightHistory, marks, span
 from helpers.board.step_jobs import JobGroup, JobsReport, StepJob, StepJobs, statuses_in
@@ -126,12 +127,14 @@ def _step(row: dict[str, Any], active: Mapping[int, ActiveForecast], now: dateti
         )
         for batch in row["batches"]
     ]
-    left_out = {"cycle_id", "step_id", "batches"}
+    left_out = {"cycle_id", "step_id", "batches", "notebook_path", "executed_path"}
     found = [active[batch.batch_id].batch for batch in batches if batch.batch_id in active]
     return StepRow(
         **{k: v for k, v in row.items() if k not in left_out},
         batches=batches,
         ends=_expected_end(found, now),
+        notebook_path=notebook_to_open(row),
+        executed_path=copy_to_open(row["executed_path"]),
     )
 
 

@@ -36,8 +36,9 @@ from helpers.display.formats import (
     time_of_day,
     zone,
 )
+from helpers.display.links import Target, file_of
 from helpers.display.progress import Progress, progress
-from helpers.display.rendering import Report, page
+from helpers.display.rendering import Report, fragment, page
 from helpers.display.severity import Severity, severity_of
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "Severity",
     "Span",
     "Table",
+    "Target",
     "Tile",
     "Tiles",
     "Timeline",
@@ -66,6 +68,8 @@ __all__ = [
     "clock",
     "clock_and_age",
     "duration",
+    "file_of",
+    "fragment",
     "ids",
     "labels",
     "local",

@@ -55,11 +55,15 @@ class Note:
 
 @dataclass(frozen=True)
 class Cell:
-    """A text in a table, with a sign if it has a severity, and with a bar if things are counted."""
+    """A text in a table, with a sign if it has a severity, and with a bar if things are counted.
+
+    A link whose text is its own path is shown by its name.
+    """
 
     text: str
     severity: Severity | None = None
     counts: Mapping[str, int] | None = None
+    link: str | None = None  # to a file below the workflows folder, ``workflows/…``
 
     @property
     def has_long_word(self) -> bool:
@@ -116,6 +120,8 @@ class Remark:
     about: str
     text: str
     severity: Severity | None = None
+    code: str = ""  # the line of Python that mends it
+    link: str | None = None  # to a file below the workflows folder, ``workflows/…``
 
 
 @dataclass(frozen=True)

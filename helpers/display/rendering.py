@@ -26,6 +26,7 @@ from helpers.display.blocks import (
     Timeline,
     Value,
 )
+from helpers.display.links import Target, as_file, file_name, from_this_notebook
 from helpers.display.severity import Severity
 from helpers.display.timelines import TimelineDrawing, as_table
 from helpers.redaction import printable
@@ -44,8 +45,8 @@ class Report(ABC):
         """Give what is shown, from the top."""
 
     def _repr_html_(self) -> str:
-        template = _environment().get_template("report.html")
-        return template.render(blocks=list(self.blocks()), most=self.most_lines)
+        style = _environment().get_template("report.css").render()
+        return f"<style>\n{style}</style>\n{fragment(self, target=from_this_notebook)}"
 
     def __repr__(self) -> str:
         return str(self)
@@ -58,8 +59,23 @@ class Report(ABC):
 
 def page(title: str, reports: Sequence[Report]) -> str:
     """Return reports as one page of HTML that needs nothing else, light or dark as the reader's."""
-    parts = [report._repr_html_() for report in reports]
+    parts = [fragment(report, target=as_file) for report in reports]
     return _environment().get_template("page.html").render(title=title, parts=parts)
+
+
+def fragment(report: Report, *, target: Target, tab: str | None = None) -> str:
+    """Return a report as a part of a page, without its style.
+
+    Args:
+        report: what is shown.
+        target: where a link to a file below the workflows folder leads; None: nowhere.
+        tab: of a page with a script: where its links open, with buttons that copy code.
+    """
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(blocks=list(report.blocks()), most=report.most_lines, target=target, tab=tab)
+    )
 
 
 @cache
@@ -72,7 +88,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    environment.filters |= {"as_cell": _as_cell, "left_out": left_out, "drawn": TimelineDrawing}
+    environment.filters |= {
+        "as_cell": _as_cell,
+        "drawn": TimelineDrawing,
+        "file_name": file_name,
+        "left_out": left_out,
+    }
     environment.tests["number"] = lambda value: type(value) is int
     return environment
 
@@ -131,7 +152,9 @@ def _lines(block: Table | Remarks, most: int) -> Iterator[str]:
         yield from _table(block.columns, block.rows[:most])
         return
     for remark in block.rows[:most]:
-        yield f"  {_sign(remark.severity)}{printable(remark.about)}: {printable(remark.text)}"
+        parts = [remark.text, remark.code and f"Mend it: {remark.code}", remark.link or ""]
+        text = printable(" ".join(filter(None, parts)))
+        yield f"  {_sign(remark.severity)}{printable(remark.about)}: {text}"
 
 
 def _note(note: Note, indent: str) -> str:

@@ -1,10 +1,11 @@
 -- name: steps()
 -- Every step of the ACTIVE cycles, in order, with its batches, their jobs counted, and its last run.
 SELECT cycle.id AS cycle_id, cycle.cycle_name, stage.stage_num, stage.stage_name,
-       step.id AS step_id, step.step_num, step.step_name,
+       step.id AS step_id, step.step_num, step.step_name, step.notebook_path,
        coalesce(batches.list, '[]') AS batches,
        run.status::text AS run_status, run.started_ts AS run_started_ts,
        run.completed_ts AS run_completed_ts, run.error_message AS run_error,
+       run.output_data ->> 'executed_notebook' AS executed_path,
        due.status::text AS due_status
 FROM irp_step AS step
 JOIN irp_stage AS stage ON stage.id = step.stage_id
@@ -26,7 +27,7 @@ LEFT JOIN LATERAL (
     WHERE batch.step_id = step.id
 ) AS batches ON true
 LEFT JOIN LATERAL (
-    SELECT status, started_ts, completed_ts, error_message
+    SELECT status, started_ts, completed_ts, error_message, output_data
     FROM irp_step_run WHERE step_id = step.id ORDER BY id DESC LIMIT 1
 ) AS run ON true
 LEFT JOIN LATERAL (

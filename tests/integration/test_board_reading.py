@@ -74,6 +74,73 @@ def test_a_thousand_jobs_are_counted_and_the_first_of_each_kind_read(cycle, sql)
     assert "… and 233 more jobs" in shown
 
 
+@pytest.fixture
+def files(workflows):
+    """The notebook of step 3.6 and an executed copy of it, with names that need escaping."""
+    folder = workflows / "Active_Q1"
+    notebook = folder / "notebooks" / "Stage_03_A" / "Step_06_GeoHaz #1.ipynb"
+    copy = folder / "runs" / "S03-06 GeoHaz #1 26 Nov 16.51.ipynb"
+    for path in (notebook, copy):
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+    return notebook, copy
+
+
+def note_copy(sql, path):
+    sql.execute(
+        """INSERT INTO irp_step_run
+           (step_id, run_num, status, started_ts, completed_ts, output_data)
+           SELECT id, 1, 'FAILED', now(), now(), jsonb_build_object('executed_notebook', %s::text)
+           FROM irp_step WHERE step_name = 'GeoHaz'""",
+        [path],
+    )
+
+
+def test_a_step_leads_to_its_notebook_and_its_state_to_the_executed_copy(
+    cycle, files, sql, workflows, monkeypatch, tmp_path, capsys
+):
+    notebook, copy = files
+    note_copy(sql, f"workflows/Active_Q1/runs/{copy.name}")
+    tools = workflows / "_Tools" / "Batch Management"
+    tools.mkdir(parents=True)
+    monkeypatch.chdir(tools)
+
+    in_notebook = board()._repr_html_()
+    assert main(["--html", str(tmp_path / "board.html")]) == 0
+    on_page = (tmp_path / "board.html").read_text()
+
+    # JupyterLab opens what is relative to the notebook that shows it, a browser what is a file.
+    href = "../../Active_Q1/runs/S03-06%20GeoHaz%20%231%2026%20Nov%2016.51.ipynb"
+    assert f'href="{href}"' in in_notebook
+    assert "Stage_03_A/Step_06_GeoHaz%20%231.ipynb" in in_notebook
+    assert f'href="{copy.as_uri()}"' in on_page
+    assert f'href="{notebook.as_uri()}"' in on_page
+    monkeypatch.chdir(tmp_path)  # as the copy that a schedule runs
+    assert "href=" not in board()._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "workflows/Active_Q1/runs/gone.ipynb",
+        "workflows/../../secret.ipynb",
+        "/etc/passwd",
+        "workflows/Active_Q1",
+        "javascript:alert(1)",
+        "",
+        "a\\b\x1b" + "x" * 5000,
+    ],
+)
+def test_a_copy_that_is_not_there_or_lies_elsewhere_is_not_linked(cycle, files, sql, path):
+    (files[0].parents[4] / "secret.ipynb").write_text("{}")
+    note_copy(sql, path)
+
+    shown = board()._repr_html_()
+
+    assert shown.count("href=") == 0  # the notebook of this test's process lies nowhere
+    assert [step.executed_path for step in board().steps] == [None, None, None]
+
+
 @pytest.mark.parametrize("time", ["'infinity'", "'-infinity'", "NULL", "now() + '1 year'"])
 def test_times_that_make_no_sense_do_no_harm(cycle, sql, time):
     for column in ("submitted_ts", "completed_ts", "updated_ts", "moodys_started_ts"):

@@ -26,13 +26,18 @@ from helpers.board.step_jobs import JobsReport, StepJob, StepJobs
 from helpers.check import CheckReport
 from helpers.constants import BatchStatus, JobStatus
 from helpers.display import (
+    Cell,
     Lane,
     Mark,
     Remark,
+    Remarks,
     Report,
+    Row,
     Severity,
     Span,
+    Table,
     duration,
+    fragment,
     ids,
     labels,
     progress,
@@ -97,6 +102,33 @@ def test_only_success_is_good_and_a_foreign_word_warns():
 )
 def test_a_duration_is_shown_in_at_most_two_units(seconds, text):
     assert duration(seconds) == text
+
+
+class Linked(Report):
+    def blocks(self):
+        path = "workflows/Active_Q1/runs/S03-05 <X> 26 Nov 16.51.ipynb"
+        code = "plan_resubmit(8)  # <b>"
+        yield Remarks([Remark("Batch 8", "FAILED.", Severity.ERROR, code=code, link=path)])
+        yield Table(["Copy"], [Row([Cell(path, link=path)])])
+
+
+def test_a_thing_that_waits_has_the_line_that_mends_it_and_where_to_look():
+    assert "  ✖ Batch 8: FAILED. Mend it: plan_resubmit(8)  # <b> workflows/Active_Q1/" in str(
+        Linked()
+    )
+    shown = fragment(Linked(), target=lambda path: f'/lab/tree/{path}?"', tab="lab")
+    assert "<code>plan_resubmit(8)  # &lt;b&gt;</code>" in shown
+    assert shown.count(">S03-05 &lt;X&gt; 26 Nov 16.51.ipynb</a>") == 2
+    assert (
+        'href="/lab/tree/workflows/Active_Q1/runs/S03-05 &lt;X&gt; 26 Nov 16.51.ipynb?&#34;"'
+        in (shown)
+    )
+    assert "<X>" not in shown
+    assert "<button" in shown
+    without = fragment(Linked(), target=lambda path: None)
+    assert "<a " not in without
+    assert "<button" not in without  # it would do nothing
+    assert "workflows/Active_Q1/runs/S03-05" in without
 
 
 def test_small_filters():

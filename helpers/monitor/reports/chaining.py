@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from helpers.constants import ChainRunStatus, CycleStatus
 from helpers.display import (
     Block,
+    Cell,
     Headline,
     Note,
     Remark,
@@ -128,7 +129,7 @@ def _chained_row(step: ChainedStep) -> Row:
         after,
         badge(step.status),
         duration(step.seconds),
-        step.executed_path or "—",
+        Cell(step.executed_path, link=step.executed_path) if step.executed_path else "—",
     ]
     error = [Note(shorten(step.error, _MOST_OF_AN_ERROR), Severity.ERROR)] if step.error else []
     return Row(cells, error)
