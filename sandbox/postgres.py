@@ -11,6 +11,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+_DROP = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+
 
 @contextmanager
 def embedded_postgres(folder: Path, *, settings: dict[str, str] | None = None) -> Iterator[str]:
@@ -53,7 +55,7 @@ def database_url(server_url: str, name: str) -> str:
 def recreate_database(server_url: str, name: str, *, template: str = "template1") -> str:
     """Make a database anew, dropping one of that name with its sessions; return its URL."""
     with psycopg.connect(server_url, autocommit=True) as connection:
-        drop_database(server_url, name)
+        connection.execute(_DROP.format(sql.Identifier(name)))
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
                 sql.Identifier(name), sql.Identifier(template)
@@ -65,6 +67,4 @@ def recreate_database(server_url: str, name: str, *, template: str = "template1"
 def drop_database(server_url: str, name: str) -> None:
     """Drop a database and end its sessions; nothing happens if there is none."""
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-        )
+        connection.execute(_DROP.format(sql.Identifier(name)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 _OURS = ("RISK_MODELER_", "TEAMS_", "MONITOR_", "IRP_", "PG", "DATABASE_URL")
 _ADOPTED = Path(__file__).parent / "support" / "adopted.sql"
 # Durability is for data that outlives a test.
-_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_wal_size": "128MB",
+}
+_MEMORY = Path("/dev/shm")
+_ENOUGH_MEMORY_BYTES = 4 * 1024**3
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +69,12 @@ def server_url() -> Iterator[str]:
     if given:
         yield given
         return
+    is_roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH_MEMORY_BYTES
     # Not below pytest's own folder, which later test runs on the machine clear away.
     with (
-        TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder,
+        TemporaryDirectory(
+            prefix="pg-", dir=_MEMORY if is_roomy else None, ignore_cleanup_errors=True
+        ) as folder,
         embedded_postgres(Path(folder) / "data", settings=_FAST) as url,
     ):
         yield url
