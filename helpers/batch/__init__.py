@@ -25,11 +25,13 @@ from helpers.batch.reading import (
 )
 from helpers.batch.reconciling import Reconciliation, recon_batch, reconcile
 from helpers.batch.submitting import batch_to_submit, left_to_submit, submission_of, submit_batch
+from helpers.batch.validating import BatchValidation, validate_batch
 from helpers.errors import BatchError
 from helpers.steps import hold_step, plan_rerun, release_step
 
 __all__ = [
     "BatchError",
+    "BatchValidation",
     "NamedBatch",
     "PreparePlan",
     "Reconciliation",
@@ -59,4 +61,5 @@ __all__ = [
     "skip_job_configuration",
     "submission_of",
     "submit_batch",
+    "validate_batch",
 ]

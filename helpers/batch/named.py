@@ -21,6 +21,7 @@ from helpers.batch.plans import (
 from helpers.batch.plans.resubmit import FAILED
 from helpers.batch.plans.seeing import SeenJob, seen_jobs
 from helpers.batch.reading import read_batch
+from helpers.batch.validating import BatchValidation, validate_batch
 from helpers.constants import JobStatus
 from helpers.database import queries
 from helpers.display import Block, Headline, Note, Report, Row, Table, badge, severity_of, tally
@@ -92,6 +93,10 @@ class NamedBatch:
     def plan_priority(self, priority: str, *names: str | int) -> Plan:
         """Plan to ask Moody's for another priority of these jobs; without names all that run."""
         return plan_priority(self.batch_id, priority, self._ids(names))
+
+    def validate(self) -> BatchValidation:
+        """Return all that keeps Moody's from accepting what it would submit; nothing is made."""
+        return validate_batch(self.batch_id)
 
     def has(self, *names: str | int) -> bool:
         """Tell whether each of these is a job of this batch that is not skipped."""

@@ -18,7 +18,7 @@ from helpers.constants import BatchType, CycleStatus, unknown_batch_type
 from helpers.database import in_transaction, queries, transaction
 from helpers.display import Block, Headline, Note, Remark, Remarks, Report, Row, Severity, Table
 from helpers.display import progress as progress_bar
-from helpers.errors import BatchError, BuildError, MoodysError
+from helpers.errors import BatchError, BuildError
 from helpers.irp_integration.building import RequestBuilder, can_be_built, row_columns
 from helpers.irp_integration.columns import arguments
 from helpers.job_names import job_name
@@ -140,19 +140,19 @@ def create_batch(
         raise BatchError(f"Cycle {step['cycle_name']} is {step['cycle_status']}.")
     rows = read_rows(configurations)
     plan = PreparePlan(batch_type, step, rows, held=_held(step_id, batch_type, rows))
-    plan.problems = _duplicates(rows)
+    plan.problems = duplicates(rows)
     if BatchType.known(batch_type) is None:
         plan.remark = f"{unknown_batch_type(batch_type)} Its jobs are work of a notebook of yours."
     if can_be_built(batch_type):
         plan.problems += _column_problems(batch_type, rows)
         if check_names and not plan.problems and not plan.held:
-            plan.problems += _name_problems(batch_type, rows)
+            plan.problems += name_problems(batch_type, rows)
     plan.problems.sort(key=lambda problem: problem.row)
     return plan
 
 
-def _duplicates(rows: Sequence[NumberedRow]) -> list[Problem]:
-    """Return what two rows would make under one name."""
+def duplicates(rows: Sequence[NumberedRow], *, noun: str = "row") -> list[Problem]:
+    """Return what two rows would make under one name, by the later row."""
     first: dict[str, int] = {}
     found = []
     for row in rows:
@@ -160,7 +160,7 @@ def _duplicates(rows: Sequence[NumberedRow]) -> list[Problem]:
         same = _canonical(row.values) if name is None else f"{name} {row.values.get('edm_name')}"
         before = first.setdefault(same.casefold(), row.number)
         if before != row.number:
-            found.append(Problem(row.number, f"row {before} has the same name already."))
+            found.append(Problem(row.number, f"{noun} {before} has the same name already."))
     return found
 
 
@@ -175,18 +175,15 @@ def _column_problems(batch_type: str, rows: Sequence[NumberedRow]) -> list[Probl
     return problems
 
 
-def _name_problems(batch_type: str, rows: Sequence[NumberedRow]) -> list[Problem]:
+def name_problems(batch_type: str, rows: Sequence[NumberedRow]) -> list[Problem]:
+    """Return what Moody's would refuse of the rows, without making anything."""
     problems = []
     bar = progress_bar(len(rows), "Checking names", "rows")
     try:
         with RequestBuilder() as builder:
-            for row in rows:
-                try:
-                    builder.check(batch_type, row.values)
-                except BuildError as exc:
-                    problems += [Problem(row.number, text) for text in exc.problems]
-                except MoodysError as exc:
-                    problems.append(Problem(row.number, f"it could not be checked: {exc}"))
+            found = builder.problems(batch_type, [row.values for row in rows])
+            for row, texts in zip(rows, found, strict=True):
+                problems += [Problem(row.number, text) for text in texts]
                 bar.update()
     finally:
         bar.close()

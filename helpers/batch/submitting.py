@@ -28,11 +28,13 @@ from helpers.errors import (
 from helpers.identity import process_name
 from helpers.irp_integration import IRPClient
 from helpers.job import read_job, submit_job
+from helpers.job.submitting import why_not_sent
 from helpers.records import Batch, BatchSubmission, Job
 from helpers.steps.acting import acting_on
-from helpers.text import counted
+from helpers.text import counted, listed
 
 _SUBMIT_WORKERS = 8
+_MOST_NAMED = 5
 _LOOK_SECONDS = 5.0  # between two looks at the lock
 
 
@@ -65,9 +67,11 @@ def submit_batch(
         Counts, and one line per job that failed; see ``BatchSubmission``.
 
     Raises:
-        BatchError: there is no such batch, it has ended, its cycle is archived, or it is being
-            submitted by another run.
+        BatchError: there is no such batch, it has ended, its cycle is archived, it is being
+            submitted by another run, or none of its jobs has a request that can be sent; the batch
+            stays as it was.
     """
+    _require_sendable(batch_id)
     with batch_to_submit(batch_id) as (batch, may_submit):
         jobs = get_batch_jobs(batch_id)
         unbuilt = build_requests(batch, jobs)
@@ -78,6 +82,17 @@ def submit_batch(
         return submission_of(
             batch_id, jobs=len(jobs), due=len(due) + len(unbuilt), problems=problems
         )
+
+
+def _require_sendable(batch_id: int) -> None:
+    """Raise if another tool has to submit all of a prepared batch: it holds bodies, or nothing."""
+    batch, jobs = read_batch(batch_id), get_batch_jobs(batch_id)
+    requests = {job["id"]: job["submission_request"] for job in jobs}
+    problems = [why_not_sent(job_id, requests[job_id]) for job_id in _to_submit(batch, jobs)]
+    is_new = batch["status"] == BatchStatus.INITIATED and not to_be_built(batch, jobs)
+    if is_new and problems and all(problems):
+        text = f"Batch {batch_id} is not submitted, and stays as it is."
+        raise BatchError(f"{text} {listed(problems, most=_MOST_NAMED)}", batch_id=batch_id)
 
 
 def left_to_submit(batch_id: int) -> list[int]:

@@ -8,15 +8,16 @@ been sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID, uuid4
 
 from helpers.constants import BatchType, unknown_batch_type
-from helpers.errors import BuildError
+from helpers.errors import BuildError, MoodysError
 from helpers.irp_integration.catching import (
     CatchingAdapter,
     UnexpectedWriteError,
@@ -27,12 +28,14 @@ from helpers.irp_integration.columns import Column, arguments, columns_of
 from helpers.irp_integration.grouping import Grouping
 from helpers.irp_integration.login import LOGIN_PATH, published_client
 from helpers.irp_integration.prepared import PreparedRequest
+from helpers.irp_integration.searching import Searches, missing_files
 from helpers.redaction import shown
 
 if TYPE_CHECKING:
     from irp_integration import IRPClient as PublishedIRPClient
 
 _LOOKUP_SECONDS = 20
+_LOOKUPS_AT_ONCE = 8
 _LONGEST_PROBLEM = 500
 _EXPOSURE = "/platform/riskdata/v1/exposures/{}"
 
@@ -183,6 +186,46 @@ class RequestBuilder:
     def check(self, batch_type: str, row: Mapping[str, Any]) -> None:
         """Build a request up to its first write, so that nothing is made; raises like ``build``."""
         self._run(batch_type, row, key=None)
+
+    def problems(self, batch_type: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+        """Give for each row, in order, all that keeps Moody's from accepting it; nothing is made.
+
+        Each name is searched for by itself, several at a time, and then each row is built up to its
+        first write. A build stops at the first name that it does not find, which a search has named
+        already, so that its word counts if no search found anything, or it came before them.
+        """
+        self._adapter.expect(_call_of(batch_type).writes, key=None)
+        with ThreadPoolExecutor(_LOOKUPS_AT_ONCE, thread_name_prefix="look up") as pool:
+            searched = list(pool.map(partial(self._searched, batch_type), rows))
+        for row, found in zip(rows, searched, strict=True):
+            missing = list(missing_files(row))
+            built = self._unbuilt(batch_type, row)
+            if (found and self._adapter.has_looked_up) or missing:
+                built = []
+            yield list(dict.fromkeys([*missing, *found, *built]))
+
+    def _searched(self, batch_type: str, row: Mapping[str, Any]) -> list[str]:
+        try:
+            given = arguments(row_columns(batch_type), row)
+        except BuildError as exc:
+            return exc.problems
+        try:
+            return list(Searches(self._published).problems(BatchType(batch_type), given))
+        except Exception as exc:  # noqa: BLE001 - the client's own
+            return [self._not_checked(exc)]
+
+    def _unbuilt(self, batch_type: str, row: Mapping[str, Any]) -> list[str]:
+        try:
+            self.check(batch_type, row)
+        except BuildError as exc:
+            return exc.problems
+        except MoodysError as exc:
+            return [self._not_checked(exc)]
+        return []
+
+    def _not_checked(self, exc: Exception) -> str:
+        why = str(self._adapter.trouble or exc)
+        return f"it could not be checked: {shown(why, _LONGEST_PROBLEM) or type(exc).__name__}"
 
     def _run(self, batch_type: str, row: Mapping[str, Any], *, key: UUID | None) -> None:
         given = arguments(row_columns(batch_type), row)

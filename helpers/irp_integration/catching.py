@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid5
@@ -62,12 +64,14 @@ class CatchingAdapter(HTTPAdapter):
         self._base_path = urlsplit(base_url).path.rstrip("/")
         self._login_path = login_path
         self._found: dict[str, Response] = {}  # by address, what was looked up
+        self._asking: defaultdict[str, Lock] = defaultdict(Lock)  # by address: one thread asks
         self._failed: dict[str, MoodysError] = {}  # by address
         self._caught: list[PreparedRequest] = []
 
     def expect(self, writes: Writes, *, key: UUID | None) -> None:
         """Begin a call. Without a key, it ends with ``WriteReachedError`` at its first write."""
         self._writes, self._key = writes, key
+        self.has_looked_up = False
         self._caught.clear()
         self._failed.clear()
 
@@ -120,13 +124,16 @@ class CatchingAdapter(HTTPAdapter):
         return response
 
     def _looked_up(self, request: OutgoingRequest, *args: Any, **kwargs: Any) -> Response:
+        self.has_looked_up = True
         url = str(request.url)
-        if url not in self._found:
-            response = self._noted(request, *args, **kwargs)
-            if url in self._failed:
-                return response
-            self._found[url] = response
-        return self._found[url]
+        with self._asking[url]:
+            if url not in self._found:
+                response = self._noted(request, *args, **kwargs)
+                if url in self._failed:
+                    return response
+                _ = response.content  # read by this thread, before others see it
+                self._found[url] = response
+            return self._found[url]
 
     def _noted(self, request: OutgoingRequest, *args: Any, **kwargs: Any) -> Response:
         """Send a request, and note if it got no answer that a name can be judged by."""

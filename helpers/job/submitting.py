@@ -60,21 +60,28 @@ def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
 
 def _prepared(job: JobDetails, batch_type: str) -> PreparedRequest:
     """Return a job's request, if it may be sent at all."""
-    request = PreparedRequest.read(job["submission_request"])
     if job["skipped"]:
         problem = f"Job {job['id']} is skipped and is not submitted."
     elif batch_type != job["batch_type"]:
         problem = f"Job {job['id']} is of type {job['batch_type']!r}, not {batch_type!r}."
-    elif not isinstance(job["submission_request"], Mapping):
-        problem = f"Job {job['id']} has no prepared request in submission_request."
-    elif request is None:
-        problem = (
-            f"The prepared request of job {job['id']} cannot be sent: it needs a method "
+    else:
+        problem = why_not_sent(job["id"], job["submission_request"])
+    request = PreparedRequest.read(job["submission_request"])
+    if problem or request is None:
+        raise JobError(problem, job_id=job["id"])
+    return request
+
+
+def why_not_sent(job_id: int, request: object) -> str:
+    """Return why a job's request cannot be sent; empty if it can."""
+    if not isinstance(request, Mapping):
+        return f"Job {job_id} has no prepared request in submission_request."
+    if PreparedRequest.read(request) is None:
+        return (
+            f"The prepared request of job {job_id} cannot be sent: it needs a method "
             f"({', '.join(sorted(METHODS))}) and a path that starts with a slash."
         )
-    else:
-        return request
-    raise JobError(problem, job_id=job["id"])
+    return ""
 
 
 def _claim_request_id(job_id: int) -> str | None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from helpers.batch import (
+    BatchValidation,
     NamedBatch,
     batch_to_submit,
     get_batch_jobs,
     left_to_submit,
     submission_of,
     submit_batch,
+    validate_batch,
 )
 from helpers.batch.named import batch_with
 from helpers.batch.plans import Plan
@@ -121,6 +123,21 @@ class StepNotebook:
         if isinstance(rows, str | Path):
             rows = self.data_folder / rows
         return create_batch(kind, self.step["step_id"], rows, check_names=can_be_built(kind))
+
+    def validate(self) -> BatchValidation:
+        """Return all that keeps Moody's from accepting this step's prepared batch; nothing is made.
+
+        Raises:
+            BatchError: no batch of this step is open, or more than one is.
+        """
+        match self._open_batches():
+            case [batch_id]:
+                return validate_batch(batch_id)
+            case []:
+                raise BatchError("This step has no prepared batch: step.prepare(…) makes one.")
+            case several:
+                calls = listed([f"validate_batch({i})" for i in several], most=_MOST_NAMED)
+                raise BatchError(f"Several batches of this step are open: {calls}.")
 
     def _usual_type(self) -> BatchType:
         for rule in stage_rules(self.step["stage_num"]):

@@ -20,6 +20,7 @@ from helpers.batch.history import History
 from helpers.batch.named import BatchView
 from helpers.batch.plans.plan import PlanView
 from helpers.batch.plans.seeing import SeenJob
+from helpers.batch.validating import BatchValidation, JobProblem
 from helpers.board.grid import Board, StepBatch, StepRow
 from helpers.board.history import NightHistory
 from helpers.board.step_jobs import JobsReport, StepJob, StepJobs
@@ -309,6 +310,11 @@ def seen(number: int, text: str) -> SeenJob:
     return SeenJob(number, "FAILED", False, text, False, None, None, {"job_name": text}, text)
 
 
+def validation(count: int, text: str) -> BatchValidation:
+    batch = {**step(text), "status": "INITIATED"}
+    return BatchValidation(batch, count, count, [JobProblem(n, text, text) for n in range(count)])
+
+
 def batch_view(count: int, text: str) -> BatchView:
     batch = {**step(text), "status": "FAILED"}
     return BatchView(batch, [seen(n, text) for n in range(count)])
@@ -363,7 +369,7 @@ def check(count: int, text: str) -> CheckReport:
 
 MAKERS = [
     *(found, polled, reconciled, chained, summary, waiting, stage, where, submitted),
-    *(batch_view, plan, acts, steps, step_jobs, night, check),
+    *(batch_view, validation, plan, acts, steps, step_jobs, night, check),
 ]
 every_report = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
 
