@@ -147,6 +147,7 @@ class NotificationKind(StrEnum):
     BATCH_RECOVERED = "BATCH_RECOVERED"  # a batch that was announced as failed is COMPLETED
     CHAIN_FAILED = "CHAIN_FAILED"  # the next step's notebook failed or could not be started
     JOBS_FAILED = "JOBS_FAILED"  # jobs have failed while their batch is still ACTIVE
+    JOBS_LATE = "JOBS_LATE"  # jobs of an ACTIVE batch take far longer than usual
 
 
 class ActionKind(StrEnum):

@@ -19,7 +19,7 @@ import tenacity
 from helpers.constants import BACKWARD_MOVES, JOB_MOVES, JobStatus
 from helpers.database import queries, transaction
 from helpers.errors import DatabaseError, DatabaseUnavailableError
-from helpers.irp_integration.bodies import MoodysTimes, failure_reason, moodys_times
+from helpers.irp_integration.bodies import MoodysTimes, failure_reason, moodys_times, progress
 from helpers.irp_integration.questions import Answer, is_known
 from helpers.redaction import printable, redact_json, shown
 from helpers.text import shorten
@@ -120,14 +120,16 @@ class _Entry:
     size: int  # of the body, in bytes
     reason: str | None
     times: MoodysTimes
+    progress: int | None
 
 
 def _entry(answer: Answer) -> _Entry:
     body = (
         "null" if answer.body is None else redact_json(json.dumps(answer.body, ensure_ascii=False))
     )
-    times = moodys_times(answer.body or {})
-    return _Entry(answer, body, len(body.encode()), _reason(answer), times)
+    content = answer.body or {}
+    times, percent = moodys_times(content), progress(content)
+    return _Entry(answer, body, len(body.encode()), _reason(answer), times, percent)
 
 
 def _reason(answer: Answer) -> str | None:
@@ -200,7 +202,9 @@ def _record_without_body(entry: _Entry, problem: str) -> Recorded:
     answer = replace(entry.answer, body=None, note=note)
     reason = entry.reason and entry.reason.encode("ascii", "backslashreplace").decode()
     try:
-        return _record_over_conflicts([_Entry(answer, "null", 0, reason, entry.times)])[0]
+        return _record_over_conflicts(
+            [replace(entry, answer=answer, body="null", size=0, reason=reason)]
+        )[0]
     except DatabaseUnavailableError:
         _await_server()
     except DatabaseError as exc:
@@ -259,6 +263,7 @@ def _record(entries: Sequence[_Entry]) -> list[Recorded]:
             submitted=[entry.times.submitted_ts for entry in entries],
             started=[entry.times.started_ts for entry in entries],
             ended=[entry.times.ended_ts for entry in entries],
+            progress=[entry.progress for entry in entries],
             reads=[answer.is_read for answer in answers],
             moves_from=[old for old, _ in _MOVES],
             moves_to=[new for _, new in _MOVES],

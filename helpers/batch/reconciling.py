@@ -77,6 +77,18 @@ def reconcile(batch_id: int, *, always_log: bool = False) -> Reconciliation:
         return _still_active(batch, decision)
 
 
+def look(batch_id: int) -> Reconciliation:
+    """Return what reconciling a batch would decide now; nothing is locked or written."""
+    batch = read_batch(batch_id)
+    was = _status(batch)
+    if was is not BatchStatus.ACTIVE:
+        return Reconciliation(batch_id, was, was, f"The batch is {was}: nothing to decide.")
+    decision = decide(BatchFacts(**queries("batch").facts(batch_id=batch_id)))
+    if decision.status is not BatchStatus.ACTIVE:
+        return Reconciliation(batch_id, was, decision.status, decision.reason)
+    return _still_active(batch, decision)
+
+
 def _status(batch: Batch) -> BatchStatus:
     if batch["status"] not in set(BatchStatus):
         raise BatchError(

@@ -14,9 +14,9 @@ from helpers.board.history import NightHistory, marks, span
 from helpers.board.step_jobs import JobGroup, JobsReport, StepJob, StepJobs, statuses_in
 from helpers.constants import JobStatus
 from helpers.database import queries, transaction
-from helpers.display import Lane, Report, Severity, duration, local, severity_of, time_of_day
+from helpers.display import Lane, Report, Severity, local, severity_of, time_of_day
 from helpers.errors import SettingsError
-from helpers.forecasting import BatchForecast, Outcome
+from helpers.forecasting import BatchForecast, JobForecast, Outcome
 from helpers.forecasts import ActiveForecast, forecast_active
 from helpers.job_names import job_name
 from helpers.settings import get_settings
@@ -157,10 +157,10 @@ def _jobs(
     most: int,
 ) -> list[StepJobs]:
     """Return the first jobs of these steps, of each status and reason."""
-    late = [job_id for forecast in active.values() for job_id in forecast.overruns]
+    late = {job.job_id: job for forecast in active.values() for job in forecast.late}
     rows = queries("board").jobs(
         step_ids=list(steps),
-        late=late,
+        late=list(late),
         bad_ends=statuses_in(JobGroup.FAILED, JobGroup.CANCELLED),
         waiting=statuses_in(JobGroup.WAITING),
         terminal=list(JobStatus.terminal()),
@@ -168,21 +168,20 @@ def _jobs(
     )
     of: dict[int, list[StepJob]] = defaultdict(list)
     for row in rows:
-        of[row["step_id"]].append(_job(row, active.get(row["batch_id"]), now))
+        forecast = active.get(row["batch_id"])
+        job = _job(row, forecast.jobs.get(row["job_id"]) if forecast else None, now)
+        why_late = late[job.job_id].text if job.job_id in late else None
+        of[row["step_id"]].append(replace(job, why_late=why_late))
     return [StepJobs(row.name, row.cycle_name, of[step_id], now) for step_id, row in steps.items()]
 
 
-def _job(row: Mapping[str, Any], active: ActiveForecast | None, now: datetime) -> StepJob:
-    forecast = active.jobs.get(row["job_id"]) if active else None
-    usual = forecast.usual_seconds if forecast else None
+def _job(row: Mapping[str, Any], forecast: JobForecast | None, now: datetime) -> StepJob:
     name = job_name(row["configuration"], row["request"]) or f"job {row['job_id']}"
     copied = ("job_id", "batch_id", "status", "since_ts", "seconds", "reason", "moodys_id", "alike")
-    job = StepJob(name=name, **{key: row[key] for key in copied}, usual_seconds=usual)
-    if active and row["job_id"] in active.overruns:
-        why = f"Running for {duration(row['seconds'])}; jobs like it take {duration(usual)}."
-        job = replace(job, why_late=why)
+    job = StepJob(name=name, **{key: row[key] for key in copied})
     if forecast is None:
         return job
+    job = replace(job, usual_seconds=forecast.usual_seconds)
     if forecast.remaining is None:
         return replace(job, why_no_end=_why_no_end(forecast.outcome, forecast.samples))
     return replace(job, end=forecast.remaining.at(now))

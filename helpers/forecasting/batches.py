@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -46,10 +47,13 @@ def forecast_chain(history: History, batches: Sequence[BatchState]) -> BatchFore
     return _with_number(history, batches[0], total)
 
 
-def find_overruns(history: History, batch: BatchState, *, pass_seconds: float) -> list[int]:
+def find_overruns(
+    history: History, batch: BatchState, *, pass_seconds: float, times: float = 1.0
+) -> list[int]:
     """Return which running jobs, by position, take far longer than any of their batch does.
 
-    A job is at least two passes old before it is named. The running jobs have no say in what
+    With ``times`` they have to take so many times as long as that. A job is at least two passes old
+    before it is named. The running jobs have no say in what
     the batch usually takes: one that hangs must not excuse itself.
     """
     kind = history.kind(batch.kind)
@@ -57,7 +61,7 @@ def find_overruns(history: History, batch: BatchState, *, pass_seconds: float) -
         return []
     usual = law(kind)
     belief = believe(usual, _residuals(history, kind, batch.finished), np.empty(0))
-    overrun_from = belief.overrun_from(usual, margin=kind.record.margin)
+    overrun_from = belief.overrun_from(usual, margin=kind.record.margin + math.log(times))
     return [
         n
         for n in np.flatnonzero(_residuals(history, kind, batch.running) > overrun_from).tolist()

@@ -62,12 +62,14 @@ class KindHistory:
 class History:
     """All kinds; and by how much the ends of batches missed what was drawn, per stage.
 
-    ``waits`` are the kinds' histories of queueing. Durations below ``resolution_seconds``, the
+    ``waits`` are the kinds' histories of queueing, ``stills`` of the longest time without progress.
+    Durations below ``resolution_seconds``, the
     finest that the data can show, count as that.
     """
 
     kinds: Mapping[str, KindHistory] = field(default_factory=dict)
     waits: Mapping[str, KindHistory] = field(default_factory=dict)
+    stills: Mapping[str, KindHistory] = field(default_factory=dict)
     misses: Mapping[int, Sequence[float]] = field(default_factory=dict)
     resolution_seconds: float = 0.001
 

@@ -162,6 +162,14 @@ def moodys_times(body: Body) -> MoodysTimes:
     )
 
 
+def progress(body: Body) -> int | None:
+    """Return how far a job is, in percent, from a body of either API; None if it is not said."""
+    percent = body.get("progress")
+    if isinstance(percent, bool) or not isinstance(percent, int | float):
+        return None
+    return int(percent) if 0 <= percent <= 100 else None  # noqa: PLR2004
+
+
 def _time(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from helpers import batch as batches
+from helpers.attention import late_batches, what_waits
 from helpers.batch.sweeping import sweep
 from helpers.constants import BatchStatus, StartedBy
 from helpers.database import queries, require_sessions
@@ -23,7 +24,6 @@ from helpers.database.schema import require_migrated
 from helpers.display import Remark
 from helpers.identity import host_name, package_version
 from helpers.irp_integration import IRPClient
-from helpers.monitor.attention import unpolled_batches, what_waits_for_people, why_idle
 from helpers.monitor.chaining_section import execute_due_steps
 from helpers.monitor.housekeeping import do_housekeeping
 from helpers.monitor.outside_watch import call_heartbeat
@@ -38,8 +38,10 @@ from helpers.monitor.reports import (
     grouped_by_text,
 )
 from helpers.monitor.summary import SummaryReport
-from helpers.notifications.events import announce_failing
+from helpers.monitor.watch import unpolled_batches, why_idle
+from helpers.notifications.events import announce_failing, announce_late
 from helpers.notifications.failures import FailingBatch, failing_batches
+from helpers.notifications.lateness import LateBatch
 from helpers.notifications.outbox import Sending, send_due
 from helpers.pass_health import pass_health
 from helpers.recording import server_clock
@@ -120,14 +122,18 @@ class Monitor:
         sending = Sending()
         errors: list[Remark] = []
         failing: list[FailingBatch] = []
+        late: list[LateBatch] = []
         with isolated("Jobs that failed so far", errors):
             failing = failing_batches()
             announce_failing(failing)
+        with isolated("Jobs that take far longer than usual", errors):
+            late = late_batches(pass_seconds=self._settings.monitor_interval_seconds)
+            announce_late(late)
         with isolated("Notifications", errors):
             sending = send_due()
         with isolated("Housekeeping", errors):
             errors += do_housekeeping(self._run_id, settings=self._settings)
-        report = self._summary(sending, failing, errors)
+        report = self._summary(sending, failing, late, errors)
         with isolated("The record of this pass", report.errors):
             _log_end(self._run_id, report)
             if warning := call_heartbeat(self._settings.monitor_heartbeat_url):
@@ -135,14 +141,23 @@ class Monitor:
         return report
 
     def _summary(
-        self, sending: Sending, failing: list[FailingBatch], errors: list[Remark]
+        self,
+        sending: Sending,
+        failing: list[FailingBatch],
+        late: list[LateBatch],
+        errors: list[Remark],
     ) -> SummaryReport:
         work = queries("monitor_runs").open_work()
         health = pass_health(interval=self._interval)
         # That this pass runs proves no other; before the first there is nothing to miss.
         warnings = health.about_schedules() if health.age is None else health.warnings()
         warnings += unpolled_batches(self._polled.held_elsewhere, interval=self._interval)
-        to_do, to_do_total = what_waits_for_people(self._reconciled, failing)
+        waiting = what_waits(
+            pass_seconds=self._settings.monitor_interval_seconds,
+            failing=failing,
+            late=late,
+            stuck=[(item.batch, item.outcome) for item in self._reconciled.needing_attention],
+        )
         finished = [item.outcome.status for item in self._reconciled.finished]
         completed = finished.count(BatchStatus.COMPLETED)
         return SummaryReport(
@@ -160,8 +175,7 @@ class Monitor:
             cards_waiting=sending.waiting,
             cards_problem=sending.problem,
             errors=[*self._errors(), *errors],
-            to_do=to_do,
-            to_do_total=to_do_total,
+            waiting=waiting,
             started_ts=self._started_ts,
             seconds=time.monotonic() - self._started,
             next_run_ts=self._next_run(work_is_left=any(work.values())),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
+from helpers.attention import Item, Waiting
 from helpers.display import (
     Block,
     Headline,
@@ -46,8 +47,7 @@ class SummaryReport(Report):
     cards_waiting: int
     cards_problem: str | None
     errors: list[Remark]
-    to_do: list[Remark]
-    to_do_total: int
+    waiting: Waiting
     started_ts: datetime
     seconds: float
     next_run_ts: datetime | None  # None: nothing is active
@@ -56,6 +56,11 @@ class SummaryReport(Report):
     warnings: list[str] = field(default_factory=list)  # about monitoring itself
     jobs_failed_so_far: int = 0  # of batches that are still ACTIVE
     idle: str = _NOTHING_IS_ACTIVE  # why nothing is active, if nothing is
+
+    @property
+    def to_do(self) -> Sequence[Item]:
+        """What waits for a person, the urgent first."""
+        return self.waiting.items
 
     @property
     def failed(self) -> bool:
@@ -75,14 +80,13 @@ class SummaryReport(Report):
         about = listed([error.about for error in self.errors], most=3)
         errors = f"{counted(len(self.errors), 'error')} ({about})"
         so_far = counted(self.jobs_failed_so_far, "job has", "jobs have")
-        waits = counted(self.to_do_total, "thing waits", "things wait")
         amiss = {
             f"{counted(self.batches_failed, 'batch', 'batches')} failed just now": (
                 self.batches_failed
             ),
             f"{so_far} failed so far": self.jobs_failed_so_far,
             errors: len(self.errors),
-            f"{waits} for you": self.to_do_total,
+            self.waiting.headline: self.waiting.open,
             f"{counted(self.cards_waiting, 'card')} not sent yet": self.cards_waiting,
             f"{counted(len(self.warnings), 'warning')} about monitoring itself": (
                 len(self.warnings)
@@ -101,14 +105,14 @@ class SummaryReport(Report):
         """How it looks."""
         if self.batches_failed or self.errors or self.jobs_failed_so_far:
             return Severity.ERROR
-        if self.to_do or self.cards_waiting or self.warnings:
+        if self.waiting.open or self.cards_waiting or self.warnings:
             return Severity.WARNING
         return Severity.OK if self.batches_found else Severity.NEUTRAL
 
     def blocks(self) -> Iterator[Block]:
         """Give what is shown, from the top: what waits for people first, and figures last."""
         yield Headline(self.severity, self.headline)
-        yield Remarks(self.to_do, "item", title="What waits for you", total=self.to_do_total)
+        yield self.waiting.list_of_items(title="What waits for you")
         yield Remarks(self.errors, title="Errors encountered")
         for warning in self.warnings:
             yield Note(warning, Severity.WARNING)

@@ -39,7 +39,7 @@ class Reason:
 class CardContent:
     """What a card tells."""
 
-    outcome: str  # FAILED, ERROR, CANCELLED, RECOVERED or, while the batch is ACTIVE, FAILING
+    outcome: str  # FAILED, ERROR, CANCELLED, RECOVERED or, while the batch is ACTIVE, FAILING, LATE
     subject: str
     cycle: str
     location: str
@@ -66,6 +66,8 @@ def _full_content(event: Event) -> CardContent:
             return _batch_content(event, BatchStatus(event["payload"]["batch_status"]).value)
         case NotificationKind.JOBS_FAILED:
             return _batch_content(event, "FAILING")
+        case NotificationKind.JOBS_LATE:
+            return _batch_content(event, "LATE")
         case NotificationKind.BATCH_RECOVERED:
             return _batch_content(event, "RECOVERED")
         case NotificationKind.CHAIN_FAILED:

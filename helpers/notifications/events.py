@@ -7,18 +7,21 @@ that its card tells, so that a late card still tells what happened then.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from helpers.constants import BatchStatus, NotificationKind
 from helpers.database import queries
 from helpers.notifications.failures import FailingBatch, Failures, failures_of, so_far
+from helpers.notifications.lateness import LateBatch, how_many
 from helpers.reconciliation import BatchFacts, Decision
 from helpers.records import Batch, ChainRun
 from helpers.redaction import printable
 from helpers.text import shorten
 
 _LONGEST_TEXT = 16_000  # about what a card can hold
+_MOST_LATE = 20  # jobs that a card names
 
 
 def announce_batch(batch: Batch, *, decision: Decision, facts: BatchFacts, next_step: str) -> None:
@@ -51,20 +54,41 @@ def announce_failing(batches: list[FailingBatch]) -> None:
     failures = failures_of([batch["batch_id"] for batch in new])
     for batch in new:
         found = failures.get(batch["batch_id"], Failures([], 0))
-        payload = {
-            **_location(batch),
-            "notebook_path": batch["notebook_path"],
+        more = {
             "reason": so_far(batch),
             "jobs_total": found.total,
             "jobs": found.jobs,
             "next_step": "What struck these jobs may strike the others: look at the reasons. "
             "Resubmit or skip them in the notebook Manage Batches.",
         }
-        queries("notifications").enqueue_early(
-            batch_id=batch["batch_id"],
-            activation_num=batch["activation_num"],
-            payload=json.dumps(_storable(payload)),
-        )
+        _enqueue_early(NotificationKind.JOBS_FAILED, batch, more)
+
+
+def announce_late(batches: Sequence[LateBatch]) -> None:
+    """Store, once per activation, that jobs of these batches take far longer than usual."""
+    for batch in batches:
+        if batch["is_announced"]:
+            continue
+        more = {
+            "reason": how_many(batch),
+            "jobs_total": len(batch["jobs"]),
+            "jobs": batch["jobs"][:_MOST_LATE],
+            "next_step": "Look at them at Moody's. To give them up, cancel and resubmit them in "
+            "the notebook Manage Batches.",
+        }
+        _enqueue_early(NotificationKind.JOBS_LATE, batch, more)
+
+
+def _enqueue_early(
+    kind: NotificationKind, batch: FailingBatch | LateBatch, more: dict[str, Any]
+) -> None:
+    payload = {**_location(batch), "notebook_path": batch["notebook_path"], **more}
+    queries("notifications").enqueue_early(
+        kind=kind,
+        batch_id=batch["batch_id"],
+        activation_num=batch["activation_num"],
+        payload=json.dumps(_storable(payload)),
+    )
 
 
 def _batch_event(batch_id: int, status: BatchStatus) -> NotificationKind | None:
@@ -115,7 +139,7 @@ def announce_chain_failure(
     )
 
 
-def _location(of: Batch | ChainRun | FailingBatch) -> dict[str, Any]:
+def _location(of: Batch | ChainRun | FailingBatch | LateBatch) -> dict[str, Any]:
     return {
         "cycle_name": of["cycle_name"],
         "stage_num": of["stage_num"],

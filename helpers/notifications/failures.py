@@ -6,7 +6,7 @@ the first of them by name, all of them by number.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -129,13 +129,13 @@ def grouped(jobs: Iterable[Mapping[str, Any]]) -> tuple[Failure, ...]:
             status,
             reason,
             max(len(alike), alike[0].get("alike", 0)),
-            tuple(_known_as(alike)),
+            tuple(known_as(alike)),
         )
         for (status, reason), alike in groups.items()
     )
 
 
-def _known_as(jobs: list[Mapping[str, Any]]) -> Iterator[str]:
+def known_as(jobs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Give the jobs by name; by number if none of them has one."""
     has_names = any(job.get("name") for job in jobs)
     noun = "job " if has_names else "Job " if len(jobs) == 1 else "Jobs "

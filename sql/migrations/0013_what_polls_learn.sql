@@ -7,7 +7,10 @@ ALTER TABLE irp_job
     ADD COLUMN moodys_submitted_ts timestamptz,  -- Moody's own times, as it said them last
     ADD COLUMN moodys_started_ts timestamptz,
     ADD COLUMN moodys_ended_ts timestamptz,
-    ADD COLUMN read_ts timestamptz;  -- when Moody's last answered about it by id: a search may lie
+    ADD COLUMN read_ts timestamptz,  -- when Moody's last answered about it by id: a search may lie
+    ADD COLUMN progress int,  -- in percent, as Moody's said it last
+    ADD COLUMN progress_ts timestamptz,  -- since when that is so, or the job runs
+    ADD COLUMN longest_still_seconds double precision;  -- for so long it was the same while it ran
 
 -- NULL: at the family of the batch type; 'workflows': other tools submit through the older API.
 ALTER TABLE irp_batch ADD COLUMN ids_known_at text;

@@ -26,14 +26,14 @@ CREATE INDEX irp_forecast_open_idx ON irp_forecast (batch_id) WHERE ended_ts IS 
 CREATE INDEX irp_forecast_judged_idx ON irp_forecast (stage, id)
     WHERE ended_ts IS NOT NULL AND median_ts IS NOT NULL;
 
--- The last jobs of a batch type, as at most 1,000 quantile points per size class, and what became
--- of forecasts of single jobs. Logs of seconds.
+-- How long the last jobs of a batch type ran, waited, and were without progress at most: as at most
+-- 1,000 quantile points per size class, and what became of forecasts of single jobs. Logs of seconds.
 CREATE TABLE irp_duration_history (
     batch_type varchar(255) NOT NULL,
-    is_wait boolean NOT NULL,  -- of waiting at Moody's, else of running there
+    measure text NOT NULL CHECK (measure IN ('running', 'waiting', 'still')),
     samples int NOT NULL,
     classes jsonb NOT NULL,
     record jsonb NOT NULL,
     refreshed_ts timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (batch_type, is_wait)
+    PRIMARY KEY (batch_type, measure)
 );

@@ -1,8 +1,8 @@
 -- name: ended_badly(most)
 -- Batches of active cycles that ended badly and have not been taken up again, latest first. Those
 -- that ended before the monitor was installed are history.
-SELECT batch.batch_id, batch.batch_type, batch.status, batch.completed_ts, batch.stage_num,
-       batch.step_num, batch.cycle_name, count(*) OVER () AS total,
+SELECT batch.batch_id, batch.batch_type, batch.status, batch.activation_num, batch.completed_ts,
+       batch.stage_num, batch.step_num, batch.cycle_name, count(*) OVER () AS total,
        (SELECT log.recon_summary ->> 'reason'
         FROM irp_batch_recon_log AS log
         WHERE log.batch_id = batch.batch_id
@@ -132,3 +132,23 @@ WHERE is_active AND NOT cycle_status = ANY (:known::text[])
 GROUP BY cycle_id, cycle_name, cycle_status
 ORDER BY cycle_id
 LIMIT :most::int;
+
+-- name: late_jobs(job_ids)
+-- These jobs with their batches, if those are watched still.
+SELECT job.job_id, job.batch_id, job.status, job.moodys_workflow_id,
+       job.submission_request AS request,
+       configuration.job_configuration_data AS configuration,
+       jsonb_build_object(
+           'batch_id', batch.batch_id, 'batch_type', batch.batch_type,
+           'activation_num', batch.activation_num, 'notebook_path', batch.notebook_path,
+           'cycle_name', batch.cycle_name, 'stage_num', batch.stage_num,
+           'stage_name', batch.stage_name, 'step_num', batch.step_num, 'step_name', batch.step_name,
+           'is_announced', EXISTS (
+               SELECT FROM irp_notification AS card
+               WHERE card.kind = 'JOBS_LATE' AND card.batch_id = batch.batch_id
+                 AND card.activation_num = batch.activation_num)) AS batch
+FROM irp_v_job AS job
+JOIN irp_v_batch AS batch USING (batch_id)
+LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
+WHERE job.job_id = ANY (:job_ids::int[]) AND batch.is_watched
+ORDER BY job.batch_id, job.job_id;

@@ -30,11 +30,16 @@ ORDER BY batch.id;
 
 -- name: jobs(batch_ids, finished, waiting, running)
 -- The jobs of these batches that count in a forecast, in the order in which they ended, or started;
--- with the seconds that they took, have run, or have waited.
+-- with the seconds that they took, have run, or have waited, and for how long they were, or are,
+-- without progress.
 SELECT job.id AS job_id, job.batch_id, job.status::text AS status,
        CASE WHEN job.status::text = ANY (:finished::text[]) THEN at.ended - at.started
             WHEN job.status::text = ANY (:running::text[]) THEN at.now - at.started
             ELSE at.now - at.submitted END AS seconds,
+       at.now - at.ended AS ended_ago,
+       CASE WHEN job.status::text = ANY (:running::text[])
+            THEN at.now - extract(epoch FROM job.progress_ts)::float8
+            ELSE job.longest_still_seconds END AS still,
        configuration.job_configuration_data AS configuration,
        jsonb_path_query_first(job.submission_request, '$.**.resourceUris.size()') AS members
 FROM irp_job AS job
@@ -56,6 +61,7 @@ SELECT job.batch_id,
        extract(epoch FROM coalesce(job.moodys_submitted_ts, job.submitted_ts))::float8 AS submitted,
        extract(epoch FROM job.moodys_started_ts)::float8 AS started,
        extract(epoch FROM coalesce(job.moodys_ended_ts, job.completed_ts))::float8 AS ended,
+       job.longest_still_seconds AS still,
        configuration.job_configuration_data AS configuration,
        jsonb_path_query_first(job.submission_request, '$.**.resourceUris.size()') AS members
 FROM irp_job AS job
@@ -71,15 +77,15 @@ LIMIT :most::int;
 
 -- name: histories(batch_types)
 -- What is known of the durations of these batch types.
-SELECT batch_type, is_wait, samples, classes, record
+SELECT batch_type, measure, samples, classes, record
 FROM irp_duration_history
 WHERE batch_type = ANY (:batch_types::text[]);
 
--- name: store_history(batch_type, is_wait, samples, classes, record)!
+-- name: store_history(batch_type, measure, samples, classes, record)!
 -- Replace what is known of the durations of a batch type.
-INSERT INTO irp_duration_history (batch_type, is_wait, samples, classes, record)
-VALUES (:batch_type::text, :is_wait::boolean, :samples::int, :classes::jsonb, :record::jsonb)
-ON CONFLICT (batch_type, is_wait) DO UPDATE
+INSERT INTO irp_duration_history (batch_type, measure, samples, classes, record)
+VALUES (:batch_type::text, :measure::text, :samples::int, :classes::jsonb, :record::jsonb)
+ON CONFLICT (batch_type, measure) DO UPDATE
 SET samples = excluded.samples, classes = excluded.classes, record = excluded.record,
     refreshed_ts = now();
 

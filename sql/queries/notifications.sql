@@ -6,10 +6,10 @@ VALUES (:kind::notification_kind_enum, :batch_id::int, :activation_num::int, :ch
 ON CONFLICT (kind, batch_id, activation_num, COALESCE(chain_run_id, 0)) DO NOTHING
 RETURNING id;
 
--- name: enqueue_early(batch_id, activation_num, payload)!
--- Put the event of jobs that have failed so far into the outbox, once, unless the batch has ended.
+-- name: enqueue_early(kind, batch_id, activation_num, payload)!
+-- Put an event about jobs of an ACTIVE batch into the outbox, once, unless the batch has ended.
 INSERT INTO irp_notification (kind, batch_id, activation_num, payload)
-SELECT 'JOBS_FAILED', batch.id, batch.activation_num, :payload::jsonb
+SELECT :kind::notification_kind_enum, batch.id, batch.activation_num, :payload::jsonb
 FROM irp_batch AS batch
 WHERE batch.id = :batch_id::int AND batch.activation_num = :activation_num::int
   AND batch.status = 'ACTIVE'
@@ -17,9 +17,9 @@ FOR SHARE
 ON CONFLICT (kind, batch_id, activation_num, COALESCE(chain_run_id, 0)) DO NOTHING;
 
 -- name: close_early(batch_id, reason)!
--- Close the event of jobs that had failed so far: the batch has ended.
+-- Close the events about jobs of a batch that was ACTIVE: it has ended.
 UPDATE irp_notification SET status = 'SUPPRESSED', last_error = :reason::text
-WHERE batch_id = :batch_id::int AND kind = 'JOBS_FAILED' AND status = 'PENDING';
+WHERE batch_id = :batch_id::int AND kind IN ('JOBS_FAILED', 'JOBS_LATE') AND status = 'PENDING';
 
 -- name: last_announced(batch_id)$
 -- The latest thing that people were told, or will be, about how this batch ended.

@@ -66,7 +66,7 @@ FROM ROWS FROM (
     AS poll (job_id, asked_ts, workflow_id, status, error, note, http_status, kept, body, position)
 ORDER BY poll.position;
 
--- name: apply_answers(job_ids, asked, workflow_ids, statuses, reasons, submitted, started, ended, reads, moves_from, moves_to, backward, terminal)
+-- name: apply_answers(job_ids, asked, workflow_ids, statuses, reasons, submitted, started, ended, progress, reads, moves_from, moves_to, backward, terminal)
 -- Move jobs to what Moody's said if that is a legal move, the question is the latest, and the job
 -- is still the one that was asked about; a move backward has to be read by id. A status of NULL only
 -- notes that it was asked. A last_tracked_ts in the future is no question's: another tool wrote it,
@@ -75,19 +75,22 @@ WITH answer AS (
     SELECT *
     FROM unnest(:job_ids::int[], :asked::timestamptz[], :workflow_ids::text[], :statuses::text[],
                 :reasons::text[], :submitted::timestamptz[], :started::timestamptz[],
-                :ended::timestamptz[], :reads::boolean[])
+                :ended::timestamptz[], :progress::int[], :reads::boolean[])
         AS answer (job_id, asked_ts, workflow_id, status, reason, submitted_ts, started_ts,
-                   ended_ts, is_read)
+                   ended_ts, progress, is_read)
 ), held AS (
     SELECT job.id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
-           job.last_tracked_ts
+           job.last_tracked_ts, job.progress, job.progress_ts
     FROM irp_job AS job
     WHERE job.id = ANY (:job_ids::int[])
     ORDER BY job.id
     FOR UPDATE
 ), verdict AS (
     SELECT answer.*, held.status AS old_status, move.to_status AS new_status,
-           held.last_tracked_ts IS NULL AS is_first_poll
+           held.last_tracked_ts IS NULL AS is_first_poll,
+           held.status = 'RUNNING' AND held.progress_ts <= answer.asked_ts AS ran,
+           answer.progress <> held.progress OR held.progress_ts IS NULL
+               OR (move.to_status = 'RUNNING' AND held.status <> 'RUNNING') AS is_progress
     FROM answer
     JOIN held ON held.id = answer.job_id
     LEFT JOIN unnest(:moves_from::text[], :moves_to::text[], :backward::boolean[])
@@ -110,6 +113,11 @@ SET status = coalesce(verdict.new_status, verdict.old_status)::job_status_enum,
     moodys_submitted_ts = coalesce(verdict.submitted_ts, job.moodys_submitted_ts),
     moodys_started_ts = coalesce(verdict.started_ts, job.moodys_started_ts),
     moodys_ended_ts = coalesce(verdict.ended_ts, job.moodys_ended_ts),
+    progress = coalesce(verdict.progress, job.progress),
+    progress_ts = CASE WHEN verdict.is_progress THEN verdict.asked_ts ELSE job.progress_ts END,
+    longest_still_seconds = CASE WHEN verdict.ran
+        THEN greatest(extract(epoch FROM verdict.asked_ts - job.progress_ts)::float8, job.longest_still_seconds)
+        ELSE job.longest_still_seconds END,
     updated_ts = CASE WHEN verdict.new_status IS NULL THEN job.updated_ts ELSE now() END
 FROM verdict
 WHERE job.id = verdict.job_id

@@ -9,6 +9,7 @@ from tests.forecasts import cost, figures, hangs, oracle
 from tests.forecasts.replay import Replay
 from tests.forecasts.report import PAGE, Report
 from tests.forecasts.simulated import Cycles
+from tests.forecasts.standing_still import watch
 from tests.forecasts.traces import read
 
 _SEEDS = (1, 2, 3)
@@ -61,6 +62,7 @@ def evaluate_simulated(report: Report, seed: int) -> None:
         best += [oracle.median_error(batch, each.now) for each in found]
     report.simulated_ends[seed] = figures.ends(ends, best)
     report.hangs[seed] = figures.Hangs.of(list(hangs.plant(seed, report.batches // 4)))
+    report.standing_still[seed] = figures.false_share(watch(seed, report.batches // 20))
     print(f"simulated, seed {seed}: {figures.end_score(ends)}", flush=True)
 
 

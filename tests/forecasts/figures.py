@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from tests.forecasts.batch_ends import POINTS, BatchEnd
 from tests.forecasts.hangs import Planted
 from tests.forecasts.replay import Judged
+from tests.forecasts.standing_still import Warned
 
 KIND_FORECASTS = 50
 
@@ -157,3 +158,9 @@ class Hangs:
             float(np.mean([each.named for each in planted])),
             sum(each.false_warnings for each in planted) / sum(each.jobs for each in planted),
         )
+
+
+def false_share(watched: Iterable[Warned]) -> float:
+    """Return of which share of the jobs it was said falsely that they stand still, or wait."""
+    found = list(watched)
+    return sum(each.still + each.waiting for each in found) / sum(each.jobs for each in found)

@@ -17,6 +17,7 @@ from tests.forecasts.hangs import plant
 from tests.forecasts.replay import Replay
 from tests.forecasts.report import Report
 from tests.forecasts.simulated import Cycles
+from tests.forecasts.standing_still import watch
 from tests.forecasts.traces import read, resolution_seconds
 
 
@@ -55,6 +56,10 @@ def test_hangs_are_named_in_time_and_few_other_jobs_are() -> None:
     found = figures.Hangs.of(list(plant(1, 40)))
     assert found.named >= 0.95
     assert found.false <= 0.005
+
+
+def test_few_jobs_are_named_that_stand_still_as_long_as_is_usual() -> None:
+    assert figures.false_share(watch(1, 20)) <= 0.001
 
 
 def test_a_large_pass_costs_little() -> None:

@@ -1,12 +1,24 @@
 """Forecasts are made of what the metastore holds, kept once an hour, and judged by what came."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from helpers.attention import ItemKind
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
+from helpers.display import Severity
 from helpers.forecasting import Outcome
-from helpers.forecasts import forecast_active, held_lately, store_forecasts
+from helpers.forecasts import (
+    Lateness,
+    find_late_jobs,
+    forecast_active,
+    held_lately,
+    store_forecasts,
+)
+from helpers.monitor import run_pass
 from helpers.monitor.housekeeping import do_housekeeping
 from helpers.settings import get_settings
 from sandbox.seeding import PreparedJob, SeededBatch, add_batch, add_cycle, add_step
@@ -224,7 +236,90 @@ def test_running_jobs_are_forecast_by_their_ids_and_overruns_named(past, step, s
     assert found.jobs[usual].remaining.median == pytest.approx(300, abs=60)
     assert found.jobs[waiting].outcome is Outcome.NOT_STARTED
     assert found.jobs[hanging].outcome is Outcome.LONGER_THAN_ALL
-    assert found.overruns == [hanging]
+    [late] = found.late
+    assert (late.job_id, late.lateness) == (hanging, Lateness.OVERRUN)
+    assert late.usual_seconds == pytest.approx(600, abs=60)
+    assert [job.job_id for job in find_late_jobs(pass_seconds=60.0)] == [hanging]
+
+
+@pytest.fixture
+def past_stills(past, sql):
+    """Those finished jobs were without progress for 2 minutes at most."""
+    sql.execute("UPDATE irp_job SET longest_still_seconds = 110 + id % 20")
+
+
+def test_a_job_without_progress_for_far_longer_than_usual_is_named(past_stills, step, sql):
+    batch = add_jobs(step, *[JobStatus.RUNNING] * 3)
+    for job_id in batch.job_ids:
+        set_times(sql, job_id, submitted=25, started=25)
+    sql.execute(
+        "UPDATE irp_job SET progress_ts = now() - interval '1 min' WHERE status = 'RUNNING'"
+    )
+    store_forecasts()
+    assert find_late_jobs(pass_seconds=60.0) == []
+
+    still = batch.job_ids[1]
+    sql.execute("UPDATE irp_job SET progress_ts = now() - interval '20 min' WHERE id = %s", [still])
+    [late] = find_late_jobs(pass_seconds=60.0)
+    assert (late.job_id, late.lateness) == (still, Lateness.STILL)
+    assert late.text == "without progress for 20 min, usually 1 min 59 s"
+
+
+def test_jobs_that_wait_far_longer_than_usual_are_named_if_none_of_their_batch_runs(
+    past, step, sql
+):
+    waiting = add_jobs(step, *[JobStatus.QUEUED] * 3)
+    for job_id in waiting.job_ids:
+        set_times(sql, job_id, submitted=40)
+    store_forecasts()
+    late = find_late_jobs(pass_seconds=60.0)
+    assert [job.job_id for job in late] == waiting.job_ids
+    assert {job.lateness for job in late} == {Lateness.WAITING}
+    assert late[0].text == "waiting to start for 40 min, usually 3 min"
+
+    [first, *others] = waiting.job_ids
+    sql.execute("UPDATE irp_job SET status = 'RUNNING' WHERE id = %s", [first])
+    set_times(sql, first, submitted=40, started=1)
+    assert find_late_jobs(pass_seconds=60.0) == []  # they wait for it
+
+    sql.execute("UPDATE irp_job SET status = 'FINISHED' WHERE id = %s", [first])
+    set_times(sql, first, submitted=40, started=12, ended=1)
+    assert find_late_jobs(pass_seconds=60.0) == []  # the queue has moved just now
+
+    set_times(sql, first, submitted=40, started=39, ended=35)
+    assert [job.job_id for job in find_late_jobs(pass_seconds=60.0)] == others
+
+
+def test_a_pass_shows_a_late_job_and_makes_one_card_of_its_batch(past, step, moodys, sql):
+    batch = add_jobs(step, JobStatus.RUNNING, JobStatus.RUNNING)
+    for job_id in batch.job_ids:
+        set_times(sql, job_id, submitted=600, started=600)
+    sql.execute("UPDATE irp_job SET read_ts = now()")
+    store_forecasts()
+
+    for _ in range(2):
+        summary = run_pass()
+        [item] = [item for item in summary.to_do if item.kind is ItemKind.LATE]
+        assert "2 jobs take far longer than usual." in item.text
+        assert "running for 10 h, usually 10 min" in item.text
+        assert item.severity is Severity.WARNING
+    cards = sql.execute(
+        "SELECT batch_id, payload ->> 'reason' FROM irp_notification WHERE kind = 'JOBS_LATE'"
+    ).fetchall()
+    assert cards == [(batch.batch_id, "2 jobs take far longer than usual.")]
+
+
+def test_a_pass_without_a_late_job_loads_no_numpy(past, step, moodys, sql):
+    code = (
+        "import sys; from helpers.forecasts import find_late_jobs;"
+        "found = find_late_jobs(pass_seconds=60.0); print(found, 'numpy' in sys.modules)"
+    )
+    young = add_jobs(step, JobStatus.RUNNING, JobStatus.QUEUED)
+    for job_id in young.job_ids:
+        set_times(sql, job_id, submitted=1, started=1)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] False"
 
 
 def test_only_active_batches_of_active_cycles_that_moodys_works_on_are_forecast(past, step, sql):
@@ -252,7 +347,7 @@ def test_the_history_of_a_type_is_at_most_1000_points_of_its_last_jobs(step, act
 
     [samples, points] = sql.execute(
         "SELECT samples, jsonb_array_length(classes -> '') FROM irp_duration_history"
-        " WHERE NOT is_wait"
+        " WHERE measure = 'running'"
     ).fetchone()
     assert (samples, points) == (1_000, 1_000)
 

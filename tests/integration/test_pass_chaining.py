@@ -547,7 +547,7 @@ def test_a_notebook_that_notes_its_failure_and_ends_quietly_has_failed(
     done = one_pass()
 
     assert chains(sql) == [("FAILED", word[1])]
-    assert done.summary.to_do_total == 1
+    assert done.summary.waiting.total == 1
     assert rows(sql, "SELECT status::text, error_message FROM irp_step_run") == [tuple(word[:2])]
     assert len(teams.messages) == 1
 

@@ -107,6 +107,7 @@ HOT = [
             "submitted": [NOW] * ANSWERED,
             "started": [NOW] * ANSWERED,
             "ended": [NOW] * ANSWERED,
+            "progress": [50] * ANSWERED,
             "reads": [True] * ANSWERED,
             "moves_from": [old.value for old, moves in JOB_MOVES.items() for _ in moves],
             "moves_to": [new.value for moves in JOB_MOVES.values() for new in moves],

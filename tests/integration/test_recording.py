@@ -445,3 +445,35 @@ def test_a_server_that_is_away_is_not_tried_once_per_half(metastore, monkeypatch
         list(record_all(answers))
 
     assert tried == [8]
+
+
+def test_how_long_a_job_is_without_progress_is_kept(running, sql):
+    """From its first answer while it runs; an answer of a search or a failed one says no less."""
+    asked = question(running)
+    answers = [(0, 10), (60, 10), (120, 40), (180, 40), (240, None), (420, 40), (480, 100)]
+    for seconds, percent in answers:
+        status = "FINISHED" if percent == 100 else "RUNNING"
+        record([answer(asked, status, seconds=seconds, progress=percent)])
+
+    [progress, since, longest] = sql.execute(
+        "SELECT progress, progress_ts, longest_still_seconds FROM irp_job WHERE id = %s", [running]
+    ).fetchone()
+    assert (progress, since, longest) == (100, START + timedelta(seconds=480), 360.0)
+
+
+def test_waiting_is_no_time_without_progress(metastore, sql):
+    [job_id] = analysis_batch([job("QUEUED", "1")]).job_ids
+    for seconds, status in [(0, "QUEUED"), (600, "RUNNING"), (660, "RUNNING")]:
+        record([answer(question(job_id), status, seconds=seconds, progress=0)])
+
+    [since, longest] = sql.execute(
+        "SELECT progress_ts, longest_still_seconds FROM irp_job WHERE id = %s", [job_id]
+    ).fetchone()
+    assert (since, longest) == (START + timedelta(seconds=600), 60.0)
+
+
+@pytest.mark.parametrize("odd", ["half", True, -1, 101, None, [50]])
+def test_a_progress_that_makes_no_sense_is_not_kept(running, sql, odd):
+    record([answer(question(running), "RUNNING", progress=odd)])
+
+    assert sql.execute("SELECT progress FROM irp_job").fetchone() == (None,)

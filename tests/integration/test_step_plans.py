@@ -393,8 +393,9 @@ def test_a_step_that_no_batch_leads_to_is_run_and_its_failure_is_shown(metastore
     finish(claim, error="No such file")
 
     assert "Next step" in str(what_waits())
-    assert f"No such file. Correct the cause, then: plan_rerun('{CYCLE}', 3, 1)" in str(
-        what_waits()
+    assert (
+        f"No such file. Correct the cause, and run it. Mend it: plan_rerun('{CYCLE}', 3, 1)"
+        in str(what_waits())
     )
     plan_rerun(CYCLE, 3, 1).apply(reason=WHY)
     finish(claims.claim_due())

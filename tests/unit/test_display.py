@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from html.parser import HTMLParser
 from io import StringIO
+from itertools import cycle
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from helpers import constants
+from helpers.attention import Acknowledgement, Item, ItemKind, Waiting
 from helpers.batch import Reconciliation
 from helpers.batch.history import History
 from helpers.batch.named import BatchView
@@ -57,7 +59,6 @@ from helpers.monitor.reports import (
     grouped_by_text,
 )
 from helpers.monitor.summary import SummaryReport
-from helpers.monitor.waiting import Waiting
 from helpers.notifications.failures import Failures
 from helpers.pass_health import PassHealth
 from helpers.stage.reports import StageBatch, StageSummary, StepReport, SubmissionReport
@@ -251,8 +252,7 @@ def summary(count: int, text: str) -> SummaryReport:
         cards_waiting=count,
         cards_problem=text if count else None,
         errors=[Remark(text, text)] * count,
-        to_do=[Remark(text, text, Severity.ERROR)] * min(count, 50),
-        to_do_total=count,
+        waiting=waiting(count, text),
         started_ts=NOON,
         seconds=3.2,
         next_run_ts=NOON if count else None,
@@ -263,7 +263,12 @@ def summary(count: int, text: str) -> SummaryReport:
 
 
 def waiting(count: int, text: str) -> Waiting:
-    return Waiting([Remark(text, text)] * min(count, 50), count)
+    seen = Acknowledgement(text, text, NOON)
+    items = [
+        Item(kind, text, text, text, [n], Severity.ERROR, text, seen if n % 3 == 1 else None)
+        for n, kind in zip(range(min(count, 50)), cycle(ItemKind), strict=False)
+    ]
+    return Waiting(items, count)
 
 
 def stage_batch(number: int, text: str) -> StageBatch:
@@ -375,7 +380,13 @@ every_report = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__n
 
 
 def test_every_kind_of_report_is_in_these_tests():
-    ours = ("helpers.monitor", "helpers.stage", "helpers.board", "helpers.check")
+    ours = (
+        "helpers.monitor",
+        "helpers.stage",
+        "helpers.board",
+        "helpers.check",
+        "helpers.attention",
+    )
     for module in ours:
         importlib.import_module(module)
     made = {type(make(0, "")) for make in MAKERS}

@@ -1,0 +1,120 @@
+"""What waits for a person: each thing by a name, as the metastore has it now. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from helpers.display import (
+    Block,
+    Headline,
+    Remark,
+    Remarks,
+    Report,
+    Severity,
+    clock_and_age,
+)
+from helpers.text import counted
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """Somebody has seen an item as it is, and is on it."""
+
+    note: str
+    person: str
+    created_ts: datetime
+
+    @property
+    def text(self) -> str:
+        """Who has seen it, when, and what they say."""
+        note = f": {self.note}" if self.note else ""
+        return f"Seen by {self.person} at {clock_and_age(self.created_ts)}{note}"
+
+
+class ItemKind(StrEnum):
+    """Why something waits."""
+
+    ENDED = "ended"  # a batch that ended badly
+    FAILING = "failing"  # a batch of which jobs have failed so far
+    LATE = "late"  # a batch of which jobs take far longer than usual
+    STUCK = "stuck"  # a batch that will not end by itself
+    STEP_FAILED = "failed step"  # a next step whose notebook failed
+    STEP_WAITS = "waiting step"  # a next step that waits for what will not change by itself
+    STEP_HELD = "held step"  # a step that a person holds
+    PREPARED = "prepared"  # jobs that nobody submits
+    UNRECOGNISED = "unrecognised"  # a batch or cycle with a status that is not ours
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that waits for a person."""
+
+    kind: ItemKind
+    subject: str  # ``batch 8``, ``step 4.2 of Q1``, ``cycle Q1``
+    about: str  # as lists name it
+    text: str
+    state: Sequence[object]  # an item that is another one by this has changed; not by its text
+    severity: Severity = Severity.WARNING
+    mend: str = ""  # the line of Python that mends it
+    seen: Acknowledgement | None = None
+
+    @property
+    def key(self) -> str:
+        """What no other item has."""
+        return f"{self.subject}: {self.kind}"
+
+    @property
+    def fingerprint(self) -> str:
+        """What changes when the item does, and not while it only grows older."""
+        state = json.dumps([self.key, *self.state], default=str)
+        return hashlib.sha256(state.encode()).hexdigest()
+
+    @property
+    def remark(self) -> Remark:
+        """The item as a line of a list."""
+        if self.seen is None:
+            return Remark(self.about, self.text, self.severity, code=self.mend)
+        return Remark(self.about, f"{self.seen.text} — {self.text}", code=self.mend)
+
+
+@dataclass(frozen=True, repr=False)
+class Waiting(Report):
+    """The first of all that waits, the urgent first, and how many things wait in all."""
+
+    items: Sequence[Item] = ()
+    total: int = 0
+
+    @property
+    def seen(self) -> int:
+        """How many of them somebody has acknowledged."""
+        return sum(item.seen is not None for item in self.items)
+
+    @property
+    def open(self) -> int:
+        """How many of them nobody has acknowledged."""
+        return self.total - self.seen
+
+    @property
+    def headline(self) -> str:
+        """How many things wait, and how many of them somebody is on."""
+        seen = f"; {self.seen:,} more seen" if self.seen else ""
+        return f"{counted(self.open, 'thing waits', 'things wait')} for you{seen}"
+
+    def blocks(self) -> Iterator[Block]:
+        """Show how many things wait, and a line for each."""
+        if not self.total:
+            yield Headline(Severity.OK, "Nothing waits for you.")
+            return
+        severity = Severity.WARNING if self.open else Severity.INFO
+        yield Headline(severity, f"{self.headline}.")
+        yield self.list_of_items()
+
+    def list_of_items(self, *, title: str = "") -> Remarks:
+        """Return a line for each; what somebody is on comes last."""
+        items = sorted(self.items, key=lambda item: item.seen is not None)
+        return Remarks([item.remark for item in items], "item", title=title, total=self.total)

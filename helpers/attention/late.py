@@ -1,0 +1,33 @@
+"""The ACTIVE batches of which jobs take far longer than usual, with what people call the jobs."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from helpers.database import queries
+from helpers.forecasts import find_late_jobs
+from helpers.job_names import job_name
+from helpers.notifications.lateness import LateBatch
+
+
+def late_batches(*, pass_seconds: float) -> list[LateBatch]:
+    """Return the watched batches with late jobs, the latest job of each batch first.
+
+    Args:
+        pass_seconds: how often a pass looks.
+    """
+    late = {job.job_id: job for job in find_late_jobs(pass_seconds=pass_seconds)}
+    rows = list(queries("attention").late_jobs(job_ids=list(late))) if late else []
+    found: dict[int, LateBatch] = {}
+    for row in sorted(rows, key=lambda row: -late[row["job_id"]].seconds):
+        batch = cast("LateBatch", {**row["batch"], "jobs": []})
+        found.setdefault(row["batch_id"], batch)["jobs"].append(
+            {
+                "job_id": row["job_id"],
+                "name": job_name(row["configuration"], row["request"]),
+                "moodys_workflow_id": row["moodys_workflow_id"],
+                "status": row["status"],
+                "reason": late[row["job_id"]].text,
+            }
+        )
+    return list(found.values())

@@ -1,0 +1,15 @@
+"""Forecasts of the metastore's batches: made, kept, and judged when their batch has ended."""
+
+from helpers.forecasts.active import ActiveForecast, find_late_jobs, forecast_active
+from helpers.forecasts.keeping import held_lately, store_forecasts
+from helpers.forecasts.late import LateJob, Lateness
+
+__all__ = [
+    "ActiveForecast",
+    "LateJob",
+    "Lateness",
+    "find_late_jobs",
+    "forecast_active",
+    "held_lately",
+    "store_forecasts",
+]

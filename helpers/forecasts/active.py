@@ -1,0 +1,123 @@
+"""Forecast the ACTIVE batches, and find the jobs that take far longer than usual.
+
+The decisions are those of ``helpers.forecasting``. Nothing here asks Moody's or changes a job.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from helpers.constants import JobStatus
+from helpers.database import queries, transaction
+from helpers.forecasting import (
+    BatchForecast,
+    BatchState,
+    History,
+    Job,
+    JobForecast,
+    job_size,
+)
+from helpers.forecasts.history import read_history
+from helpers.forecasts.late import LateJob, SeenJobs, late_jobs
+
+_FINISHED = [JobStatus.FINISHED.value]
+_RUNNING = [JobStatus.RUNNING.value]
+_WAITING = [JobStatus.SUBMITTED.value, JobStatus.PENDING.value, JobStatus.QUEUED.value]
+
+
+@dataclass(frozen=True)
+class ActiveForecast:
+    """What is forecast of one ACTIVE batch, and of its running and waiting jobs by their ids."""
+
+    activation_num: int
+    batch: BatchForecast
+    jobs: dict[int, JobForecast]
+    late: list[LateJob]  # its jobs that take far longer than usual
+
+
+def forecast_active(*, pass_seconds: float) -> dict[int, ActiveForecast]:
+    """Forecast the ACTIVE batches of which Moody's has a job, by batch id; nothing is written.
+
+    Args:
+        pass_seconds: how often a pass looks; a job is two passes old before it counts as late.
+    """
+    history, seen = _seen()
+    if not seen:
+        return {}
+    # A pass that forecasts nothing does not pay for loading numpy.
+    from helpers.forecasting.batches import forecast_batches  # noqa: PLC0415
+    from helpers.forecasting.jobs import forecast_jobs  # noqa: PLC0415
+
+    forecasts = forecast_batches(history, [jobs.state for jobs in seen])
+    return {
+        jobs.batch_id: ActiveForecast(
+            jobs.activation_num,
+            forecast,
+            dict(zip(jobs.open_ids, forecast_jobs(history, jobs.state), strict=True)),
+            late_jobs(history, jobs, pass_seconds=pass_seconds),
+        )
+        for jobs, forecast in zip(seen, forecasts, strict=True)
+    }
+
+
+def find_late_jobs(*, pass_seconds: float) -> list[LateJob]:
+    """Return the jobs of ACTIVE batches that take far longer than usual; nothing is written.
+
+    Args:
+        pass_seconds: how often a pass looks; a job is two passes old before it counts as late.
+    """
+    history, seen = _seen()
+    return [job for jobs in seen for job in late_jobs(history, jobs, pass_seconds=pass_seconds)]
+
+
+def _seen() -> tuple[History, list[SeenJobs]]:
+    """Return what is known of the types of the open batches, and the jobs of each batch."""
+    with transaction():
+        batches = open_batches()
+        if not batches:
+            return History(), []
+        rows = _jobs([batch["batch_id"] for batch in batches])
+        history = read_history(sorted({batch["batch_type"] for batch in batches}))
+    return history, [_jobs_seen(batch, rows.get(batch["batch_id"], [])) for batch in batches]
+
+
+def open_batches() -> list[dict[str, Any]]:
+    """Return the ACTIVE batches of which Moody's has a job."""
+    return list(queries("forecasts").open_batches(waiting=_WAITING, running=_RUNNING))
+
+
+def _jobs(batch_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """Return the jobs of each batch that count, in the order of their ends or starts."""
+    rows = queries("forecasts").jobs(
+        batch_ids=list(batch_ids), finished=_FINISHED, waiting=_WAITING, running=_RUNNING
+    )
+    return {key: list(of) for key, of in groupby(rows, key=lambda row: row["batch_id"])}
+
+
+def _jobs_seen(batch: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> SeenJobs:
+    def jobs(statuses: list[str], column: str = "seconds") -> list[Job]:
+        return [
+            Job(_seconds(row[column]), job_size(row["configuration"], row["members"]))
+            for row in rows
+            if row["status"] in statuses
+        ]
+
+    return SeenJobs(
+        batch["batch_id"],
+        batch["activation_num"],
+        BatchState(batch["batch_type"], jobs(_FINISHED), jobs(_RUNNING), jobs(_WAITING)),
+        running_ids=[row["job_id"] for row in rows if row["status"] in _RUNNING],
+        waiting_ids=[row["job_id"] for row in rows if row["status"] in _WAITING],
+        finished_stills=[job for job in jobs(_FINISHED, "still") if job.seconds],
+        running_stills=jobs(_RUNNING, "still"),
+        ended_ago=[_seconds(row["ended_ago"]) for row in rows if row["status"] in _FINISHED],
+    )
+
+
+def _seconds(value: float | None) -> float:
+    """Return how long a job took, has run or has waited; nothing if its times make no sense."""
+    return value if value is not None and 0 < value < math.inf else 0.0
