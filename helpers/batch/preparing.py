@@ -54,6 +54,7 @@ class PreparePlan(Report):
     problems: list[Problem] = field(default_factory=list)
     held: dict[int, int] = field(default_factory=dict)  # how many of the rows each batch holds
     remark: str = ""
+    prepared: PreparedBatch | None = None  # what the step holds, if no rows are given for it
 
     def apply(self) -> PreparedBatch:
         """Make the batch, unless the step holds all of its rows already.
@@ -66,6 +67,8 @@ class PreparePlan(Report):
         """
         if in_transaction():
             raise BatchError("A plan is not applied inside a transaction. End it first.")
+        if self.prepared:
+            return self.prepared
         if self.problems or not self.rows:
             raise BatchError(f"Nothing was prepared. {self}")
         with transaction():
@@ -99,6 +102,10 @@ class PreparePlan(Report):
         """Show how many jobs would be made, what is wrong, and the rows."""
         step = self.step
         where = f"step {step['stage_num']}.{step['step_num']} {step['step_name']}"
+        if self.prepared:
+            found = f"batch {self.prepared['batch_id']} is prepared already"
+            yield Headline(Severity.INFO, f"Nothing to be created for {where}: {found}")
+            return
         jobs = counted(len(self.rows), "job")
         problems = f"; {counted(len(self.problems), 'problem')}" if self.problems else ""
         severity = Severity.ERROR if self.problems else Severity.INFO

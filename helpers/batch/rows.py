@@ -39,7 +39,7 @@ def read_rows(source: Source) -> list[NumberedRow]:
     """
     rows: Iterable[tuple[int, Any]]
     if isinstance(source, str | Path):
-        rows = _file_rows(Path(source))
+        rows = _with_whole_paths(_file_rows(Path(source)), Path(source).parent)
     elif hasattr(source, "to_dict"):
         rows = enumerate(source.to_dict("records"), 1)
     elif isinstance(source, Mapping) or not isinstance(source, Iterable):
@@ -86,6 +86,15 @@ def _file_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             return _xlsx_rows(path)
         case _:
             raise BatchError(f"{path.name} is neither a .csv nor an .xlsx file.")
+
+
+def _with_whole_paths(
+    rows: Iterable[tuple[int, Mapping[str, Any]]], folder: Path
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Give the rows of a file, where the files that they name lie relative to it."""
+    for number, row in rows:
+        named = {c: v for c, v in row.items() if c.endswith("_path") and not _is_empty(v)}
+        yield number, {**row, **{c: str(folder.absolute() / str(v)) for c, v in named.items()}}
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:

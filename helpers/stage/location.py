@@ -20,18 +20,18 @@ _JUPYTER_SESSION_VARIABLE = "JPY_SESSION_NAME"  # set by jupyter_server for the 
 _VSCODE_VARIABLE = "__vsc_ipynb_file__"  # set by the Jupyter extension of Visual Studio Code
 
 
-def current_step() -> StepReference:
-    """Return the cycle, stage and step of the notebook that is running.
+def current_step(notebook: Path | None = None) -> StepReference:
+    """Return the cycle, stage and step of the notebook that is running, or of the one named.
 
     Raises:
         NotebookError: nothing tells; the message says how to.
     """
-    for path in _candidates():
+    for path in [notebook] if notebook else _candidates():
         reference = step_reference(path)
         if reference is not None:
             return reference
     raise NotebookError(
-        "This notebook cannot tell which step it is. Stage notebooks run from "
+        f"{notebook or 'This notebook'} cannot tell which step it is. Stage notebooks run from "
         "Active_<cycle>/notebooks/Stage_NN_Name/Step_NN_Name.ipynb below the workflows folder "
         f"(IRP_WORKFLOWS_DIR); or set {NOTEBOOK_PATH_VARIABLE} to the notebook's path."
     )

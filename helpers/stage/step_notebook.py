@@ -20,14 +20,14 @@ from helpers.batch import (
 )
 from helpers.batch.named import batch_with
 from helpers.batch.plans import Plan
-from helpers.batch.preparing import PreparePlan, create_batch
+from helpers.batch.preparing import PreparedBatch, PreparePlan, create_batch
 from helpers.batch.rows import Source
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import queries
 from helpers.display import progress
 from helpers.errors import BatchError, JobError, NotebookError
 from helpers.irp_integration import IRPClient
-from helpers.irp_integration.building import can_be_built
+from helpers.irp_integration.building import can_be_built, row_columns
 from helpers.job import complete_job, fail_job, get_job_config
 from helpers.job.own_work import require_own_work
 from helpers.records import BatchSubmission, Step
@@ -40,7 +40,7 @@ from helpers.steps.acting import is_own
 from helpers.steps.execution import STEP_ID_VARIABLE
 from helpers.steps.rules import stage_rules
 from helpers.text import counted, listed, storable_json
-from helpers.workflow_paths import ACTIVE_PREFIX, workflows_dir
+from helpers.workflow_paths import ACTIVE_PREFIX, StepReference, workflows_dir
 
 RETRY_AFTER_SECONDS = (10.0, 30.0, 90.0)
 """A host that throttles, or restarts, has mostly recovered by then."""
@@ -52,16 +52,22 @@ Work = Callable[[dict[str, Any]], Mapping[str, Any] | None]
 """Does the work of one job from its configuration; what it returns goes on record."""
 
 
-def open_step() -> StepNotebook:
+def open_step(notebook: Path | str | None = None) -> StepNotebook:
     """Return the step that the running notebook belongs to.
 
     If the executor runs it, that says which; else the notebook's path does. Warns if somebody else
     runs the step, or works on it, at this moment.
 
+    Args:
+        notebook: the notebook of another step, relative to the workflows folder.
+
     Raises:
         NotebookError: the notebook cannot tell, or the metastore does not know the step.
     """
-    step = _step_named() or _step_by_path()
+    if notebook is None:
+        step = _step_named() or _step_at(current_step())
+    else:
+        step = _step_at(current_step(workflows_dir() / notebook))
     holder = claims.holder_of(step["step_id"])
     if holder is not None and not is_own(step["step_id"], holder):
         warnings.warn(claims.describe_use(step["step_id"], holder), stacklevel=2)
@@ -76,8 +82,7 @@ def _step_named() -> Step | None:
     return cast("Step | None", queries("steps").step_by_id(step_id=int(named)))
 
 
-def _step_by_path() -> Step:
-    reference = current_step()
+def _step_at(reference: StepReference) -> Step:
     step: Step | None = queries("steps").step_by_numbers(**vars(reference))
     if step is None:
         raise NotebookError(
@@ -112,6 +117,8 @@ class StepNotebook:
     def prepare(self, rows: Source, *, batch_type: str | None = None) -> PreparePlan:
         """Plan the batch of this step, with one job for each row; names are looked up at Moody's.
 
+        A file that is missing or has no rows leaves the step with the batch that it has.
+
         Args:
             rows: dicts, a ``.csv`` or ``.xlsx`` file (relative to ``data_folder``), or a DataFrame.
             batch_type: None takes the type that belongs to this step.
@@ -120,9 +127,23 @@ class StepNotebook:
             BatchError: the rows cannot be read, or no type belongs to this step.
         """
         kind = batch_type or self._usual_type()
+        prepared = self._prepared_batch()
         if isinstance(rows, str | Path):
             rows = self.data_folder / rows
-        return create_batch(kind, self.step["step_id"], rows, check_names=can_be_built(kind))
+            if not rows.exists():
+                if not prepared:
+                    raise BatchError(f"There is no file {rows}. {_columns_of(kind)}")
+                rows = ()
+        plan = create_batch(kind, self.step["step_id"], rows, check_names=can_be_built(kind))
+        plan.prepared = None if plan.rows else prepared
+        return plan
+
+    def _prepared_batch(self) -> PreparedBatch | None:
+        """Return the newest batch of this step."""
+        for row in list(queries("steps").batches_of_step(step_id=self.step["step_id"]))[-1:]:
+            jobs = len(get_batch_jobs(row["batch_id"]))
+            return PreparedBatch(batch_id=row["batch_id"], jobs=jobs, created=False)
+        return None
 
     def validate(self) -> BatchValidation:
         """Return all that keeps Moody's from accepting this step's prepared batch; nothing is made.
@@ -233,6 +254,14 @@ class StepNotebook:
     def _open_batches(self) -> list[int]:
         rows = queries("steps").batches_of_step(step_id=self.step["step_id"])
         return [row["batch_id"] for row in rows if row["status"] not in BatchStatus.terminal()]
+
+
+def _columns_of(batch_type: str) -> str:
+    """Return what a list of this type looks like, optional columns in brackets."""
+    if not can_be_built(batch_type):
+        return "Make it, with a row for each job."
+    names = [c.name if c.required else f"({c.name})" for c in row_columns(batch_type)]
+    return f"Make it, with a row for each job and the columns {', '.join(names)}."
 
 
 def _require_nothing_left(done: Sequence[BatchSubmission]) -> None:

@@ -13,6 +13,7 @@ from helpers.batch import (
     submit_batch,
 )
 from helpers.batch.rows import read_rows
+from helpers.database import queries
 from helpers.errors import BatchError
 from helpers.irp_integration import IRPClient
 from helpers.job import read_job
@@ -192,6 +193,16 @@ def test_a_file_that_cannot_be_read_is_named_with_the_cause(tmp_path, name, cont
         read_rows(path)
 
 
+def test_the_files_that_a_list_names_lie_beside_it_unless_their_path_is_whole(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("accounts_file_path,locations_file_path,mapping_file_path\na.csv,/b.csv,\n")
+    [row] = read_rows(path)
+    assert row.values == {
+        "accounts_file_path": str(tmp_path / "a.csv"),
+        "locations_file_path": "/b.csv",
+    }
+
+
 @pytest.mark.parametrize("source", [7, {"a": 1}, ["text"], None])
 def test_what_is_no_list_of_rows_is_refused(source):
     with pytest.raises(BatchError):
@@ -239,21 +250,48 @@ def test_look_ups_that_fail_leave_jobs_due_and_the_next_submission_goes_on(step_
     assert submit_batch(made["batch_id"], client)["submitted"] == 4
 
 
-def test_a_stage_notebook_prepares_and_submits_by_name(step_id, known, workflows):
-    step = StepNotebook(
-        {
-            "step_id": step_id,
-            "stage_num": 4,
-            "step_num": 1,
-            "step_name": "Execute Analysis",
-            "cycle_name": "Q1",
-        }  # type: ignore[typeddict-item]
-    )
+def test_a_stage_notebook_prepares_and_submits_by_name(step, known):
     plan = step.prepare(ROWS)
     assert plan.problems == []
     plan.apply()
     assert step.submit_batch().submissions[-1]["submitted"] == 4
     assert len(known.submissions) == 4
+
+
+@pytest.fixture
+def step(step_id, workflows) -> StepNotebook:
+    """The step, with an empty folder for its lists."""
+    found = StepNotebook(queries("steps").step_by_id(step_id=step_id))
+    found.data_folder.mkdir(parents=True)
+    return found
+
+
+HEADER = "edm_name,portfolio_name,job_name\n"
+
+
+def test_a_step_without_a_list_or_a_batch_says_which_file_is_missing(step, client, sql):
+    before = counts(sql)
+    with pytest.raises(BatchError, match=r"no file .*/data/analyses\.csv\. .* job_name, \(ana"):
+        step.prepare("analyses.csv")
+    (step.data_folder / "analyses.csv").write_text(HEADER)
+    with pytest.raises(BatchError, match=r"Nothing was prepared. .*0 jobs"):
+        step.prepare("analyses.csv").apply()
+    assert counts(sql) == before
+
+
+@pytest.mark.parametrize("text", [None, HEADER])
+def test_a_batch_that_was_prepared_otherwise_stays_where_a_list_has_no_rows(
+    step, client, sql, text
+):
+    made = create_batch("Analysis", step.step["step_id"], ROWS).apply()
+    if text is not None:
+        (step.data_folder / "analyses.csv").write_text(text)
+
+    plan = step.prepare("analyses.csv")
+
+    assert f"batch {made['batch_id']} is prepared already" in str(plan)
+    assert plan.apply() == {**made, "created": False}
+    assert counts(sql) == [1, 4, 4]
 
 
 def test_a_changed_configuration_gets_a_request_of_its_own(step_id, known, client, sql):
