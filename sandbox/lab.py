@@ -1,66 +1,112 @@
 """``python -m sandbox.lab``: JupyterLab with the scheduler, on the sandbox.
 
-The demo's cycle is prepared, and its first steps wait for somebody to run them. The server's
-root holds ``workspace/workflows``, so that the paths of the documentation are the ones that
-are seen. Ends with Ctrl-C, and everything with it.
+Opens on *Start here*, and goes on with the world that it finds: what was submitted yesterday is
+there, and at Moody's too. The server's root holds ``workspace/workflows``, so that the paths of
+the documentation are the ones that are seen. Ctrl-C ends it, and everything with it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
+import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
+from tempfile import TemporaryDirectory
+from urllib.parse import quote
 
+from helpers.errors import BatchMonitoringError
+from helpers.notebooks import watchdog
 from sandbox.demo_cycle import CYCLE_NAME, prepare_cycle
-from sandbox.world import SOURCES, open_sandbox, sandbox_parser
+from sandbox.server import HOST
+from sandbox.world import InUseError, alone, end_on_signals, open_sandbox, sandbox_parser
 
-_STOP_SECONDS = 20.0
+START_HERE = "Start here.ipynb"
 _NOTIFICATIONS = Path("@jupyterlab", "apputils-extension", "notification.jupyterlab-settings")
+_PORTS = range(8888, 8988)
+_FOREVER = "inf"  # seconds; what the watchdog watches is this process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; arguments that are not known here go to ``jupyter lab``."""
     parser = sandbox_parser("sandbox.lab", __doc__)
+    parser.add_argument("--fresh", action="store_true", help="make it anew, after asking")
+    ports = ("--port", "--ServerApp.port")
+    parser.add_argument(*ports, dest="port", type=int, help="default: the first free one")
     known, for_jupyter = parser.parse_known_args(arguments)
     if find_spec("jupyter_scheduler") is None or find_spec("jupyterlab") is None:
         print("JupyterLab is not installed: python -m pip install '.[lab,sandbox]'")
         return 1
-    root = known.folder / "lab"
+    port = known.port or next(filter(_is_free, _PORTS), 0)
+    end_on_signals()
+    try:
+        with alone(known.folder, what=f"make lab at http://{HOST}:{port}/lab") as hold:
+            if known.fresh and not _may_delete(known.folder / "lab"):
+                return 1
+            return _run(known.folder, hold, for_jupyter, port=port, fresh=known.fresh)
+    except (InUseError, BatchMonitoringError) as exc:
+        print(exc)
+        return 1
+    except KeyboardInterrupt:
+        print("\nThe lab is closed; `make lab` goes on with it.")
+        return 0
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as tried, suppress(OSError):
+        tried.bind((HOST, port))
+        return True
+    return False
+
+
+def _may_delete(root: Path) -> bool:
+    if not root.exists():
+        return True
+    with suppress(EOFError):
+        return input(f"Delete all that was done in {root}? [y/N] ").strip().lower() in {"y", "yes"}
+    return False
+
+
+def _run(folder: Path, hold: int, for_jupyter: Sequence[str], *, port: int, fresh: bool) -> int:
+    root = folder / "lab"
     workflows = root / "workspace" / "workflows"
-    with open_sandbox(known.folder, workflows=workflows, database="lab"):
-        prepare_cycle(SOURCES / "_Template" / "notebooks", workflows)
+    is_new = fresh or not workflows.exists()
+    if fresh:
+        shutil.rmtree(folder / "jupyter", ignore_errors=True)
+    with open_sandbox(folder, "lab", workflows=workflows, hold=hold, fresh=is_new):
+        if is_new:
+            prepare_cycle()
+        if not (root / START_HERE).exists():
+            shutil.copy(Path(__file__).with_name(START_HERE), root)
         print(
-            f"The cycle {CYCLE_NAME} waits in workspace/workflows/Active_{CYCLE_NAME}/notebooks: "
-            "run the first step of each stage, and schedule the monitor in "
-            "workspace/workflows/_Tools/Batch Management. Commands such as `python -m "
-            "helpers.schedule status` work in a terminal of this JupyterLab. Ctrl-C ends "
-            "everything.",
+            f"{'A new lab' if is_new else 'The lab as it was left'}, in {root}: the cycle "
+            f"{CYCLE_NAME}. JupyterLab opens on “{START_HERE}”. Commands such as "
+            "`python -m helpers.schedule status` work in a terminal there. Ctrl-C closes it.",
             flush=True,
         )
-        return _serve(root, known.folder / "jupyter", for_jupyter)
+        return _serve(root, folder / "jupyter", for_jupyter, port=port)
 
 
-def _serve(root: Path, jupyter: Path, for_jupyter: Sequence[str]) -> int:
+def _serve(root: Path, jupyter: Path, for_jupyter: Iterable[str], *, port: int) -> int:
+    """Run JupyterLab; whatever ends this process ends it too, with all that it has started."""
     command = [
         *(sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={root}"),
-        "--ServerApp.ip=127.0.0.1",
+        *(f"--ServerApp.ip={HOST}", f"--ServerApp.port={port}"),
+        f"--LabApp.default_url=/lab/tree/{quote(START_HERE)}",
         *(["--allow-root"] if os.geteuid() == 0 else []),
         *for_jupyter,
     ]
-    signal.signal(signal.SIGTERM, _interrupt)
     environment = {**os.environ, **_folders(jupyter)}
-    with subprocess.Popen(command, env=environment, start_new_session=True) as server:  # noqa: S603 - ours
-        try:
+    with TemporaryDirectory(prefix="lab-") as own:
+        lease = [own, str(watchdog.lease_clock()), _FOREVER]
+        watched = [sys.executable, "-I", "-S", watchdog.__file__, *lease, *command]
+        with subprocess.Popen(watched, env=environment, stdin=subprocess.PIPE) as server:  # noqa: S603 - ours
             return server.wait()
-        except KeyboardInterrupt:
-            server.terminate()
-            return server.wait(_STOP_SECONDS)
 
 
 def _folders(jupyter: Path) -> dict[str, str]:
@@ -73,12 +119,6 @@ def _folders(jupyter: Path) -> dict[str, str]:
         **{f"JUPYTER_{name.upper()}_DIR": folder for name, folder in folders.items()},
         "JUPYTERLAB_SETTINGS_DIR": str(jupyter / "settings"),
     }
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Treat SIGTERM like Ctrl-C, so that everything ends with this."""
-    del number, frame
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

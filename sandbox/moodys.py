@@ -8,15 +8,17 @@ its own with ``python -m sandbox.moodys``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.misbehaviour import Fault
+from sandbox.misbehaviour import Call, Fault, Kind
 from sandbox.moodys_access import Access
 from sandbox.moodys_changes import change_routes
 from sandbox.moodys_gateway import Gateway
@@ -41,14 +43,29 @@ class MoodysStandIn(StandIn):
         changes: cancellations and priorities that were carried out, in that order too.
     """
 
-    def __init__(self, *, clock: Callable[[], datetime] = utc_now, time_scale: float = 1.0) -> None:
-        """Know no job yet.
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        time_scale: float = 1.0,
+        memory: Path | None = None,
+        script: Callable[[MoodysStandIn], None] = lambda _: None,
+    ) -> None:
+        """Know no job yet, or all that was submitted before.
 
         Args:
             clock: the time, UTC-aware; ``advance`` adds to it.
             time_scale: what the seconds of scripts are multiplied with.
+            memory: the file that keeps what is submitted, also when this process is killed.
+            script: scripts the submissions of a stand-in that remembers nothing.
         """
-        self._world = World(jobs=JobBook(clock=clock, time_scale=time_scale))
+        self._memory = memory
+        remembered = memory is not None and memory.exists()
+        self._world = (
+            World.read(memory)
+            if memory is not None and remembered
+            else World(jobs=JobBook(clock=clock, time_scale=time_scale))
+        )
         self.jobs = self._world.jobs
         self.access: Access = self._world.access
         self.submissions: list[Received] = self._world.submissions
@@ -56,6 +73,15 @@ class MoodysStandIn(StandIn):
         gateway = Gateway(self._world, self)
         routes = (read_routes, write_routes, change_routes, lookup_routes)
         super().__init__([route for of in routes for route in of(gateway)])
+        if not remembered:
+            script(self)
+
+    async def counted(self, call: Call, answer: Callable[[], Awaitable[Response]]) -> Response:
+        """Answer a request, and remember first what it has changed."""
+        response = await super().counted(call, answer)
+        if self._memory is not None and call.kind in {Kind.SUBMIT, Kind.CHANGE}:
+            self._world.write(self._memory)
+        return response
 
     def environment(self, *, bearer: bool = False) -> dict[str, str]:
         """Return the environment variables with which a client speaks to this stand-in."""

@@ -8,13 +8,12 @@ is finished. Reference data answers to any name that is not made unknown.
 from __future__ import annotations
 
 import re
-import threading
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
 from helpers.constants import JobStatus
-from sandbox.moodys_jobs import Job
+from sandbox.moodys_jobs import Job, Locked
 
 Row: TypeAlias = dict[str, Any]
 
@@ -68,11 +67,11 @@ class _Entry:
     made_by: Job | None
 
 
-class Catalogue:
+class Catalogue(Locked):
     """The resources of a stand-in, by kind: ``exposures``, ``portfolios`` and so on."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        super().__init__()
         self.clear()
 
     def clear(self) -> None:

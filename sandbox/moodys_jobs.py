@@ -136,13 +136,28 @@ class Job:
         return next((at for at, status in self.moments if at <= now and status in TERMINAL), None)
 
 
-class JobBook:
+class Locked:
+    """Something that threads share, and that can be kept."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock = threading.Lock()
+
+
+class JobBook(Locked):
     """All jobs of a stand-in. Threads may share it."""
 
     def __init__(self, *, clock: Callable[[], datetime], time_scale: float = 1.0) -> None:
+        super().__init__()
         self._clock = clock
         self._ahead = timedelta()
-        self._lock = threading.Lock()
         self.time_scale = time_scale
         self.clear()
 

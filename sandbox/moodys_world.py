@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 import uuid
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from starlette.requests import Request
 
@@ -60,6 +62,19 @@ class World:
     unknown_names: set[str] = field(default_factory=set)  # in reference data
     not_to_group: set[str] = field(default_factory=set)  # analyses, by name
     also_searchable: set[str] = field(default_factory=set)  # families whose search nobody has seen
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Return what ``write`` has kept."""
+        world = pickle.loads(file.read_bytes())  # noqa: S301 - our own file
+        assert isinstance(world, cls)  # noqa: S101
+        return world
+
+    def write(self, file: Path) -> None:
+        """Keep all of it; a kill at this moment leaves what was kept before."""
+        partial = file.with_suffix(".partial")
+        partial.write_bytes(pickle.dumps(self))
+        partial.replace(file)
 
     def location(self, request: Request, path: str) -> str:
         """Return what ``Location`` says of a path."""

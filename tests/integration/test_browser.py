@@ -166,7 +166,7 @@ def await_passes(database: str, number: int) -> list[tuple[str, int]]:
 
 
 def test_the_monitor_is_scheduled_by_hand_as_the_readme_says_and_polls(lab, page):
-    open_folder(page, "workspace", "workflows", "Active_Demo-2025-Q1", "notebooks", "Stage_06")
+    open_folder(page, "workspace", "workflows", "Active_Demo-2025-Q1", "notebooks", "Stage_03")
     run_all_cells(page, "Step_01")
     page.get_by_text("The monitor takes over from here: it watches").wait_for()
 

@@ -1,13 +1,15 @@
 """The seventeen stage notebooks, each in a fresh kernel, on one cycle that they bring to its end.
 
-The cycle is run once: the notebooks that submit or do work, then what Moody's does and a pass
-that decides, then the summaries, and some notebooks a second time. The tests look at what came
-of it.
+The cycle is run once, as an analyst does: its lists lie in the folder ``data``, and each stage
+begins when what it names is there. Between the notebooks Moody's goes on and a pass decides. Some
+notebooks run a second time. The tests look at what came of it.
 """
 
 from __future__ import annotations
 
+import csv
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,17 +19,26 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from helpers.batch import choose_batch
 from helpers.constants import BatchType
 from helpers.database import close_pools
 from helpers.monitor import Monitor
 from helpers.notebook_executor import execute_next_step
 from helpers.records import NotebookResult
 from helpers.settings import PROJECT_DIR, get_settings
-from sandbox.demo_cycle import CYCLE_NAME, FAILING_ANALYSES, prepare_cycle
+from helpers.text import counted
+from sandbox.demo_cycle import (
+    CYCLE_NAME,
+    FAILING_ANALYSIS,
+    FAILURE,
+    LISTS,
+    cycle_folder,
+    prepare_cycle,
+)
 from sandbox.moodys import MoodysStandIn
 from sandbox.moodys_jobs import Script
+from sandbox.moodys_world import Received
 from sandbox.postgres import drop_database, recreate_database
-from sandbox.seeding import PreparedJob, add_batch, add_step
 from tests.support.notebooks import texts_of
 
 TEMPLATE = PROJECT_DIR / "workflows" / "_Template" / "notebooks"
@@ -35,17 +46,20 @@ NOTEBOOKS = sorted(path.relative_to(TEMPLATE) for path in TEMPLATE.glob("Stage_*
 SUMMARIES = {"02/02", "03/08", "04/02", "05/03", "06/02"}
 WORK = {"02/01", "03/07"}
 SUBMITTING = {
-    "03/01": (BatchType.EDM_CREATION, 4),
+    "03/01": (BatchType.EDM_CREATION, 3),
     "03/02": (BatchType.PORTFOLIO_CREATION, 6),
     "03/03": (BatchType.MRI_IMPORT, 6),
-    "03/04": (BatchType.REINSURANCE_TREATIES, 4),
-    "03/05": (BatchType.EDM_DB_UPGRADE, 4),
+    "03/04": (BatchType.REINSURANCE_TREATIES, 3),
+    "03/05": (BatchType.EDM_DB_UPGRADE, 3),
     "03/06": (BatchType.GEOHAZ, 6),
-    "04/01": (BatchType.ANALYSIS, 18),
-    "05/01": (BatchType.GROUPING, 4),
-    "05/02": (BatchType.GROUPING_ROLLUP, 2),
+    "04/01": (BatchType.ANALYSIS, 12),
+    "05/01": (BatchType.GROUPING, 3),
+    "05/02": (BatchType.GROUPING_ROLLUP, 1),
     "06/01": (BatchType.EXPORT_TO_RDM, 3),
 }
+ANALYSES = [
+    row["job_name"] for row in csv.DictReader((LISTS / "analyses.csv").read_text().splitlines())
+]
 KERNELS = 2  # at once
 
 
@@ -60,7 +74,7 @@ class World:
 
     database: str
     notebooks: dict[str, Path]
-    submissions: list[str] = field(default_factory=list)  # the paths that Moody's was sent
+    submissions: list[Received] = field(default_factory=list)
     first: dict[str, NotebookResult] = field(default_factory=dict)
     second: dict[str, NotebookResult] = field(default_factory=dict)
     submitted_by_second: int = 0
@@ -92,10 +106,9 @@ def world(server_url, template, tmp_path_factory) -> Iterator[World]:
         patch.setenv("PYTHON_DOTENV_DISABLED", "1")
         get_settings.cache_clear()
         prepare(workflows)
-        for analysis, reason in FAILING_ANALYSES.items():
-            moodys.script(Script((), end="FAILED", reason=reason), name=analysis)
+        moodys.script(Script((), end="FAILED", reason=FAILURE), name=FAILING_ANALYSIS, times=1)
         paths = workflows.glob("Active_*/notebooks/Stage_*/Step_*.ipynb")
-        made = World(database, {key(path): path for path in paths})
+        made = World(database, {key(path): path for path in paths}, moodys.submissions)
         live(made, moodys)
         close_pools()
         yield made
@@ -104,45 +117,49 @@ def world(server_url, template, tmp_path_factory) -> Iterator[World]:
 
 
 def prepare(workflows: Path) -> None:
-    """Prepare the demo's cycle, a stage 2 with data, and a mapping that misses a part."""
-    prepare_cycle(TEMPLATE, workflows)
-    data = workflows / f"Active_{CYCLE_NAME}" / "data"
-    data.mkdir()
+    """Prepare the demo's cycle, with a file to extract that is missing, and a part to map too."""
+    shutil.copytree(TEMPLATE.parent, workflows / "_Template")
+    prepare_cycle()
+    data = cycle_folder() / "data"
     (data / "exposure.csv").write_text("location,tiv\nA,100.5\nB,200\n")
-    with psycopg.connect(get_settings().database_url.get_secret_value()) as connection:
-        [(cycle,)] = connection.execute("SELECT id FROM irp_cycle").fetchall()
-        [(mapping,)] = connection.execute(
-            "SELECT id FROM irp_step WHERE step_name = 'Portfolio Mapping'"
-        ).fetchall()
-    names = [("Data Extraction", "Extract Data"), ("Data Extraction", "Control Totals")]
-    steps = [
-        add_step(cycle, stage_num=2, stage_name=stage, step_num=n, step_name=step)
-        for n, (stage, step) in enumerate(names, 1)
-    ]
-    files = [
-        PreparedJob(configuration={"file": file, "value_column": "tiv"})
-        for file in ("exposure.csv", "missing.csv")
-    ]
-    add_batch(steps[0], BatchType.DATA_EXTRACTION, files)
-    parts = {"portfolio": "Odd", "mapped_from": ["Commercial", "Nowhere"]}
-    add_batch(mapping, BatchType.PORTFOLIO_MAPPING, [PreparedJob(configuration=parts)])
+    (data / "extraction.csv").write_text("file,value_column\nexposure.csv,tiv\nmissing.csv,tiv\n")
+    with (data / "mappings.csv").open("a") as mappings:
+        mappings.write("Odd,CA Commercial; Nowhere\n")
 
 
 def live(world: World, moodys: MoodysStandIn) -> None:
     """Run the cycle."""
-    world.first |= world.run({"03/02"})  # the mapping asks for what it creates
-    world.first |= world.run((SUBMITTING.keys() | WORK) - {"03/02"})
-    world.submissions = [received.path for received in moodys.submissions]
+
+    def go_on(*names: str) -> None:
+        world.first |= world.run(names)
+        decide(moodys)
+
+    go_on("03/01", "02/01")
+    for name in ("03/02", "03/03", "03/04", "03/05", "03/06"):
+        go_on(name)
+    world.first |= world.run({"03/07", "04/01"})
+    submitted = len(moodys.submissions)
+    world.second |= world.run({"04/01"})  # while its batch is ACTIVE
+    decide(moodys)
+    world.first |= world.run({"04/02"})
+    choose_batch().plan_resubmit(FAILING_ANALYSIS).apply(reason="The EDM is free again")
+    assert len(moodys.submissions) == submitted + 1
+    decide(moodys)
+    go_on("05/01", "06/01")
+    go_on("05/02")
+    world.first |= world.run(SUMMARIES - {"04/02"})
     before = len(moodys.submissions)
-    world.second |= world.run({"04/01", "02/01"})  # while their batches are ACTIVE
+    world.second |= world.run({"02/01", "03/02"})  # whose batches have ended
+    world.submitted_by_second = len(moodys.submissions) - before
+
+
+def decide(moodys: MoodysStandIn) -> None:
+    """Let the jobs at Moody's end, and let a pass see it."""
     moodys.advance(60)
     monitor = Monitor()
     monitor.find_batches()
     monitor.poll_jobs()
     monitor.reconcile_batches()
-    world.first |= world.run(SUMMARIES)
-    world.second |= world.run({"03/02"})  # whose batch has ended
-    world.submitted_by_second = len(moodys.submissions) - before
 
 
 def test_the_tables_of_this_test_cover_every_notebook():
@@ -171,21 +188,26 @@ def test_a_submitting_notebook_submits_its_prepared_batch(world, name):
         f"JOIN irp_batch AS batch ON batch.id = batch_id WHERE batch_type = '{batch_type}'"
     )
 
-    assert (count, requested) == (jobs, jobs)
-    assert f"{jobs} jobs submitted." in world.shown(name)
+    resubmitted = name == "04/01"
+    assert (count, requested) == (jobs + resubmitted, jobs + resubmitted)
+    assert f"{counted(jobs, 'job')} submitted." in world.shown(name)
 
 
-def test_every_prepared_request_was_sent_to_moodys_once(world):
-    assert len(world.submissions) == sum(jobs for _, jobs in SUBMITTING.values())
+def test_each_row_of_the_lists_was_sent_to_moodys_once(world):
+    names = [received.name for received in world.submissions]
+    assert sorted(names.count(name) for name in set(ANALYSES) - {FAILING_ANALYSIS}) == [1] * 11
+    assert names.count(FAILING_ANALYSIS) == 2  # and once more when it was resubmitted
     assert world.submitted_by_second == 0
 
 
-def test_running_a_notebook_again_submits_and_does_nothing_twice(world):
+def test_running_a_notebook_again_prepares_submits_and_does_nothing_twice(world):
     shown = {name: texts_of(result["executed_path"]) for name, result in world.second.items()}
 
-    assert re.search(r"● ACTIVE +0 +0 +18\n|✔ COMPLETED +0 +0 +18\n", shown["04/01"])
-    assert "0 jobs done." in shown["02/01"]
-    assert "Nothing was submitted: this step has no prepared batch." in shown["03/02"]
+    assert "holds these 12 already" in shown["04/01"]
+    assert re.search(r"● ACTIVE +0 +0 +12\n|✔ COMPLETED +0 +0 +12\n", shown["04/01"])
+    for name in ("02/01", "03/02"):
+        assert "'created': False" in shown[name]
+        assert "this step has no prepared batch." in shown[name]
     assert {result["error"] for result in world.second.values()} == {None}
 
 
@@ -201,25 +223,24 @@ def test_the_extraction_sums_its_files_and_fails_where_one_is_missing(world):
 
 def test_the_mapping_checks_what_was_created_in_this_cycle(world):
     shown = world.shown("03/07")
-    assert "3 jobs done, 1 failed." in shown
+    assert "2 jobs done, 1 failed." in shown
     assert "LookupError: not created in step 2: Nowhere" in shown
     totals = world.shown("03/08")
-    assert "mapped: 12" in totals
+    assert "mapped: 6" in totals
     assert "✖ FAILED  Odd" in totals
     assert "not created in step 2: Nowhere" in totals
 
 
 def test_the_analysis_summary_shows_what_failed_and_why_and_how_long_it_took(world):
     shown = world.shown("04/02")
-    assert "16 of 18 jobs finished, 2 did not succeed." in shown
-    for name, reason in FAILING_ANALYSES.items():
-        assert re.search(
-            rf"✖ FAILED  {re.escape(name)} \(Moody's [0-9]+\)\n +{re.escape(reason)}\n", shown
-        )
+    assert "11 of 12 jobs finished, 1 did not succeed." in shown
+    assert re.search(
+        rf"✖ FAILED  {FAILING_ANALYSIS} \(Moody's [0-9]+\)\n +{re.escape(FAILURE)}\n", shown
+    )
     assert "Longest job" in shown
 
 
-@pytest.mark.parametrize(("name", "jobs"), [("05/03", 6), ("06/02", 3)])
+@pytest.mark.parametrize(("name", "jobs"), [("05/03", 4), ("06/02", 3)])
 def test_the_other_summaries_show_that_all_finished(world, name, jobs):
     assert f"{jobs} of {jobs} jobs finished." in world.shown(name)
 
