@@ -36,7 +36,7 @@ from helpers.stage.location import current_step
 from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
 from helpers.stage.summary import stage_batches, summarise_stage
 from helpers.steps import claims
-from helpers.steps.acting import is_own
+from helpers.steps.acting import RunByHand, is_own
 from helpers.steps.execution import STEP_ID_VARIABLE
 from helpers.steps.rules import stage_rules
 from helpers.text import counted, listed, storable_json
@@ -93,10 +93,15 @@ def _step_at(reference: StepReference) -> Step:
 
 
 class StepNotebook:
-    """A step with its batches. In a cell by itself it shows where it stands."""
+    """A step with its batches. In a cell by itself it shows where it stands.
+
+    If a person runs the notebook, what ``submit_batch``, ``do_work`` and ``summary`` come to is
+    logged as a run of the step.
+    """
 
     def __init__(self, step: Step) -> None:
         self.step = step
+        self._run = RunByHand(step["step_id"])
 
     @property
     def data_folder(self) -> Path:
@@ -176,16 +181,17 @@ class StepNotebook:
                 Moody's has neither taken nor refused, so that the step is not done.
             SettingsError: the settings for Moody's are incomplete.
         """
-        batch_ids = self._open_batches()
-        if not batch_ids:
-            return SubmissionReport(self.step, [], "submitted")
-        with client() as irp_client:
-            done = [
-                submit_batch(batch_id, irp_client, retry_after=RETRY_AFTER_SECONDS)
-                for batch_id in batch_ids
-            ]
-        _require_nothing_left(done)
-        return SubmissionReport(self.step, done, "submitted")
+        with self._run.logged():
+            batch_ids = self._open_batches()
+            if not batch_ids:
+                return SubmissionReport(self.step, [], "submitted")
+            with client() as irp_client:
+                done = [
+                    submit_batch(batch_id, irp_client, retry_after=RETRY_AFTER_SECONDS)
+                    for batch_id in batch_ids
+                ]
+            _require_nothing_left(done)
+            return SubmissionReport(self.step, done, "submitted")
 
     def do_work(self, work: Work) -> SubmissionReport:
         """Do the work of each job here, one after another, and record how it went.
@@ -196,7 +202,8 @@ class StepNotebook:
         Raises:
             BatchError: another run is doing this work at this moment.
         """
-        done = [self._do_batch(batch_id, work) for batch_id in self._open_batches()]
+        with self._run.logged():
+            done = [self._do_batch(batch_id, work) for batch_id in self._open_batches()]
         return SubmissionReport(self.step, done, "done")
 
     def _do_batch(self, batch_id: int, work: Work) -> BatchSubmission:
@@ -249,7 +256,8 @@ class StepNotebook:
 
     def summary(self) -> StageSummary:
         """Return what became of this step's stage."""
-        return summarise_stage(self.step)
+        with self._run.logged():
+            return summarise_stage(self.step)
 
     def _open_batches(self) -> list[int]:
         rows = queries("steps").batches_of_step(step_id=self.step["step_id"])

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from helpers.database import queries
-from helpers.errors import BatchError, DatabaseUnavailableError
-from helpers.identity import owner_id
+from helpers.constants import StepStatus
+from helpers.database import queries, transaction
+from helpers.errors import BatchError, DatabaseError, DatabaseUnavailableError
+from helpers.identity import owner_id, person
+from helpers.redaction import describe
 from helpers.steps import claims
 from helpers.steps.claims import Claim, Holder
 from helpers.steps.heartbeat import Heartbeat
@@ -49,6 +51,45 @@ def acting_on(step_id: int) -> Iterator[Callable[[], bool]]:
     finally:
         if isinstance(hold, _Taken):
             _leave(hold)
+
+
+class RunByHand:
+    """A step's notebook that a person runs cell by cell, logged as a run of the step.
+
+    A kernel that a claim runs logs nothing here, because its owner does; neither does one beside
+    which somebody else runs the step.
+    """
+
+    def __init__(self, step_id: int) -> None:
+        self._step_id = step_id
+        self._logged: StepStatus | None = None
+
+    @contextmanager
+    def logged(self) -> Iterator[None]:
+        """Log how the block ends: the run's first end, and each one that differs from the last."""
+        began = time.monotonic()
+        try:
+            yield
+        except Exception as exc:
+            self._log(StepStatus.FAILED, describe(exc), time.monotonic() - began)
+            raise
+        self._log(StepStatus.COMPLETED, None, time.monotonic() - began)
+
+    def _log(self, status: StepStatus, error: str | None, seconds: float) -> None:
+        if self._logged is status or _own_attempt(self._step_id) is not None:
+            return
+        # A person's cell does not fail because its log cannot be written.
+        with suppress(DatabaseError), transaction():
+            queries("steps").lock_step(step_id=self._step_id)
+            queries("steps").log_run_by_hand(
+                step_id=self._step_id,
+                status=status,
+                error=error,
+                seconds=seconds,
+                started_by=person()[:255],
+                owner=owner_id(),
+            )
+            self._logged = status
 
 
 def is_own(step_id: int, holder: Holder) -> bool:

@@ -41,6 +41,20 @@ FROM irp_step_run
 WHERE step_id = :step_id::int
 RETURNING id, run_num;
 
+-- name: log_run_by_hand(step_id, status, error, seconds, started_by, owner)!
+-- Log a run of a step's notebook that a person has brought to an end, cell by cell, unless somebody else
+-- runs the step. Lock the step first: a run that begins later has a higher id, and does not adopt this one.
+INSERT INTO irp_step_run (step_id, run_num, status, started_ts, completed_ts, started_by,
+                          error_message, output_data)
+SELECT :step_id::int, coalesce(max(run_num), 0) + 1, :status::step_status_enum,
+       now() - make_interval(secs => :seconds::float), now(), :started_by::text, :error::text,
+       '{"by_hand": true}'
+FROM irp_step_run
+WHERE step_id = :step_id::int
+HAVING NOT EXISTS (SELECT FROM irp_step_claim
+                   WHERE step_id = :step_id::int AND owner <> :owner::text
+                     AND claim_expires_ts >= clock_timestamp());
+
 -- name: close_unanswered_start(step_id, attempt, error)!
 -- End the step run that this very claim began in a try whose reply was lost.
 UPDATE irp_step_run

@@ -6,13 +6,19 @@ import threading
 
 import pytest
 
+from helpers.batch import recon_batch
 from helpers.constants import BatchStatus, BatchType
 from helpers.errors import BatchError
+from helpers.monitor import what_waits
+from helpers.notebooks.run import NotebookRun
 from helpers.stage import StepNotebook, open_step
 from helpers.steps import claims
 from helpers.steps.acting import STEP_CLAIM_VARIABLE, acting_on
 from helpers.steps.execution import STEP_ID_VARIABLE
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
+from tests.support.analysis import CYCLE, analysis_batch, job
+from tests.support.chains import finish
+from tests.support.notebooks import step_notebook
 from tests.support.waiting import wait_until
 
 WORK = BatchType.PORTFOLIO_CREATION
@@ -129,3 +135,78 @@ def test_a_batch_is_left_alone_while_its_step_is_run(step, sql):
     with pytest.raises(BatchError, match="being run by"), acting_on(step):
         pass
     assert batch.batch_id == 1
+
+
+# --- A notebook that a person runs cell by cell.
+
+
+def step_runs(sql):
+    query = "SELECT run_num, status::text, error_message, started_by FROM irp_step_run ORDER BY id"
+    return sql.execute(query).fetchall()
+
+
+@pytest.fixture
+def failed_next_step(metastore, workflows, sql) -> int:
+    """Step 4.2, which a batch has made due, and whose notebook has failed."""
+    assert recon_batch(analysis_batch([job("FINISHED", "1")]).batch_id) == "COMPLETED"
+    claim = claims.claim_due()
+    finish(claim, error="The template is missing")
+    assert "The template is missing" in str(what_waits())
+    return claim.step_id
+
+
+def test_running_a_failed_step_by_hand_is_on_record_and_clears_the_failure(
+    failed_next_step, sql, monkeypatch
+):
+    monkeypatch.setenv("JUPYTERHUB_USER", "ana")
+    notebook = opened(failed_next_step, monkeypatch)
+    notebook.summary()
+    notebook.summary()
+
+    assert step_runs(sql)[1:] == [(2, "COMPLETED", None, "ana")]
+    assert "Nothing waits for you" in str(what_waits())
+
+
+def test_run_all_of_its_own_notebook_is_on_record_and_clears_the_failure(
+    failed_next_step, sql, workflows, tmp_path
+):
+    cells = ["from helpers.stage import open_step", "step = open_step()\nstep", "step.summary()"]
+    path = step_notebook(workflows, *cells, cycle=CYCLE, stage_num=4, step_num=2)
+
+    outcome = NotebookRun(path, tmp_path / "executed.ipynb", timeout_seconds=120).execute()
+
+    assert outcome.error is None
+    assert [run[:2] for run in step_runs(sql)] == [(1, "FAILED"), (2, "COMPLETED")]
+    assert "Nothing waits for you" in str(what_waits())
+
+
+def test_a_run_by_hand_that_fails_is_on_record_and_clears_nothing(
+    failed_next_step, sql, monkeypatch
+):
+    def fail(_step):
+        raise BatchError("No such batch.")
+
+    notebook = opened(failed_next_step, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr("helpers.stage.step_notebook.summarise_stage", fail)
+        with pytest.raises(BatchError, match="No such batch"):
+            notebook.summary()
+    assert [run[1:3] for run in step_runs(sql)[1:]] == [("FAILED", "No such batch.")]
+    assert "The template is missing" in str(what_waits())
+
+    notebook.summary()
+    assert [run[1] for run in step_runs(sql)[1:]] == ["FAILED", "COMPLETED"]
+    assert "Nothing waits for you" in str(what_waits())
+
+
+def test_the_kernel_of_a_claim_and_a_notebook_beside_it_log_no_run_of_their_own(
+    failed_next_step, sql, monkeypatch
+):
+    claim = claims.claim_step(failed_next_step)
+    sql.execute("UPDATE irp_step_claim SET owner = 'ben@server pid 8 #2'")
+    with pytest.warns(UserWarning, match="being run by"):
+        opened(failed_next_step, monkeypatch).summary()
+    monkeypatch.setenv(STEP_CLAIM_VARIABLE, f"{claim.step_id}:{claim.attempt}")
+    opened(failed_next_step, monkeypatch).summary()
+
+    assert len(step_runs(sql)) == 1

@@ -1,4 +1,4 @@
-"""What Moody's would refuse of a batch is said before it is submitted, at once, without effects."""
+"""What Moody's would refuse of a batch is named before submission, at once, without effects."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_batch_that_moodys_would_accept_has_no_problem_and_nothing_is_made(ste
     assert known.submissions == []
 
 
-def test_all_problems_of_all_rows_are_said_at_once(step_id, known):
+def test_all_problems_of_all_rows_are_named_at_once(step_id, known):
     known.forget_name("DLM v23")
     known.forget_name("No output")
     rows = [
@@ -191,7 +191,7 @@ def test_a_stage_notebook_and_a_chosen_batch_validate_what_is_prepared(step_id, 
         step.validate()
 
 
-def test_a_look_up_that_fails_is_said_and_is_no_unknown_name(step_id, known):
+def test_a_look_up_that_fails_is_named_as_such_and_not_as_an_unknown_name(step_id, known):
     made = create_batch("Analysis", step_id, ROWS[2:4]).apply()
     known.misbehave(Fault.HTTP_STATUS, http_status=403, kinds=["lookup"])
     validation = validate_batch(made["batch_id"])
