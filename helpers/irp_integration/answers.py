@@ -47,7 +47,7 @@ def job_body(content: bytes, *, http_status: int, workflow_id: str, location: st
             "Moody's answered with JSON that does not describe a job.", http_status=http_status
         )
     status = status_of(value, workflow_id=workflow_id)
-    body: Body = storable(value)
+    body: Body = storable(value, source=content)
     if body.get("status") != status:
         problem = "Moody's answered with a status that is no text."
         raise MoodysError(problem, http_status=http_status)
@@ -67,7 +67,7 @@ def search_rows(content: bytes, *, http_status: int, location: str = "") -> dict
         raise MoodysError("Moody's answered a search with no list.", http_status=http_status)
     found: dict[str, Body] = {}
     contradicted: set[str] = set()
-    for row, kept in zip(rows, storable(rows), strict=True):
+    for row, kept in zip(rows, storable(rows, source=content), strict=True):
         if not isinstance(row, dict) or not _is_status(row.get("status")):
             continue
         if job_id := normal_id(row.get("jobId")):
@@ -163,7 +163,7 @@ def storable_body(content: bytes, *, http_status: int) -> Any:
     Raises:
         MoodysError: it is no JSON, or too large to be read.
     """
-    return storable(_json_value(content, http_status=http_status))
+    return storable(_json_value(content, http_status=http_status), source=content)
 
 
 def _json_value(content: bytes, *, http_status: int) -> Any:

@@ -51,7 +51,8 @@ def json_value(content: bytes) -> Any:
 
 def _parsed(text: str) -> Any:
     value = json.loads(text, parse_constant=str, parse_int=_integer, parse_float=_number)
-    _prune(value)
+    if text.count("{") + text.count("[") > _DEEPEST:
+        _prune(value)
     return value
 
 
@@ -128,15 +129,15 @@ def _fitted(value: Any) -> Any:
     return kept
 
 
-def storable(value: Any) -> Any:
-    """Return a JSON value without the characters that jsonb cannot hold: NUL, lone surrogates."""
-    text = json.dumps(value, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.loads(storable_json(value))
-    has_nul = "\\u0000" in text.replace("\\\\", "")  # an escaped backslash starts no escape
-    return json.loads(storable_json(value)) if has_nul else value
+def storable(value: Any, *, source: bytes) -> Any:
+    """Return a JSON value without the characters that jsonb cannot hold: NUL, lone surrogates.
+
+    Args:
+        value: the value.
+        source: what it was read from, in which UTF-8 can hold such characters only as escapes.
+    """
+    is_plain = b"\\u" not in source and b"\0" not in source
+    return value if is_plain else json.loads(storable_json(value))
 
 
 # --- What a job's body says.

@@ -46,9 +46,9 @@ class Deadlines:
     """Looks after requests; threads may share it."""
 
     def __init__(self) -> None:
-        self._calls: set[Call] = set()
-        self._lock = threading.Lock()
+        self._calls: set[Call] = set()  # each of its methods is atomic
         self._closed = threading.Event()
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def close(self) -> None:
@@ -59,25 +59,27 @@ class Deadlines:
     def until(self, deadline: float) -> Iterator[Call]:
         """Cut off what the block asks, soon after that moment (in ``time.monotonic`` seconds)."""
         call = _here.call = Call(deadline)
-        with self._lock:
-            self._calls.add(call)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._look, name="deadlines", daemon=True)
-                self._thread.start()
+        self._calls.add(call)
+        if self._thread is None:
+            self._start()
         try:
             yield call
         finally:
             _here.call = None
-            with self._lock:
-                self._calls.discard(call)
+            self._calls.discard(call)
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, name="deadlines", daemon=True)
+                self._thread.start()
 
     def _look(self) -> None:
         while not self._closed.wait(_LOOK_EVERY_SECONDS):
             now = time.monotonic()
-            with self._lock:
-                late = [call for call in self._calls if call.until + _SLACK_SECONDS < now]
-            for call in late:
-                call.cut()
+            for call in self._calls.copy():
+                if call.until + _SLACK_SECONDS < now:
+                    call.cut()
 
 
 class _Noting:
