@@ -267,11 +267,12 @@ def main() -> None:
     parser = arguments("A stand-in for Moody's job API, on loopback.")
     parser.add_argument("--time-scale", type=float, default=1.0, help="stretches job scripts")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds added to each answer")
+    parser.add_argument("--certificate", type=Path, help="speak TLS: a PEM file with its key")
     given = parser.parse_args()
     moodys = MoodysStandIn(time_scale=given.time_scale)
     if given.latency:
         moodys.misbehave(Fault.LATENCY, seconds=given.latency)
-    moodys.serve_here(port=given.port, parent=given.parent)
+    moodys.serve_here(port=given.port, parent=given.parent, certificate=given.certificate)
 
 
 if __name__ == "__main__":

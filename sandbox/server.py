@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import requests
@@ -68,10 +69,18 @@ def _listener_of(config: uvicorn.Config) -> Listener:
 class _Server(uvicorn.Server):
     """A server that can refuse connections for a while, and follows its parent."""
 
-    def __init__(self, app: Starlette, *, before_stop: Callable[[], None], parent: int) -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        *,
+        before_stop: Callable[[], None],
+        parent: int,
+        certificate: Path | None = None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
+                ssl_certfile=certificate,
                 http=_Protocol,
                 ws="none",
                 lifespan="off",
@@ -138,7 +147,9 @@ class _Server(uvicorn.Server):
         await asyncio.sleep(seconds)
         again = bound_socket(self._port)
         self.servers = [
-            await asyncio.get_running_loop().create_server(self._new_protocol, sock=again)
+            await asyncio.get_running_loop().create_server(
+                self._new_protocol, sock=again, ssl=self.config.ssl
+            )
         ]
 
     def _new_protocol(self) -> asyncio.Protocol:
@@ -200,7 +211,14 @@ class ThreadedServer:
         self.stop()
 
 
-def serve_here(app: Starlette, *, before_stop: Callable[[], None], port: int, parent: int) -> None:
+def serve_here(
+    app: Starlette,
+    *,
+    before_stop: Callable[[], None],
+    port: int,
+    parent: int,
+    certificate: Path | None = None,
+) -> None:
     """Serve in this process until it is told to end; print the URL once connections wait.
 
     Args:
@@ -208,11 +226,14 @@ def serve_here(app: Starlette, *, before_stop: Callable[[], None], port: int, pa
         before_stop: called before the server waits for open requests.
         port: 0 takes a free one.
         parent: end when this process is no longer the parent; 0 never does.
+        certificate: speak TLS, with the certificate and key in this file.
     """
     listening = bound_socket(port)
     listening.listen(1024)  # from now on a client that reads the URL is not refused
-    print(f"http://{HOST}:{listening.getsockname()[1]}", flush=True)
-    _Server(app, before_stop=before_stop, parent=parent).run([listening])
+    scheme = "https" if certificate else "http"
+    print(f"{scheme}://{HOST}:{listening.getsockname()[1]}", flush=True)
+    server = _Server(app, before_stop=before_stop, parent=parent, certificate=certificate)
+    server.run([listening])
 
 
 def arguments(description: str) -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 from starlette.applications import Starlette
@@ -61,9 +62,15 @@ class StandIn:
         if self._server is not None:
             self._server.stop()
 
-    def serve_here(self, *, port: int, parent: int) -> None:
+    def serve_here(self, *, port: int, parent: int, certificate: Path | None = None) -> None:
         """Serve in this process until it is told to end."""
-        serve_here(self.app, before_stop=self.behave, port=port, parent=parent)
+        serve_here(
+            self.app,
+            before_stop=self.behave,
+            port=port,
+            parent=parent,
+            certificate=certificate,
+        )
 
     def __enter__(self) -> Self:
         return self.start()

@@ -1,9 +1,7 @@
 """Why no response arrived is told by what really happens on a wire, once, with what to look at."""
 
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 
 import pytest
@@ -15,6 +13,7 @@ from helpers.errors import MoodysError, SettingsError
 from helpers.irp_integration import IRPClient, transport
 from helpers.irp_integration.causes import no_response
 from sandbox.seeding import PreparedJob, add_cycle
+from tests.support.certificates import make_certificate
 from tests.support.passes import active_batch, configure, one_pass
 from tests.support.ports import free_port
 
@@ -57,16 +56,9 @@ def problem() -> str:
 @pytest.fixture
 def untrusted(tmp_path):
     """A TLS server whose certificate nobody knows; its URL and its certificate."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("a certificate is made by openssl, which is not installed")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command += ["-nodes", "-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(command, check=True, capture_output=True)
+    certificate = make_certificate(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(certificate)
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=shake_hands, args=(server, context), daemon=True).start()
         yield f"https://localhost:{server.getsockname()[1]}", certificate
