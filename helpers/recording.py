@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import tenacity
-
 from helpers.constants import BACKWARD_MOVES, JOB_MOVES, JobStatus
 from helpers.database import queries, transaction
 from helpers.errors import DatabaseError, DatabaseUnavailableError
@@ -185,15 +183,17 @@ def _is_of_the_answers(exc: DatabaseError, *, size: int) -> bool:
     return not exc.sqlstate.startswith(_OF_THE_SERVER)
 
 
-@tenacity.retry(
-    retry=tenacity.retry_if_exception_type(DatabaseUnavailableError),
-    stop=tenacity.stop_after_delay(5),  # a backend that was killed takes the others with it
-    wait=tenacity.wait_fixed(0.25),
-    reraise=True,
-)
 def _await_server() -> None:
     """Wait a moment for a server that has dropped the connection; raise if it is away."""
-    server_clock()
+    import tenacity  # noqa: PLC0415 - brings tornado; a pass with nothing to record can spare it
+
+    waiting = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(DatabaseUnavailableError),
+        stop=tenacity.stop_after_delay(5),  # a backend that was killed takes the others with it
+        wait=tenacity.wait_fixed(0.25),
+        reraise=True,
+    )
+    waiting(server_clock)
 
 
 def _record_without_body(entry: _Entry, problem: str) -> Recorded:
@@ -216,14 +216,16 @@ def _is_conflict(exc: BaseException) -> bool:
     return isinstance(exc, DatabaseError) and exc.sqlstate.startswith(_CONFLICT)
 
 
-@tenacity.retry(
-    retry=tenacity.retry_if_exception(_is_conflict),
-    stop=tenacity.stop_after_attempt(3),
-    reraise=True,
-)
 def _record_over_conflicts(entries: Sequence[_Entry]) -> list[Recorded]:
     """Record a chunk, and again if it met a conflict with somebody else's transaction."""
-    return _record(entries)
+    import tenacity  # noqa: PLC0415 - as above
+
+    trying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_is_conflict),
+        stop=tenacity.stop_after_attempt(3),
+        reraise=True,
+    )
+    return trying(_record, entries)
 
 
 def _record_what_is_free(entries: Sequence[_Entry]) -> list[Recorded]:

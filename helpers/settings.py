@@ -4,22 +4,24 @@ Secrets are ``SecretStr``: they leave this module to open a connection, and for
 ``helpers.redaction``, which takes them out of any text that is stored, logged or shown.
 """
 
+# ruff: noqa: RUF009 - what _read returns is a field, as of dataclasses
+
 from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from dotenv import find_dotenv, load_dotenv
-from pydantic import Field, PlainValidator, SecretStr, ValidationError
-from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from helpers.errors import SettingsError
 
@@ -28,46 +30,125 @@ log = logging.getLogger(__name__)
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 _DAY_SECONDS = 86_400
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+_YES = frozenset({"1", "true", "t", "yes", "y", "on"})
+_NO = frozenset({"0", "false", "f", "no", "n", "off"})
 
 
-def _time_zone(name: object) -> ZoneInfo | None:
+class SecretStr:
+    """A text that does not show itself."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def get_secret_value(self) -> str:
+        """Return the text."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "SecretStr('**********')"
+
+
+class _UnusableError(ValueError):
+    """What a value should be; the value is not in it."""
+
+
+def _boolean(text: str) -> bool:
+    if text.strip().lower() not in _YES | _NO:
+        raise _UnusableError("should be true or false")
+    return text.strip().lower() in _YES
+
+
+def _number(
+    kind: type[int | float], least: float, most: float = float("inf")
+) -> Callable[[str], float]:
+    """Return what reads a number; a fraction whose least is 0 has to be above it."""
+
+    def read(text: str) -> float:
+        with suppress(ValueError):
+            value = kind(text)
+            if least <= value <= most and (value or least):
+                return value
+        name = "whole number" if kind is int else "number"
+        raise _UnusableError(
+            f"should be a {name} {'above' if not least else 'from'} {least}"
+            + (f" up to {most:,}" if most < float("inf") else "")
+        )
+
+    return read
+
+
+def _mode(text: str) -> str:
+    if not re.fullmatch("0?[0-7]{3}", text):
+        raise _UnusableError("should be an octal mode, such as 640")
+    return text
+
+
+def _time_zone(name: str) -> ZoneInfo:
     """Return a zone by its IANA name."""
     try:
-        return None if name is None else ZoneInfo(str(name))
+        return ZoneInfo(name)
     except (LookupError, ValueError, OSError):  # unknown, outside the folder of zones, a folder
-        raise PydanticCustomError(
-            "time_zone", "is not a time zone's name, such as Europe/Berlin"
-        ) from None
+        raise _UnusableError("is not a time zone's name, such as Europe/Berlin") from None
 
 
-class Settings(BaseSettings):
-    """All settings; each is the environment variable of the same name in capitals."""
+def _read(read: Callable[[str], Any], default: object = None) -> Any:
+    return field(default=default, metadata={"read": read})
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
-    database_url: SecretStr | None = None
-    risk_modeler_base_url: str | None = None
-    risk_modeler_resource_group_id: str | None = None
-    risk_modeler_api_key: SecretStr | None = None
-    risk_modeler_tenant_name: str | None = None
-    risk_modeler_username: str | None = None
-    risk_modeler_password: SecretStr | None = None
-    irp_workflows_dir: Path = PROJECT_DIR / "workflows"
-    irp_step_pythonpath: str | None = None
-    teams_webhook_url: SecretStr | None = None
-    teams_notification_enabled: bool = True
-    teams_default_dashboard_url: str | None = None
-    teams_default_jupyterlab_url: str | None = None
-    monitor_poll_workers: int = Field(default=256, ge=1, le=256)
-    monitor_poll_budget_seconds: float = Field(default=45, gt=0, le=_DAY_SECONDS)
-    monitor_step_timeout_seconds: float = Field(default=3600, gt=0, le=7 * _DAY_SECONDS)
-    monitor_step_workers: int = Field(default=4, ge=1, le=64)
-    monitor_interval_seconds: float = Field(default=60, gt=0, le=7 * _DAY_SECONDS)
-    monitor_retention_days: float = Field(default=30, ge=1, le=36_500)
-    monitor_retention_runs: int = Field(default=100, ge=1)
-    monitor_copies_mode: str | None = Field(default=None, pattern="^0?[0-7]{3}$")
-    monitor_heartbeat_url: SecretStr | None = None
-    monitor_time_zone: Annotated[ZoneInfo | None, PlainValidator(_time_zone)] = None
+@dataclass(frozen=True)
+class Settings:
+    """All settings; each is the environment variable of the same name in capitals.
+
+    Read by hand: the import of a library for it costs more CPU than a pass with nothing to do.
+    """
+
+    database_url: SecretStr | None = _read(SecretStr)
+    risk_modeler_base_url: str | None = _read(str)
+    risk_modeler_resource_group_id: str | None = _read(str)
+    risk_modeler_api_key: SecretStr | None = _read(SecretStr)
+    risk_modeler_tenant_name: str | None = _read(str)
+    risk_modeler_username: str | None = _read(str)
+    risk_modeler_password: SecretStr | None = _read(SecretStr)
+    irp_workflows_dir: Path = _read(Path, PROJECT_DIR / "workflows")
+    irp_step_pythonpath: str | None = _read(str)
+    teams_webhook_url: SecretStr | None = _read(SecretStr)
+    teams_notification_enabled: bool = _read(_boolean, default=True)
+    teams_default_dashboard_url: str | None = _read(str)
+    teams_default_jupyterlab_url: str | None = _read(str)
+    monitor_poll_workers: int = _read(_number(int, 1, 256), 256)
+    monitor_poll_budget_seconds: float = _read(_number(float, 0, _DAY_SECONDS), 45)
+    monitor_step_timeout_seconds: float = _read(_number(float, 0, 7 * _DAY_SECONDS), 3600)
+    monitor_step_workers: int = _read(_number(int, 1, 64), 4)
+    monitor_interval_seconds: float = _read(_number(float, 0, 7 * _DAY_SECONDS), 60)
+    monitor_retention_days: float = _read(_number(float, 1, 36_500), 30)
+    monitor_retention_runs: int = _read(_number(int, 1), 100)
+    monitor_copies_mode: str | None = _read(_mode)
+    monitor_heartbeat_url: SecretStr | None = _read(SecretStr)
+    monitor_time_zone: ZoneInfo | None = _read(_time_zone)
+
+    @classmethod
+    def of_environment(cls) -> Settings:
+        """Read the environment; a variable that is set to nothing is not set.
+
+        Raises:
+            SettingsError: values cannot be used; the message names them without showing them.
+        """
+        given = {name.upper(): value for name, value in os.environ.items() if value}
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for each in fields(cls):
+            name = each.name.upper()
+            if name in given:
+                try:
+                    values[each.name] = each.metadata["read"](given[name])
+                except _UnusableError as exc:
+                    problems.append(f"{name}: {exc}")
+        if problems:
+            raise SettingsError(
+                f"A setting cannot be used. {'; '.join(problems)}. Correct it in the environment "
+                "or in .env."
+            ) from None
+        return cls(**values)
 
     def secrets(self) -> frozenset[str]:
         """Return every secret value in use, for ``helpers.redaction``."""
@@ -77,7 +158,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def _own_secrets(self) -> frozenset[str]:
-        values = [value for _, value in self if value is not None]
+        values = [getattr(self, each.name) for each in fields(self)]
         secret = {value.get_secret_value() for value in values if isinstance(value, SecretStr)}
         addresses = {_credentials(value) for value in values if isinstance(value, str)}
         return frozenset(secret | addresses) - {""}
@@ -110,17 +191,7 @@ def get_settings() -> Settings:
         raise SettingsError(
             "The file .env cannot be read: is it text, and yours to read?"
         ) from None
-    try:
-        return Settings()
-    except ValidationError as exc:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in error['loc']).upper()}: {error['msg']}"
-            for error in exc.errors(include_input=False, include_url=False, include_context=False)
-        )
-        # The cause would repeat the rejected value, which may be a secret.
-        raise SettingsError(
-            f"A setting cannot be used. {problems}. Correct it in the environment or in .env."
-        ) from None
+    return Settings.of_environment()
 
 
 def _dot_env() -> Path:

@@ -7,7 +7,7 @@ notebooks use the plans, which show what they would do first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import uuid4
 
 from helpers import actions
@@ -18,8 +18,10 @@ from helpers.batch.plans.skip import plan_skip
 from helpers.constants import ActionKind
 from helpers.database import queries, transaction
 from helpers.errors import BatchError, BatchMonitoringError, JobError
-from helpers.irp_integration import IRPClient
 from helpers.job import read_job
+
+if TYPE_CHECKING:
+    from helpers.irp_integration import IRPClient
 
 NO_REASON = "no reason given"
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from helpers.batch.reading import get_batch_jobs, read_batch
 from helpers.batch.requests import build_requests, to_be_built
@@ -26,12 +27,14 @@ from helpers.errors import (
     OutcomeUnknownError,
 )
 from helpers.identity import process_name
-from helpers.irp_integration import IRPClient
 from helpers.job import read_job, submit_job
 from helpers.job.submitting import why_not_sent
 from helpers.records import Batch, BatchSubmission, Job
 from helpers.steps.acting import acting_on
 from helpers.text import counted, listed
+
+if TYPE_CHECKING:
+    from helpers.irp_integration import IRPClient
 
 _SUBMIT_WORKERS = 8
 _MOST_NAMED = 5

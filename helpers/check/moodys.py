@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-
-from requests import codes
+from http import HTTPStatus
 
 from helpers.check.findings import bad, doubtful, good
 from helpers.constants import Family
 from helpers.display import Remark
 from helpers.errors import MoodysError
 from helpers.irp_integration import IRPClient
+from helpers.irp_integration.answers import Raw
 from helpers.irp_integration.submissions import own_error
-from helpers.irp_integration.wire import Raw
 from helpers.settings import get_settings
 
 _NO_JOB = "1"  # an id that nobody has: real ones have about eight digits
@@ -52,8 +51,8 @@ def _judged(family: Family, raw: Raw) -> Remark:
             "RISK_MODELER_API_KEY and RISK_MODELER_RESOURCE_GROUP_ID, and ask for the right."
         )
         return bad(about, text)
-    is_own_answer = raw.http_status == codes.ok or own_error(raw) is not None
-    if raw.http_status in {codes.ok, codes.not_found} and is_own_answer:
+    is_own_answer = raw.http_status == HTTPStatus.OK or own_error(raw) is not None
+    if raw.http_status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND} and is_own_answer:
         return good(about, "answers")
     text = f"answers {raw.http_status}, which is not its own. Is a proxy or gateway in between?"
     return bad(about, text)

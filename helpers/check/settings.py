@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
 from helpers.check.findings import bad, doubtful, good
 from helpers.display import Remark
-from helpers.settings import Settings, get_settings
+from helpers.settings import SecretStr, Settings, get_settings
 
 _PREFIXES = ("MONITOR_", "TEAMS_", "RISK_MODELER_", "IRP_")
 _OTHERS = frozenset(  # read elsewhere than in the settings
@@ -39,10 +38,11 @@ def look_at_settings() -> Iterator[Remark]:
 
 
 def _placeholders(settings: Settings) -> Iterator[Remark]:
-    for name, value in settings:
+    for field in fields(settings):
+        value = getattr(settings, field.name)
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if isinstance(text, str) and _PLACEHOLDER.fullmatch(text.strip()):
-            yield bad("settings", f"{name.upper()} is a placeholder. Set its value.")
+            yield bad("settings", f"{field.name.upper()} is a placeholder. Set its value.")
 
 
 def _addresses(settings: Settings) -> Iterator[Remark]:
@@ -71,7 +71,7 @@ def _is_usable(address: str) -> bool:
 
 
 def _unknown_names() -> Iterator[Remark]:
-    known = {name.upper() for name in Settings.model_fields} | _OTHERS
+    known = {field.name.upper() for field in fields(Settings)} | _OTHERS
     for name in sorted(os.environ):
         if name.startswith(_PREFIXES) and name not in known:
             nearest = get_close_matches(name, known, n=1)

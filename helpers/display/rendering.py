@@ -9,9 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import ClassVar, assert_never
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING, ClassVar, assert_never
 
 from helpers.display.blocks import (
     Block,
@@ -31,6 +29,9 @@ from helpers.display.severity import Severity
 from helpers.display.timelines import TimelineDrawing, as_table
 from helpers.redaction import printable
 from helpers.text import counted
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _LABEL_WIDTH = 20
 
@@ -80,6 +81,9 @@ def fragment(report: Report, *, target: Target, tab: str | None = None) -> str:
 
 @cache
 def _environment() -> Environment:
+    # Imported for HTML only: a pass as a command prints text.
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
     environment = Environment(
         loader=PackageLoader("helpers.display"),
         autoescape=True,

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
-
-from requests import codes
 
 from helpers.errors import MoodysCredentialsError, MoodysError
 from helpers.irp_integration.bodies import MAX_READ_BYTES, Body, json_value, storable
@@ -26,6 +27,15 @@ DOWN_STATUSES = frozenset({429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 NOT_OF_THE_JOB = DOWN_STATUSES | _REDIRECTS | {401, 407}
 """HTTP statuses that say nothing of the one job."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """An HTTP answer, read to its end or to the limit of what a job can be."""
+
+    http_status: int
+    content: bytes
+    headers: Mapping[str, str]  # their names in Title-Case
 
 
 def is_down(http_status: int | None) -> bool:
@@ -118,7 +128,7 @@ def require_ok(content: bytes, *, http_status: int, about: str, location: str = 
     if http_status == _OK:
         return
     message = message_in(content)
-    if http_status == codes.unauthorized:
+    if http_status == HTTPStatus.UNAUTHORIZED:
         raise MoodysCredentialsError(
             f"Moody's refuses the credentials (401){message}. Check RISK_MODELER_API_KEY, or the "
             "tenant, user name and password, and RISK_MODELER_RESOURCE_GROUP_ID.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from helpers.errors import MoodysCredentialsError, MoodysError
-from helpers.irp_integration.answers import job_body, require_ok, search_rows
+from helpers.irp_integration.answers import Raw, job_body, require_ok, search_rows
 from helpers.irp_integration.bodies import Body
 from helpers.irp_integration.endpoints import (
     LEGACY_TYPES,
@@ -19,7 +19,6 @@ from helpers.irp_integration.endpoints import (
 from helpers.irp_integration.pace import retry_after_seconds
 from helpers.irp_integration.questions import Question, Task
 from helpers.irp_integration.transport import Transport, is_throttled
-from helpers.irp_integration.wire import Raw
 
 
 class ThrottledError(Exception):

@@ -18,16 +18,14 @@ from uuid import UUID, uuid4
 
 from helpers.constants import BatchType, unknown_batch_type
 from helpers.errors import BuildError, MoodysError
-from helpers.irp_integration.catching import (
-    CatchingAdapter,
+from helpers.irp_integration.columns import Column, arguments, columns_of
+from helpers.irp_integration.grouping import Grouping
+from helpers.irp_integration.prepared import (
+    PreparedRequest,
     UnexpectedWriteError,
     WriteReachedError,
     Writes,
 )
-from helpers.irp_integration.columns import Column, arguments, columns_of
-from helpers.irp_integration.grouping import Grouping
-from helpers.irp_integration.login import LOGIN_PATH, published_client
-from helpers.irp_integration.prepared import PreparedRequest
 from helpers.irp_integration.searching import Searches, missing_files
 from helpers.redaction import shown
 
@@ -156,6 +154,10 @@ class RequestBuilder:
             SettingsError: the settings lack something; the message says what.
             MoodysCredentialsError: Moody's rejected the login.
         """
+        # Imported when something is built: they bring requests, and passes only ask what can be.
+        from helpers.irp_integration.catching import CatchingAdapter  # noqa: PLC0415
+        from helpers.irp_integration.login import LOGIN_PATH, published_client  # noqa: PLC0415
+
         self._published = published_client()
         client = self._published.client
         client.timeout = _LOOKUP_SECONDS

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +24,13 @@ from urllib3.util.retry import Retry
 from helpers.errors import MoodysError
 from helpers.irp_integration.answers import require_ok
 from helpers.irp_integration.causes import no_response
-from helpers.irp_integration.prepared import MADE_ID, PreparedRequest
+from helpers.irp_integration.prepared import (
+    MADE_ID,
+    PreparedRequest,
+    UnexpectedWriteError,
+    WriteReachedError,
+    Writes,
+)
 
 _MADE_UP_ID = "2147483646"
 _NOT_FOUND = 404
@@ -37,23 +42,6 @@ _TRIES = Retry(
     respect_retry_after_header=False,
     raise_on_status=False,
 )
-
-
-class WriteReachedError(BaseException):
-    """A check has come to the first write. No ``except Exception`` of the client swallows it."""
-
-
-class UnexpectedWriteError(BaseException):
-    """The client was about to write what nobody has allowed; nothing was sent."""
-
-
-@dataclass(frozen=True)
-class Writes:
-    """The paths to which one call writes; ``{}`` stands for an id."""
-
-    last: str  # starts the job, or makes what the batch type is about
-    before: tuple[str, ...] = ()
-    after: str | None = None
 
 
 class CatchingAdapter(HTTPAdapter):

@@ -13,14 +13,13 @@ from http import HTTPStatus
 from typing import Any, Self, assert_never
 
 from helpers.constants import BatchType, Family
-from helpers.irp_integration.answers import job_body
+from helpers.irp_integration.answers import Raw, job_body
 from helpers.irp_integration.bodies import Body
 from helpers.irp_integration.endpoints import LEGACY_TYPES, legacy_path, required_id
 from helpers.irp_integration.login import published_client
 from helpers.irp_integration.prepared import MADE_ID, PreparedRequest
 from helpers.irp_integration.submissions import Outcome, Submission, job_id_in_location, judge
 from helpers.irp_integration.transport import Transport
-from helpers.irp_integration.wire import Raw
 from helpers.settings import get_settings
 
 

@@ -11,6 +11,23 @@ MADE_ID = "{id}"
 """Stands in the path of a request that follows another, for the id of what that one made."""
 
 
+class WriteReachedError(BaseException):
+    """A check has come to the first write. No ``except Exception`` of the client swallows it."""
+
+
+class UnexpectedWriteError(BaseException):
+    """The client was about to write what nobody has allowed; nothing was sent."""
+
+
+@dataclass(frozen=True)
+class Writes:
+    """The paths to which one call writes; ``{}`` stands for an id."""
+
+    last: str  # starts the job, or makes what the batch type is about
+    before: tuple[str, ...] = ()
+    after: str | None = None
+
+
 @dataclass(frozen=True)
 class PreparedRequest:
     """One request, and those that complete what it made."""

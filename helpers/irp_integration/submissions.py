@@ -12,14 +12,12 @@ import json
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from http import HTTPStatus
 from typing import Any
 
-from requests import codes
-
 from helpers.errors import MoodysError
-from helpers.irp_integration.answers import PROXY_LOGIN, message_in, redirect, storable_body
+from helpers.irp_integration.answers import PROXY_LOGIN, Raw, message_in, redirect, storable_body
 from helpers.irp_integration.endpoints import normal_id
-from helpers.irp_integration.wire import Raw
 from helpers.redaction import redact_json, shown
 from helpers.text import storable_json
 
@@ -149,7 +147,7 @@ def _problem(raw: Raw, outcome: Outcome, *, is_polled: bool) -> str:  # noqa: PL
             return f"{answered}, which is not a result: is a proxy or gateway in between?"
         case 3:
             return redirect(raw.http_status, _location(raw))
-        case 4 if raw.http_status == codes.proxy_authentication_required:
+        case 4 if raw.http_status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return PROXY_LOGIN
         case 4 if raw.http_status not in _NOT_FINAL:
             return (

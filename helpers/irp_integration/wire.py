@@ -11,9 +11,8 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import lru_cache
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any, cast
@@ -23,6 +22,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import DecodeError, HTTPError, ProxyError
 
+from helpers.irp_integration.answers import Raw
 from helpers.irp_integration.bodies import MAX_BODY_BYTES, MAX_READ_BYTES
 from helpers.irp_integration.causes import NoResponseError
 from helpers.irp_integration.deadlines import LATE, Call
@@ -30,15 +30,6 @@ from helpers.irp_integration.published import as_it_is
 
 _PIECE_BYTES = 64 * 1024
 _large_answers = threading.BoundedSemaphore(2)  # that are read at once
-
-
-@dataclass(frozen=True)
-class Raw:
-    """An HTTP answer, read to its end or to the limit of what a job can be."""
-
-    http_status: int
-    content: bytes
-    headers: Mapping[str, str]  # their names in Title-Case
 
 
 class Host:

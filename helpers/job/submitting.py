@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from helpers.constants import JobStatus
 from helpers.database import queries, transaction
 from helpers.errors import JobError, MoodysError, OutcomeUnknownError
-from helpers.irp_integration import IRPClient
-from helpers.irp_integration.client import send_prepared
 from helpers.irp_integration.prepared import METHODS, PreparedRequest
 from helpers.irp_integration.submissions import Outcome, Submission
 from helpers.job.reading import known_type, read_job, require_no_transaction
 from helpers.recording import MAX_REASON, record_failure
 from helpers.records import JobDetails
 from helpers.redaction import shown
+
+if TYPE_CHECKING:
+    from helpers.irp_integration import IRPClient
 
 _UNKNOWN = (
     "It is not known whether the job was accepted. Submit it again: with the same request id, "
@@ -46,6 +47,8 @@ def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
     job = read_job(job_id)
     if job["status"] != JobStatus.INITIATED or job["moodys_workflow_id"] is not None:
         return job["status"]
+    from helpers.irp_integration.client import send_prepared  # noqa: PLC0415 - brings requests
+
     is_polled = known_type(job_id, job["batch_type"]).family is not None
     request = _prepared(job, batch_type)
     request_id = _claim_request_id(job_id)

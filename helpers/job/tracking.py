@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from helpers.constants import BatchType, JobStatus
 from helpers.errors import JobError, MoodysError
-from helpers.irp_integration import IRPClient
 from helpers.irp_integration.answers import status_of
-from helpers.irp_integration.client import job_reader
 from helpers.irp_integration.endpoints import required_id
 from helpers.irp_integration.questions import Answer, Question
 from helpers.job.reading import known_type, read_job, require_no_transaction
 from helpers.recording import record, server_clock
+
+if TYPE_CHECKING:
+    from helpers.irp_integration import IRPClient
 
 
 def track_job_status(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
@@ -56,6 +59,8 @@ def track_job_status(job_id: int, batch_type: str, irp_client: IRPClient) -> str
 
 
 def _ask(question: Question, irp_client: IRPClient) -> Answer:
+    from helpers.irp_integration.client import job_reader  # noqa: PLC0415 - brings requests
+
     asked_ts = server_clock()()
     try:
         moodys_id = required_id(question.workflow_id)

@@ -19,7 +19,7 @@ from helpers.identity import process_name
 from helpers.irp_integration.bodies import moodys_times
 from helpers.monitor.problems import isolated
 from helpers.notebooks.copies import prune_copies
-from helpers.schedule.pruning import prune_own_schedule
+from helpers.schedule.scheduled_copy import own_run_id
 from helpers.settings import Settings
 
 _EVERY = timedelta(hours=1)
@@ -56,10 +56,17 @@ def _tasks(settings: Settings) -> list[Callable[[], object]]:
         fill_in_times,
         store_forecasts,
         lambda: prune_copies(older_than=retention, keep_at_most=runs),
-        lambda: prune_own_schedule(
-            older_than=retention, keep_at_most=runs, budget_seconds=_SCHEDULER_SECONDS
-        ),
+        lambda: _prune_schedule(retention, runs),
     ]
+
+
+def _prune_schedule(retention: timedelta, runs: int) -> None:
+    if own_run_id() is None:
+        return
+    # Imported once an hour in a scheduled notebook: it brings requests and psutil.
+    from helpers.schedule.pruning import prune_own_schedule  # noqa: PLC0415
+
+    prune_own_schedule(older_than=retention, keep_at_most=runs, budget_seconds=_SCHEDULER_SECONDS)
 
 
 def _run(query: str, **parameters: object) -> int | None:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from helpers import batch as batches
 from helpers.attention import late_batches, what_waits
@@ -23,11 +24,9 @@ from helpers.database import queries, require_sessions
 from helpers.database.schema import require_migrated
 from helpers.display import Remark
 from helpers.identity import host_name, package_version
-from helpers.irp_integration import IRPClient
 from helpers.monitor.chaining_section import execute_due_steps
 from helpers.monitor.housekeeping import do_housekeeping
 from helpers.monitor.outside_watch import call_heartbeat
-from helpers.monitor.polling_section import poll
 from helpers.monitor.problems import isolated
 from helpers.monitor.reports import (
     ChainReport,
@@ -50,6 +49,9 @@ from helpers.schedule.scheduled_copy import own_copy_is_current, own_run_id
 from helpers.settings import Settings, get_settings
 from helpers.text import counted
 
+if TYPE_CHECKING:
+    from helpers.irp_integration import IRPClient
+
 _MOST_ERRORS = 100
 
 
@@ -57,7 +59,7 @@ class Monitor:
     """One pass. Call the sections in order; each may be called again."""
 
     def __init__(
-        self, *, settings: Settings | None = None, client: Callable[[], IRPClient] = IRPClient
+        self, *, settings: Settings | None = None, client: Callable[[], IRPClient] | None = None
     ) -> None:
         """Put the start of the pass on record.
 
@@ -87,6 +89,12 @@ class Monitor:
     def poll_jobs(self) -> PollReport:
         """Section 2: ask Moody's about every job that is not terminal, and record the answers."""
         self._polled = PollReport()
+        if not self._found.batches:
+            return self._polled
+        # Imported when there is something to ask about: it brings requests, and half of all that a
+        # pass imports.
+        from helpers.monitor.polling_section import poll  # noqa: PLC0415
+
         with isolated("Polling", self._polled.errors):
             poll(self._polled, self._found.batches, settings=self._settings, client=self._client)
         return self._polled
@@ -212,7 +220,7 @@ class Monitor:
         return timedelta(seconds=self._settings.monitor_interval_seconds)
 
 
-def run_pass(*, client: Callable[[], IRPClient] = IRPClient) -> SummaryReport:
+def run_pass(*, client: Callable[[], IRPClient] | None = None) -> SummaryReport:
     """Run all five sections and return the summary."""
     monitor = Monitor(client=client)
     monitor.find_batches()

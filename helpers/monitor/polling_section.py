@@ -36,7 +36,7 @@ def poll(
     batches: Collection[ActiveBatch],
     *,
     settings: Settings,
-    client: Callable[[], IRPClient],
+    client: Callable[[], IRPClient] | None,
 ) -> None:
     """Poll the jobs of these batches, except for those that another pass is polling."""
     started = time.monotonic()
@@ -56,7 +56,7 @@ def _ask(
     report: PollReport,
     *,
     settings: Settings,
-    client: Callable[[], IRPClient],
+    client: Callable[[], IRPClient] | None,
     keep_asking: Callable[[], bool],
 ) -> None:
     jobs = jobs_to_poll(report.batch_ids)
@@ -71,7 +71,7 @@ def _ask(
     give_up = time.monotonic() + settings.monitor_poll_budget_seconds  # logging in takes of it
     bar = progress(len(questions), "Polling Moody's", "jobs")
     try:
-        with client() as irp_client:
+        with (client or IRPClient)() as irp_client:
             poller = Poller(
                 irp_client.transport,
                 workers=settings.monitor_poll_workers,

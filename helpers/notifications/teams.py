@@ -15,11 +15,11 @@ from typing import Any
 
 import pymsteams
 import requests
-from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
 
 from helpers.errors import MessageRejectedError, NotificationError
 from helpers.redaction import redact, register_secret, shown
+from helpers.settings import SecretStr
 
 _TIMEOUT_SECONDS = 10
 _MOST_OF_A_REPLY = 2_000

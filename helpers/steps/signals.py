@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
-
-from tenacity import Retrying, retry_if_exception, wait_fixed
 
 from helpers.errors import DatabaseUnavailableError
 
@@ -49,11 +48,11 @@ def retry_while_unavailable(
     Raises:
         DatabaseUnavailableError: it is unavailable, and waiting for it is not worthwhile.
     """
-
-    def may_pass(exc: BaseException) -> bool:
-        return isinstance(exc, DatabaseUnavailableError) and is_worthwhile()
-
-    retrying = Retrying(
-        retry=retry_if_exception(may_pass), wait=wait_fixed(_PAUSE_SECONDS), reraise=True
-    )
-    return retrying(deferred_signals()(action))
+    act = deferred_signals()(action)
+    while True:
+        try:
+            return act()
+        except DatabaseUnavailableError:
+            if not is_worthwhile():
+                raise
+        time.sleep(_PAUSE_SECONDS)

@@ -18,6 +18,7 @@ from sandbox.server import ServerProcess, start_process
 from tests.benchmarks.baseline import seconds_per_job
 from tests.benchmarks.report import Results, machine_facts
 from tests.benchmarks.world import add_active_jobs
+from tests.support.certificates import make_certificate
 
 LATENCY_SECONDS = 0.1
 BASELINE_JOBS = 200
@@ -50,9 +51,13 @@ def server_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def moodys_process() -> Iterator[ServerProcess]:
-    with start_process("sandbox.moodys") as server:
-        yield server
+def moodys_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Moody's, who speaks TLS as the real one does, with a certificate made for this run."""
+    certificate = make_certificate(tmp_path_factory.mktemp("tls"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        with start_process("sandbox.moodys", "--certificate", str(certificate)) as server:
+            yield server
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """One pass of the monitor in a process of its own, as a schedule would start it; prints JSON.
 
-Shown: seconds of each section, the peak of its memory, the SQL statements that it sent, and how
-many jobs it polled. With ``BENCH_SHARE=0/2`` it leaves every other batch to somebody else.
+Shown: seconds of each section by the clock and of CPU, the peak of its memory, the SQL statements
+that it sent, and how many jobs it polled.
+With ``BENCH_SHARE=0/2`` it leaves every other batch to somebody else.
 """
 
 from __future__ import annotations
@@ -28,16 +29,19 @@ def main() -> None:
     started = time.perf_counter()
     monitor = Monitor()
     seconds = {"start": time.perf_counter() - started}
+    cpu_seconds = {"start": time.process_time()}
     reports = {}
     for section in SECTIONS:
-        begun = time.perf_counter()
+        begun, begun_cpu = time.perf_counter(), time.process_time()
         reports[section] = getattr(monitor, section)()
         seconds[section] = time.perf_counter() - begun
+        cpu_seconds[section] = time.process_time() - begun_cpu
         if section == "find_batches":
             _leave_to_others(reports[section].batches)
     summary = reports["summarise"]
     measured = {
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "peak_mb": _peak_mb(),
         "statements": next(statements),
         "jobs_polled": summary.jobs_polled,

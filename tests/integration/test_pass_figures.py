@@ -22,19 +22,29 @@ from sandbox.server import ServerProcess, start_process
 from tests.support.passes import active_batch, configure, rows
 
 WORKERS = 32
-# What takes a tenth of a second and more to import.
+# What takes a twentieth of a second and more to import, or brings with it what does.
 HEAVY = {
+    "IPython",
     "boto3",
     "botocore",
     "irp_integration",
+    "jinja2",
     "jupyter_client",
     "matplotlib",
     "nbclient",
     "nbconvert",
     "nbformat",
     "numpy",
+    "psutil",
+    "pydantic",
+    "pymsteams",
+    "requests",
     "starlette",
+    "tenacity",
+    "tqdm",
+    "urllib3",
     "uvicorn",
+    "yoyo",
     "zmq",
 }
 

@@ -1,4 +1,5 @@
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ def test_a_secret_does_not_show_in_the_settings(monkeypatch, name):
     settings = use(monkeypatch, **{name: "hunter2-hunter2"})
 
     assert "hunter2" not in repr(settings)
-    assert "hunter2" not in str(settings.model_dump())
+    assert "hunter2" not in str(asdict(settings))
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import requests
 import responses
-from pydantic import SecretStr
 
 from helpers.errors import MessageRejectedError, NotificationError
 from helpers.notifications import teams
+from helpers.settings import SecretStr
 
 HOST = "https://prod-01.westeurope.logic.azure.example"
 PATH = "/workflows/0123456789abcdef0123456789abcdef/triggers/manual/paths/invoke"

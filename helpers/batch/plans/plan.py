@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypedDict
 from uuid import UUID, uuid4
 
 from helpers import actions
@@ -38,9 +38,11 @@ from helpers.display import (
     badge,
 )
 from helpers.errors import BatchError, DatabaseError, PlanOvertakenError
-from helpers.irp_integration import IRPClient
 from helpers.records import Batch
 from helpers.text import counted
+
+if TYPE_CHECKING:
+    from helpers.irp_integration import IRPClient
 
 _CONNECTIONS = 8  # as many as are submitted side by side
 _UNIQUE_VIOLATION = "23505"  # PostgreSQL's appendix A
@@ -116,6 +118,8 @@ class Plan(ABC):
         why = actions.checked_reason(reason)
         self._require_ready()
         if irp_client is None and self.requests:
+            from helpers.irp_integration import IRPClient  # noqa: PLC0415 - brings requests
+
             with IRPClient(connections=_CONNECTIONS) as own_client:
                 return self._applied(own_client, why)
         return self._applied(irp_client, why)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from helpers import actions
@@ -17,11 +18,13 @@ from helpers.batch.plans.seeing import SeenJob, chosen_jobs, open_batch
 from helpers.constants import ActionKind, ActionStatus, BatchType, Family, JobStatus
 from helpers.display import progress
 from helpers.errors import BatchError, MoodysError
-from helpers.irp_integration import IRPClient
 from helpers.irp_integration.endpoints import invalid_id, normal_id
 from helpers.irp_integration.submissions import Outcome, judge
 from helpers.records import Batch
 from helpers.text import counted
+
+if TYPE_CHECKING:
+    from helpers.irp_integration import IRPClient
 
 PRIORITIES = ("Very Low", "Low", "Medium", "High", "Very High")
 """As Moody's names them; Medium is what a job gets."""

@@ -6,7 +6,7 @@ A job that ended stays as it was, with its reason, and its replacement points to
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from helpers.actions import Action
 from helpers.batch.plans.plan import Plan, PlanOutcome
@@ -17,10 +17,12 @@ from helpers.batch.submitting import submit_batch
 from helpers.constants import ActionKind, BatchStatus, BatchType, JobStatus
 from helpers.database import queries, transaction
 from helpers.errors import BatchError
-from helpers.irp_integration import IRPClient
 from helpers.irp_integration.prepared import PreparedRequest
 from helpers.records import Batch
 from helpers.text import counted, storable_json
+
+if TYPE_CHECKING:
+    from helpers.irp_integration import IRPClient
 
 FAILED = frozenset({JobStatus.FAILED, JobStatus.ERROR, JobStatus.CANCELLED})
 """What may be replaced; the others run, wait, or have a result."""
