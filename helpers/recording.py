@@ -36,6 +36,8 @@ _OF_THE_SERVER = ("25", _CONFLICT, "42", "53", "57", "58")
 _SMALL_BYTES = 256 * 1024  # a smaller chunk is not rejected because of its size
 _TRIES_IF_LOST = 2  # of one chunk that costs the connection, before it is halved
 
+_AWAY_SECONDS = 5  # a backend that was killed takes the others with it, for about a second
+
 MAX_REASON = 8_000
 """Characters of a job's last error."""
 
@@ -189,7 +191,7 @@ def _await_server() -> None:
 
     waiting = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(DatabaseUnavailableError),
-        stop=tenacity.stop_after_delay(5),  # a backend that was killed takes the others with it
+        stop=tenacity.stop_after_delay(_AWAY_SECONDS),
         wait=tenacity.wait_fixed(0.25),
         reraise=True,
     )
