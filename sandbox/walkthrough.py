@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from helpers.batch import choose_batch
 from helpers.board import board
-from helpers.board.grid import StepRow, StepState
+from helpers.board.rows import StepRow, StepState
 from helpers.constants import BatchStatus, JobStatus
 from helpers.monitor import Monitor
 from helpers.monitor.reports import ChainReport, ReconciledBatch

@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime
 from typing import Any
 
+from helpers.attention import what_waits
+from helpers.board.asking import LearnedFamily
 from helpers.board.files import copy_to_open, notebook_to_open
-from helpers.board.grid import Board, ExpectedEnd, StepBatch, StepRow
-from helpers.board.history import NightHistory, marks, span
+from helpers.board.grid import Board
+from helpers.board.rows import ExpectedEnd, StepBatch, StepRow, StepState
 from helpers.board.step_jobs import JobGroup, JobsReport, StepJob, StepJobs, statuses_in
 from helpers.constants import JobStatus
 from helpers.database import queries, transaction
-from helpers.display import Lane, Report, Severity, local, severity_of, time_of_day
+from helpers.display import Report
 from helpers.errors import SettingsError
 from helpers.forecasting import BatchForecast, JobForecast, Outcome
-from helpers.forecasts import ActiveForecast, forecast_active
+from helpers.forecasts import (
+    ActiveForecast,
+    forecast_active,
+    forecast_chains,
+    held_lately,
+)
 from helpers.job_names import job_name
 from helpers.settings import get_settings
+from helpers.steps.claims import describe_hold, describe_wait, open_runs
 from helpers.text import counted
 
-_MISSED_INTERVALS = 3  # so long without a completed pass is a gap
-_A_NIGHT = timedelta(hours=12)
 _MOST_JOBS = 20  # of each status and reason, on the board
 
 
 def board() -> Board:
     """Return where every step of the ACTIVE cycles stands; nothing is polled, decided or sent."""
+    seconds = get_settings().monitor_interval_seconds
     with transaction():
         now, active, steps = _steps()
         shown = {step_id: step for step_id, step in steps.items() if step.has_open_or_failed_jobs}
-        jobs = _jobs(shown, active, now, most=_MOST_JOBS)
-    return Board(list(steps.values()), now, jobs)
+        return Board(
+            list(steps.values()),
+            now,
+            _jobs(shown, active, now, most=_MOST_JOBS),
+            what_waits(pass_seconds=seconds),
+            held_lately(),
+            [LearnedFamily(**row) for row in queries("board").learned_families()],
+        )
 
 
 def jobs_of(step: str | None = None) -> JobsReport:
@@ -62,58 +75,29 @@ def _steps() -> tuple[datetime, dict[int, ActiveForecast], dict[int, StepRow]]:
     """Return the time, what is forecast of each batch, and the steps by their ids."""
     now = queries("check").server()["now_ts"]
     active = forecast_active(pass_seconds=get_settings().monitor_interval_seconds)
-    rows = list(queries("board").steps())
-    return now, active, {row["step_id"]: _step(row, active, now) for row in rows}
+    chains = forecast_chains([forecast.seen for forecast in active.values()])
+    held = _held_steps()
+    steps = {}
+    for row in queries("board").steps():
+        step = _step(row, active, now)
+        at = row["cycle_name"], row["stage_num"], row["step_num"]
+        chain = chains.get((row["cycle_id"], row["stage_num"], row["step_num"]))
+        if step.ends is None and chain is not None and step.state is not StepState.DONE:
+            step = replace(step, ends=_expected_end([chain], now))
+        steps[row["step_id"]] = replace(step, held=held.get(at, ""))
+    return now, active, steps
 
 
-def night_history(since: str | datetime | None = None) -> NightHistory:
-    """Return what happened since then, from the metastore alone.
-
-    Args:
-        since: ``18:00`` for the last time it was that late here; or a time with a zone; None for
-            the last twelve hours.
-
-    Raises:
-        SettingsError: it is no such time.
-    """
-    with transaction():
-        now = queries("check").server()["now_ts"]
-        begin = _since(since, now)
-        longest = _MISSED_INTERVALS * timedelta(seconds=get_settings().monitor_interval_seconds)
-        gaps = [
-            (row["from_ts"], row["to_ts"])
-            for row in queries("board").gaps_since(since=begin, longest=longest)
-        ]
-        lanes = list(_lanes(begin, now))
-    return NightHistory(lanes, gaps, begin, now)
-
-
-def _lanes(since: datetime, now: datetime) -> Iterator[Lane]:
-    for row in queries("board").batches_since(since=since):
-        severity = severity_of(row["status"])
-        label = f"{row['batch_type']} {row['batch_id']}"
-        bar = span(row["status"], row["submitted_ts"], row["completed_ts"], severity, now=now)
-        ends = [
-            *marks(row["finished_ts"], Severity.OK, "a job finished"),
-            *marks(row["failed_ts"], Severity.ERROR, "a job failed"),
-        ]
-        yield Lane(f"{_step_ref(row)} {label}", bar, ends)
-    for row in queries("board").step_runs_since(since=since):
-        severity = severity_of(row["status"])
-        bar = span(row["status"], row["started_ts"], row["completed_ts"], severity, now=now)
-        yield Lane(f"{_step_ref(row)} notebook {row['step_name']}", bar, [])
-    cards = list(queries("board").cards_since(since=since))
-    if cards:
-        sent = [
-            mark
-            for card in cards
-            for mark in marks([card["sent_ts"]], Severity.WARNING, f"batch {card['batch_id']}")
-        ]
-        yield Lane("cards to Teams", [], sent)
-
-
-def _step_ref(row: dict[str, Any]) -> str:
-    return f"{row['stage_num']}.{row['step_num']}"
+def _held_steps() -> dict[tuple[str, int, int], str]:
+    """Return the steps that are due and wait for something, each with what it waits for."""
+    held = {}
+    for run in open_runs():
+        at = run["cycle_name"], run["stage_num"], run["next_step_num"]
+        if run["held_by"]:
+            held[at] = describe_hold(run, *at)
+        elif run["waits_for"]:
+            held[at] = describe_wait(run["waits_for"])
+    return held
 
 
 def _step(row: dict[str, Any], active: Mapping[int, ActiveForecast], now: datetime) -> StepRow:
@@ -193,19 +177,3 @@ def _why_no_end(outcome: Outcome, samples: int) -> str:
 
 def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
-
-
-def _since(since: str | datetime | None, now: datetime) -> datetime:
-    """Return the moment that is meant, in UTC."""
-    if since is None:
-        return now - _A_NIGHT
-    if isinstance(since, datetime):
-        return since.astimezone(UTC)
-    try:
-        hour, minute = (int(part) for part in since.split(":"))
-        at = time(hour, minute)
-    except ValueError:
-        raise SettingsError(f"{since!r} is not a time of day, such as 18:00.") from None
-    today = local(now).date()
-    days = (time_of_day(today - timedelta(days=ago), at) for ago in (0, 1))
-    return next(when for when in days if when <= now)

@@ -88,6 +88,7 @@ class Row:
 
     cells: Sequence[Value]
     notes: Sequence[Note] = ()
+    is_quiet: bool = False
 
 
 class Fold(StrEnum):

@@ -7,6 +7,7 @@ from typing import Any
 from helpers.database import queries, transaction
 from helpers.forecasting import BatchForecast, Outcome
 from helpers.forecasts.active import forecast_active, open_batches
+from helpers.forecasts.chains import later_types
 from helpers.forecasts.history import refresh
 
 _LATELY = 400
@@ -20,7 +21,10 @@ def store_forecasts() -> None:
     with transaction():
         queries("forecasts").judge()
         queries("forecasts").forget_unjudgeable()
-        batch_types = {batch["batch_type"] for batch in open_batches()}
+        batches = open_batches()
+        batch_types = {batch["batch_type"] for batch in batches}
+        for batch in batches:
+            batch_types |= set(later_types(batch["stage_num"], batch["step_num"]))
     if not batch_types:
         return  # and numpy is not imported
     refresh(sorted(batch_types))

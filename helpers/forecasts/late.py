@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from helpers.display import duration
-from helpers.forecasting import BatchState, History, Job, KindHistory
+from helpers.forecasting import BatchState, History, Job
 
 _FAR = 2.0  # times the overrun's share: standing still is judged with more patience than running
 
@@ -83,11 +83,13 @@ def _each(history: History, seen: SeenJobs, pass_seconds: float) -> Iterator[Lat
             continue
         # A pass in which no job may be late does not pay for loading numpy.
         from helpers.forecasting.batches import find_overruns  # noqa: PLC0415
+        from helpers.forecasting.jobs import forecast_jobs  # noqa: PLC0415
 
-        for n in find_overruns(of, jobs, pass_seconds=pass_seconds, times=times):
-            seconds = jobs.running[n].seconds
-            usual = _usual(of.kind(jobs.kind), jobs.running[n])
-            yield LateJob(ids[n], seen.batch_id, lateness, seconds, usual)
+        if found := find_overruns(of, jobs, pass_seconds=pass_seconds, times=times):
+            usual = [forecast.usual_seconds or 0.0 for forecast in forecast_jobs(of, jobs)]
+            for n in found:
+                seconds = jobs.running[n].seconds
+                yield LateJob(ids[n], seen.batch_id, lateness, seconds, usual[n])
 
 
 def _stills(seen: SeenJobs) -> BatchState:
@@ -108,7 +110,3 @@ def _waits(seen: SeenJobs) -> BatchState:
 
 def _has_old_jobs(jobs: BatchState, pass_seconds: float) -> bool:
     return any(job.seconds >= 2 * pass_seconds for job in jobs.running)
-
-
-def _usual(kind: KindHistory, job: Job) -> float:
-    return math.exp(kind.base(job.size))

@@ -132,3 +132,9 @@ JOIN irp_job AS job ON job.id = ranked.id
 LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
 WHERE ranked.place <= :most::int
 ORDER BY ranked.step_id, ranked.since_ts, ranked.id;
+
+-- name: learned_families()
+-- What passes have learned of asking about the jobs of each family, and when.
+SELECT family, at_once, per_second, learned_ts, search_problem, search_problem_ts
+FROM irp_poll_family
+ORDER BY family;

@@ -16,7 +16,8 @@ WHERE batch.id = forecast.batch_id AND forecast.ended_ts IS NULL
 
 -- name: open_batches(waiting, running)
 -- The ACTIVE batches of ACTIVE cycles of which Moody's has a job that has not ended.
-SELECT batch.id AS batch_id, coalesce(batch.batch_type, '') AS batch_type, batch.activation_num
+SELECT batch.id AS batch_id, coalesce(batch.batch_type, '') AS batch_type, batch.activation_num,
+       cycle.id AS cycle_id, stage.stage_num, step.step_num
 FROM irp_batch AS batch
 JOIN irp_step AS step ON step.id = batch.step_id
 JOIN irp_stage AS stage ON stage.id = step.stage_id
@@ -74,6 +75,19 @@ WHERE coalesce(batch.batch_type, '') = :batch_type::text
   AND isfinite(coalesce(job.moodys_ended_ts, job.completed_ts))
 ORDER BY coalesce(job.moodys_ended_ts, job.completed_ts) DESC, job.id DESC
 LIMIT :most::int;
+
+-- name: prepared_jobs(batch_types)
+-- The jobs of these types in ACTIVE cycles that are prepared and that nobody has submitted yet.
+SELECT batch.cycle_id, batch.batch_type,
+       configuration.job_configuration_data AS configuration,
+       jsonb_path_query_first(job.submission_request, '$.**.resourceUris.size()') AS members
+FROM irp_v_batch AS batch
+JOIN irp_v_job AS job USING (batch_id)
+LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
+WHERE batch.is_in_active_cycle AND batch.status = 'INITIATED'
+  AND batch.batch_type = ANY (:batch_types::text[])
+  AND NOT job.skipped AND job.status = 'INITIATED'
+ORDER BY batch.cycle_id, job.job_id;
 
 -- name: histories(batch_types)
 -- What is known of the durations of these batch types.

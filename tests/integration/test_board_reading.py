@@ -148,6 +148,42 @@ def test_times_that_make_no_sense_do_no_harm(cycle, sql, time):
     assert "3 running" in str(jobs_of("3.6"))
 
 
+def test_the_board_shows_what_waits_how_forecasts_did_and_how_moodys_is_asked(cycle, sql):
+    sql.execute(
+        """INSERT INTO irp_poll_family (family, at_once, per_second, learned_ts, search_problem,
+               search_problem_ts)
+           VALUES ('geohaz', 24, NULL, now() - interval '2 h', 'It left out 2 jobs.', now())"""
+    )
+    sql.execute(
+        """INSERT INTO irp_forecast (batch_id, activation_num, hour_ts, stage, samples, low_ts,
+               median_ts, high_ts, drawn_low_ts, drawn_high_ts, ended_ts)
+           SELECT 1, 1, at, 0, 40, at, at, at + n * interval '1 m', at, at, at + interval '2 m'
+           FROM generate_series(1, 10) AS n,
+                LATERAL (SELECT now() - n * interval '1 h' AS at) AS a"""
+    )
+    shown = str(board())
+    assert "Of the last 10 forecasts 90 % held; 80 % should." in shown
+    assert "How Moody's is asked: 1 family; of 1 no job is searched for" in shown
+    assert "Batch 1 (GeoHaz, Q1, stage 3 step 6): 1 of 6 jobs has failed so far" in shown
+    assert "It left out 2 jobs." in board()._repr_html_()
+
+
+def test_a_next_step_that_is_held_says_what_it_waits_for(cycle, sql):
+    sql.execute(
+        """INSERT INTO irp_batch (step_id, batch_type, status, activation_num, completed_ts)
+           SELECT step_id, 'GeoHaz', 'COMPLETED', 1, now() FROM irp_batch WHERE id = 1"""
+    )
+    sql.execute(
+        """INSERT INTO irp_chain_run (batch_id, activation_num, stage_num, from_step_num,
+               next_step_num, next_step_id)
+           SELECT 3, activation_num, 3, 6, 7, (SELECT id FROM irp_step WHERE step_num = 7)
+           FROM irp_batch WHERE id = 3"""
+    )
+    shown = str(board())
+    assert "▲ held" in shown
+    assert "waits for batch 1 (ACTIVE)" in shown
+
+
 def test_skipped_jobs_do_not_count(cycle, sql):
     sql.execute("UPDATE irp_job SET skipped = true WHERE status = 'FAILED'")
     assert "failed" not in str(board())

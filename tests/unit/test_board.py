@@ -2,8 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from helpers.board.grid import Board, ExpectedEnd, StepBatch, StepRow, StepState
+from helpers.board.grid import Board
 from helpers.board.history import NightHistory, marks, span
+from helpers.board.rows import ExpectedEnd, StepBatch, StepRow, StepState
 from helpers.display import Lane, Severity, Timeline, page
 from helpers.display.timelines import TimelineDrawing, as_table
 

@@ -23,8 +23,9 @@ from helpers.batch.named import BatchView
 from helpers.batch.plans.plan import PlanView
 from helpers.batch.plans.seeing import SeenJob
 from helpers.batch.validating import BatchValidation, JobProblem
-from helpers.board.grid import Board, StepBatch, StepRow
+from helpers.board.grid import Board
 from helpers.board.history import NightHistory
+from helpers.board.rows import StepBatch, StepRow
 from helpers.board.step_jobs import JobsReport, StepJob, StepJobs
 from helpers.check import CheckReport
 from helpers.constants import BatchStatus, JobStatus

@@ -1,0 +1,82 @@
+"""Read what happened in a night, from the metastore alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from helpers.board.history import NightHistory, marks, span
+from helpers.database import queries, transaction
+from helpers.display import Lane, Severity, local, severity_of, time_of_day
+from helpers.errors import SettingsError
+from helpers.settings import get_settings
+
+_MISSED_INTERVALS = 3  # so long without a completed pass is a gap
+_A_NIGHT = timedelta(hours=12)
+
+
+def night_history(since: str | datetime | None = None) -> NightHistory:
+    """Return what happened since then, from the metastore alone.
+
+    Args:
+        since: ``18:00`` for the last time it was that late here; or a time with a zone; None for
+            the last twelve hours.
+
+    Raises:
+        SettingsError: it is no such time.
+    """
+    with transaction():
+        now = queries("check").server()["now_ts"]
+        begin = _since(since, now)
+        longest = _MISSED_INTERVALS * timedelta(seconds=get_settings().monitor_interval_seconds)
+        gaps = [
+            (row["from_ts"], row["to_ts"])
+            for row in queries("board").gaps_since(since=begin, longest=longest)
+        ]
+        lanes = list(_lanes(begin, now))
+    return NightHistory(lanes, gaps, begin, now)
+
+
+def _lanes(since: datetime, now: datetime) -> Iterator[Lane]:
+    for row in queries("board").batches_since(since=since):
+        severity = severity_of(row["status"])
+        label = f"{row['batch_type']} {row['batch_id']}"
+        bar = span(row["status"], row["submitted_ts"], row["completed_ts"], severity, now=now)
+        ends = [
+            *marks(row["finished_ts"], Severity.OK, "a job finished"),
+            *marks(row["failed_ts"], Severity.ERROR, "a job failed"),
+        ]
+        yield Lane(f"{_step_ref(row)} {label}", bar, ends)
+    for row in queries("board").step_runs_since(since=since):
+        severity = severity_of(row["status"])
+        bar = span(row["status"], row["started_ts"], row["completed_ts"], severity, now=now)
+        yield Lane(f"{_step_ref(row)} notebook {row['step_name']}", bar, [])
+    cards = list(queries("board").cards_since(since=since))
+    if cards:
+        sent = [
+            mark
+            for card in cards
+            for mark in marks([card["sent_ts"]], Severity.WARNING, f"batch {card['batch_id']}")
+        ]
+        yield Lane("cards to Teams", [], sent)
+
+
+def _step_ref(row: dict[str, Any]) -> str:
+    return f"{row['stage_num']}.{row['step_num']}"
+
+
+def _since(since: str | datetime | None, now: datetime) -> datetime:
+    """Return the moment that is meant, in UTC."""
+    if since is None:
+        return now - _A_NIGHT
+    if isinstance(since, datetime):
+        return since.astimezone(UTC)
+    try:
+        hour, minute = (int(part) for part in since.split(":"))
+        at = time(hour, minute)
+    except ValueError:
+        raise SettingsError(f"{since!r} is not a time of day, such as 18:00.") from None
+    today = local(now).date()
+    days = (time_of_day(today - timedelta(days=ago), at) for ago in (0, 1))
+    return next(when for when in days if when <= now)
