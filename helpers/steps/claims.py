@@ -1,8 +1,18 @@
 """Claims on steps: each has one owner at a time, and every write of an owner is guarded.
 
-A claim carries the location of its step and the chain runs that it serves, so that nobody has to
-ask for them again. The guard compares owner *and* attempt, so that what an owner wrote late, or
-writes after it was overtaken, changes nothing.
+How it works:
+
+- A step that was ever run has one row in ``irp_step_claim``. Whoever runs it, or acts in it, takes
+  that row by one statement, if it is free or expired. ``attempt`` only grows: it is a token, and
+  every later write compares owner *and* attempt, so that what comes late changes nothing.
+- What is due are the rows of ``irp_chain_run``. A claim serves all of its step that wait for
+  nothing, and counts a try on each; what falls due meanwhile waits for the next claim.
+- What a chain run waits for is asked when a claim is taken, and never decided before: two batches
+  of a step that end at once would each see the other active.
+- Owners renew their claims (``heartbeat``). One who was silent for half of ``LASTS`` ends what it
+  started (``notebooks.lease``); after all of it others may claim the step.
+- The verdict is recorded while the claim is held, which is released when the kernel is gone. A
+  claim that expires with a verdict is closed; without one, what it served is due again.
 """
 
 from __future__ import annotations
@@ -225,17 +235,13 @@ def claim_step(step_id: int) -> Claim | None:
 def _take(step_id: int, *, by_hand: bool, serves: bool = True) -> Claim | None:
     with transaction():
         taken = queries("step_claims").take(
-            step_id=step_id,
-            owner=owner_id(),
-            lasts=LASTS,
-            by_hand=by_hand,
-            serves=serves,
+            step_id=step_id, owner=owner_id(), lasts=LASTS, by_hand=by_hand, serves=serves
         )
         if taken is None:
             return None
         attempt, rerun_by = taken["attempt"], taken["rerun_by"]
         # By a statement of its own, which sees what was committed before the claim was taken.
-        served = (
+        runs = (
             queries("chain_runs").serve(
                 step_id=step_id,
                 attempt=attempt,
@@ -247,9 +253,8 @@ def _take(step_id: int, *, by_hand: bool, serves: bool = True) -> Claim | None:
             if serves
             else []
         )
-        runs = tuple(sorted(served, key=lambda run: run["id"]))
         step = queries("steps").step_by_id(step_id=step_id)
-        claim = Claim(step, attempt, runs, rerun_by)
+        claim = Claim(step, attempt, tuple(sorted(runs, key=lambda run: run["id"])), rerun_by)
         if not (runs or by_hand or rerun_by):  # another owner has served them in between
             release(claim)
             return None
