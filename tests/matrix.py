@@ -39,7 +39,9 @@ def main() -> int:
     given = parser.parse_args()
     results = [*_with_each_python(given), *_with_each_server(given)]
     print(f"\n| Python | PostgreSQL | {datetime.now(UTC):%d %B %Y} |\n|---|---|---|")
-    print("\n".join(f"| {python} | {server} | {said} |" for python, server, said, _ in results))
+    print(
+        "\n".join(f"| {python} | {server} | {outcome} |" for python, server, outcome, _ in results)
+    )
     return 1 if any(code for *_, code in results) or not results else 0
 
 
