@@ -87,19 +87,6 @@ def server_clock() -> Callable[[], datetime]:
     return lambda: start + timedelta(seconds=time.monotonic() - started)
 
 
-def record_failure(
-    job_id: int, status: JobStatus, reason: str, *, response: str | None = None
-) -> bool:
-    """End a job that is INITIATED, with the reason that people read; False if it is not.
-
-    ``response`` is Moody's answer as JSON, without secrets.
-    """
-    changed: int = queries("job").record_failure(
-        job_id=job_id, status=status, reason=shown(reason, MAX_REASON), response=response
-    )
-    return changed > 0
-
-
 def record_all(answers: Iterable[Answer]) -> Iterator[Recorded]:
     """Record answers as they arrive, in chunks; yield what each did once it is on record."""
     for chunk in _chunks(_entry(answer) for answer in answers):

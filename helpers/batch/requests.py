@@ -16,7 +16,7 @@ from helpers.display import progress
 from helpers.errors import BuildError, JobError, MoodysError
 from helpers.irp_integration.building import RequestBuilder, can_be_built, row_columns
 from helpers.irp_integration.columns import fit
-from helpers.recording import record_failure
+from helpers.job.ending import record_failure
 from helpers.records import Batch, Job
 from helpers.text import storable_json
 

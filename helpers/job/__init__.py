@@ -1,7 +1,7 @@
 """Jobs: read one, poll it, submit it, end it; many at once are ``helpers.recording``'s business."""
 
 from helpers.errors import JobError
-from helpers.job.own_work import complete_job, fail_job
+from helpers.job.ending import complete_job, fail_job
 from helpers.job.reading import get_job_config, read_job
 from helpers.job.submitting import submit_job
 from helpers.job.tracking import track_job_status

@@ -11,8 +11,9 @@ from helpers.database import queries, transaction
 from helpers.errors import JobError, MoodysError, OutcomeUnknownError
 from helpers.irp_integration.prepared import METHODS, PreparedRequest
 from helpers.irp_integration.submissions import Outcome, Submission
+from helpers.job.ending import record_failure
 from helpers.job.reading import known_type, read_job, require_no_transaction
-from helpers.recording import MAX_REASON, record_failure
+from helpers.recording import MAX_REASON
 from helpers.records import JobDetails
 from helpers.redaction import shown
 

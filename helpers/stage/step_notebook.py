@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from helpers.batch import (
     BatchValidation,
     NamedBatch,
-    batch_to_submit,
     get_batch_jobs,
     left_to_submit,
-    submission_of,
     submit_batch,
     validate_batch,
 )
@@ -22,34 +20,27 @@ from helpers.batch.named import batch_with
 from helpers.batch.plans import Plan
 from helpers.batch.preparing import PreparedBatch, PreparePlan, create_batch
 from helpers.batch.rows import Source
-from helpers.constants import BatchStatus, BatchType, JobStatus
+from helpers.constants import BatchStatus, BatchType
 from helpers.database import queries
-from helpers.display import progress
-from helpers.errors import BatchError, JobError, NotebookError
+from helpers.errors import BatchError, NotebookError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.building import can_be_built, row_columns
-from helpers.job import complete_job, fail_job, get_job_config
-from helpers.job.own_work import require_own_work
 from helpers.records import BatchSubmission, Step
-from helpers.redaction import shown
 from helpers.stage.location import current_step
+from helpers.stage.own_work import Work, do_batch
 from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
 from helpers.stage.summary import stage_batches, summarise_stage
 from helpers.steps import claims
 from helpers.steps.acting import RunByHand, is_own
 from helpers.steps.execution import STEP_ID_VARIABLE
 from helpers.steps.rules import stage_rules
-from helpers.text import counted, listed, storable_json
+from helpers.text import counted, listed
 from helpers.workflow_paths import ACTIVE_PREFIX, StepReference, workflows_dir
 
 RETRY_AFTER_SECONDS = (10.0, 30.0, 90.0)
 """A host that throttles, or restarts, has mostly recovered by then."""
 
 _MOST_NAMED = 3
-_LONGEST_PROBLEM = 2_000  # on the screen; the job keeps more of it
-
-Work = Callable[[dict[str, Any]], Mapping[str, Any] | None]
-"""Does the work of one job from its configuration; what it returns goes on record."""
 
 
 def open_step(notebook: Path | str | None = None) -> StepNotebook:
@@ -174,11 +165,11 @@ class StepNotebook:
     def submit_batch(self, *, client: Callable[[], IRPClient] = IRPClient) -> SubmissionReport:
         """Submit what is prepared in this step; calling it again submits nothing twice.
 
-        Where Moody's does not say whether it has taken a job, it is asked again for a while.
+        If Moody's does not say whether it has accepted a job, it is asked again for a while.
 
         Raises:
             BatchError: another run is submitting the batch at this moment; or jobs are left that
-                Moody's has neither taken nor refused, so that the step is not done.
+                Moody's has neither accepted nor rejected, so that the step is not done.
             SettingsError: the settings for Moody's are incomplete.
         """
         with self._run.logged():
@@ -203,25 +194,11 @@ class StepNotebook:
             BatchError: another run is doing this work at this moment.
         """
         with self._run.logged():
-            done = [self._do_batch(batch_id, work) for batch_id in self._open_batches()]
+            done = [
+                do_batch(batch_id, work, about=self.step["step_name"])
+                for batch_id in self._open_batches()
+            ]
         return SubmissionReport(self.step, done, "done")
-
-    def _do_batch(self, batch_id: int, work: Work) -> BatchSubmission:
-        # The work of one job may keep this thread for hours.
-        with batch_to_submit(batch_id, ends_when_idle=False):
-            jobs = get_batch_jobs(batch_id)
-            due = [j["id"] for j in jobs if not j["skipped"] and j["status"] == JobStatus.INITIATED]
-            problems = [problem for problem in self._do_jobs(due, work) if problem is not None]
-        return submission_of(batch_id, jobs=len(jobs), due=len(due), problems=problems)
-
-    def _do_jobs(self, job_ids: list[int], work: Work) -> Iterator[str | None]:
-        bar = progress(len(job_ids), self.step["step_name"], "jobs")
-        try:
-            for job_id in job_ids:
-                yield _do_job(job_id, work)
-                bar.update()
-        finally:
-            bar.close()
 
     def failed(self) -> NamedBatch:
         """Return the batch of this step that has failed jobs, which shows them first.
@@ -279,40 +256,5 @@ def _require_nothing_left(done: Sequence[BatchSubmission]) -> None:
         problems = [problem for item in done for problem in item["errors"]]
         raise BatchError(
             f"{counted(left, 'job')} could not be submitted: {listed(problems, most=_MOST_NAMED)} "
-            "Run this notebook again; what Moody's has taken is not sent twice."
+            "Run this notebook again; what Moody's has accepted is not sent twice."
         )
-
-
-def _do_job(job_id: int, work: Work) -> str | None:
-    """Do the work of one job and put its end on record; return what went wrong, or None."""
-    try:
-        require_own_work(job_id)
-    except JobError as exc:
-        return str(exc)
-    try:
-        configuration = get_job_config(job_id)["job_configuration_data"] or {}
-    except JobError as exc:  # made without a configuration
-        fail_job(job_id, str(exc))
-        return str(exc)
-    details, problem = _result(work, configuration)
-    try:
-        if problem is None:
-            complete_job(job_id, details)
-        else:
-            fail_job(job_id, problem)
-    except JobError as exc:  # a person ended it meanwhile, or it runs at Moody's
-        return str(exc)
-    return problem and shown(f"Job {job_id}: {problem}", _LONGEST_PROBLEM)
-
-
-def _result(
-    work: Work, configuration: dict[str, Any]
-) -> tuple[Mapping[str, Any] | None, str | None]:
-    """Return what the work returned, or what went wrong with it."""
-    try:
-        details = work(configuration)
-        if details is not None:
-            storable_json(dict(details))
-    except Exception as exc:  # noqa: BLE001 - the work is the notebook's, and its error the job's
-        return None, f"{type(exc).__name__}: {exc}"
-    return details, None

@@ -14,7 +14,7 @@ from helpers.database import queries, transaction
 from helpers.errors import BatchError, PlanOvertakenError
 from helpers.irp_integration.endpoints import invalid_id, normal_id
 from helpers.job import read_job
-from helpers.recording import record_failure
+from helpers.job.ending import record_failure
 from helpers.records import Batch
 
 

@@ -1,4 +1,4 @@
-"""End jobs whose work a notebook does itself."""
+"""End jobs that are INITIATED: those that were not accepted, and a notebook's own work."""
 
 from __future__ import annotations
 
@@ -9,10 +9,23 @@ from helpers.constants import BatchType, JobStatus
 from helpers.database import queries
 from helpers.errors import JobError
 from helpers.job.reading import known_type, read_job
-from helpers.recording import record_failure
+from helpers.recording import MAX_REASON
 from helpers.records import JobDetails
-from helpers.redaction import redact_json
+from helpers.redaction import redact_json, shown
 from helpers.text import storable_json
+
+
+def record_failure(
+    job_id: int, status: JobStatus, reason: str, *, response: str | None = None
+) -> bool:
+    """End a job that is INITIATED, with the reason that people read; False if it is not.
+
+    ``response`` is Moody's answer as JSON, without secrets.
+    """
+    changed: int = queries("job").record_failure(
+        job_id=job_id, status=status, reason=shown(reason, MAX_REASON), response=response
+    )
+    return changed > 0
 
 
 def require_own_work(job_id: int) -> None:
