@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import cast
 
 from helpers.constants import JobStatus
 from helpers.database import queries
 from helpers.errors import BatchError
+from helpers.reconciliation import BatchFacts
 from helpers.records import ActiveBatch, Batch, Job, JobConfiguration, is_id
 
 
@@ -21,10 +23,16 @@ def read_batch(batch_id: int) -> Batch:
     Raises:
         BatchError: there is no such batch, or the id is not valid.
     """
-    row = queries("batch").read_batch(batch_id=checked_id(batch_id))
-    if row is None:
+    rows = queries("batch").read_batches(batch_ids=[checked_id(batch_id)])
+    if not rows:
         raise BatchError(f"There is no batch {batch_id} in the metastore.", batch_id=batch_id)
-    return cast("Batch", row)
+    return cast("Batch", rows[0])
+
+
+def facts_of(batch_ids: Collection[int]) -> dict[int, BatchFacts]:
+    """Return by batch what decides about it, counted in one snapshot."""
+    rows = queries("batch").facts(batch_ids=list(batch_ids))
+    return {row.pop("batch_id"): BatchFacts(**row) for row in rows}
 
 
 def get_batch_jobs(

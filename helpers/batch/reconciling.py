@@ -1,16 +1,20 @@
-"""Reconcile a batch with its jobs: one transaction.
+"""Reconcile batches with their jobs.
 
-The batch is locked, its facts are counted, and the decision is written together with everything
-that follows from it (the log, the notification, the chain run of the next step): all of it or
-none of it.
+A batch that ends takes one transaction: the batch is locked, its facts are counted, and the
+decision is written together with everything that follows from it (the log, the notification, the
+chain run of the next step): all of it or none of it. Those that stay ACTIVE, almost all of a pass,
+are decided about together, in as many statements as one takes.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
-from helpers.batch.reading import checked_id, read_batch
+from helpers.batch.reading import checked_id, facts_of, read_batch
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import LockSpace, lock_holders, queries, transaction
 from helpers.errors import BatchError
@@ -69,12 +73,29 @@ def reconcile(batch_id: int, *, always_log: bool = False) -> Reconciliation:
         was = _status(batch)
         if was is not BatchStatus.ACTIVE:
             return Reconciliation(batch_id, was, was, f"The batch is {was}: nothing to decide.")
-        facts = BatchFacts(**queries("batch").facts(batch_id=batch_id))
+        facts = facts_of([batch_id])[batch_id]
         decision = decide(facts)
-        _write(batch_id, decision, facts, always_log=always_log)
-        if decision.status is not BatchStatus.ACTIVE:
-            return _end(batch, decision, facts)
-        return _still_active(batch, decision)
+        _log([(batch_id, decision, facts)], always=always_log)
+        if decision.status is BatchStatus.ACTIVE:
+            return _still_active([(batch, decision)])[batch_id]
+        queries("batch").end_batch(batch_id=batch_id, status=decision.status)
+        return _end(batch, decision, facts)
+
+
+def reconcile_together(batch_ids: Collection[int]) -> dict[int, Reconciliation]:
+    """Reconcile those of these batches that stay ACTIVE; the others are left to ``reconcile``.
+
+    Nothing but the log is written. A batch that changes meanwhile is decided about by whoever
+    changes it, or in the next pass.
+    """
+    with transaction():
+        rows = queries("batch").read_batches(batch_ids=list(batch_ids))
+        batches = {row["batch_id"]: row for row in rows if row["status"] == BatchStatus.ACTIVE}
+        facts = facts_of(batches)
+        decisions = {batch_id: decide(facts[batch_id]) for batch_id in batches}
+        stay = [i for i in batches if decisions[i].status is BatchStatus.ACTIVE]
+        _log([(i, decisions[i], facts[i]) for i in stay], always=False)
+        return _still_active([(batches[i], decisions[i]) for i in stay])
 
 
 def look(batch_id: int) -> Reconciliation:
@@ -83,10 +104,10 @@ def look(batch_id: int) -> Reconciliation:
     was = _status(batch)
     if was is not BatchStatus.ACTIVE:
         return Reconciliation(batch_id, was, was, f"The batch is {was}: nothing to decide.")
-    decision = decide(BatchFacts(**queries("batch").facts(batch_id=batch_id)))
+    decision = decide(facts_of([batch_id])[batch_id])
     if decision.status is not BatchStatus.ACTIVE:
         return Reconciliation(batch_id, was, decision.status, decision.reason)
-    return _still_active(batch, decision)
+    return _still_active([(batch, decision)])[batch_id]
 
 
 def _status(batch: Batch) -> BatchStatus:
@@ -99,16 +120,17 @@ def _status(batch: Batch) -> BatchStatus:
     return BatchStatus(batch["status"])
 
 
-def _write(batch_id: int, decision: Decision, facts: BatchFacts, *, always_log: bool) -> None:
-    with transaction():
-        queries("batch").log_reconciliation(
-            batch_id=batch_id,
-            status=decision.status,
-            summary=json.dumps({**facts.summary(), "reason": decision.reason}),
-            always=always_log or decision.status is not BatchStatus.ACTIVE,
-        )
-        if decision.status is not BatchStatus.ACTIVE:
-            queries("batch").end_batch(batch_id=batch_id, status=decision.status)
+def _log(decided: Sequence[tuple[int, Decision, BatchFacts]], *, always: bool) -> None:
+    """Put decisions on record; the end of a batch always."""
+    queries("batch").log_reconciliations(
+        batch_ids=[batch_id for batch_id, _, _ in decided],
+        statuses=[decision.status for _, decision, _ in decided],
+        summaries=[
+            json.dumps({**facts.summary(), "reason": decision.reason})
+            for _, decision, facts in decided
+        ],
+        always=always or any(one.status is not BatchStatus.ACTIVE for _, one, _ in decided),
+    )
 
 
 def _end(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliation:
@@ -131,13 +153,29 @@ def _end(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliation:
     )
 
 
-def _still_active(batch: Batch, decision: Decision) -> Reconciliation:
-    jobs = _stuck_jobs(batch, submitted_only=False)
-    submitter = _submitter_of(batch["batch_id"], jobs)
-    if submitter is not None:  # what is not submitted yet will be, in a moment
-        jobs = _stuck_jobs(batch, submitted_only=True)
-    lines = stuck_lines(jobs, batch_type=batch["batch_type"])
-    unnamed = jobs[0]["total"] - len(jobs) if jobs else 0
+def _still_active(decided: Sequence[tuple[Batch, Decision]]) -> dict[int, Reconciliation]:
+    batches = [batch for batch, _ in decided]
+    stuck = _stuck_jobs(batches, submitted_only=False)
+    # Nobody is asked for where all jobs are submitted.
+    unsubmitted = [i for i in stuck if any(j["moodys_workflow_id"] is None for j in stuck[i])]
+    submitters = lock_holders(LockSpace.SUBMIT_BATCH, unsubmitted) if unsubmitted else {}
+    if submitters:  # what is not submitted yet will be, in a moment
+        submitted = [batch for batch in batches if batch["batch_id"] in submitters]
+        stuck = {i: jobs for i, jobs in stuck.items() if i not in submitters}
+        stuck |= _stuck_jobs(submitted, submitted_only=True)
+    return {
+        batch["batch_id"]: _outcome(
+            batch, decision, stuck.get(batch["batch_id"], []), submitters.get(batch["batch_id"])
+        )
+        for batch, decision in decided
+    }
+
+
+def _outcome(
+    batch: Batch, decision: Decision, stuck: list[StuckJob], submitter: str | None
+) -> Reconciliation:
+    lines = stuck_lines(stuck, batch_type=batch["batch_type"])
+    unnamed = stuck[0]["total"] - len(stuck) if stuck else 0
     if unnamed:
         lines.append(f"… and {counted(unnamed, 'more job')}.")
     return Reconciliation(
@@ -145,29 +183,22 @@ def _still_active(batch: Batch, decision: Decision) -> Reconciliation:
         BatchStatus.ACTIVE,
         BatchStatus.ACTIVE,
         f"{decision.reason} {submitter} is submitting it." if submitter else decision.reason,
-        needs_attention=decision.needs_attention or bool(jobs),
+        needs_attention=decision.needs_attention or bool(stuck),
         attention=tuple(lines),
     )
 
 
-def _submitter_of(batch_id: int, jobs: list[StuckJob]) -> str | None:
-    """Return who is submitting the batch; nobody is asked for where all jobs are submitted."""
-    if all(job["moodys_workflow_id"] is not None for job in jobs):
-        return None
-    return lock_holders(LockSpace.SUBMIT_BATCH, [batch_id]).get(batch_id)
-
-
-def _stuck_jobs(batch: Batch, *, submitted_only: bool) -> list[StuckJob]:
-    return list(
-        queries("batch").stuck_jobs(
-            batch_id=batch["batch_id"],
-            submitted_only=submitted_only,
-            unpolled=BatchType.known(batch["batch_type"]) is None,
-            statuses=list(JobStatus),
-            terminal=list(JobStatus.terminal()),
-            known=list(JobStatus.of_moodys()),
-            not_of_the_job=list(NOT_OF_THE_JOB),
-            stale_after=patience(batch["batch_type"]),
-            most=_MOST_STUCK,
-        )
+def _stuck_jobs(batches: Sequence[Batch], *, submitted_only: bool) -> dict[int, list[StuckJob]]:
+    """Return by batch the jobs that will not move by themselves, if there are any."""
+    rows = queries("batch").stuck_jobs(
+        batch_ids=[batch["batch_id"] for batch in batches],
+        submitted_only=submitted_only,
+        unpolled=[BatchType.known(batch["batch_type"]) is None for batch in batches],
+        stale_after=[patience(batch["batch_type"]) for batch in batches],
+        statuses=list(JobStatus),
+        terminal=list(JobStatus.terminal()),
+        known=list(JobStatus.of_moodys()),
+        not_of_the_job=list(NOT_OF_THE_JOB),
+        most=_MOST_STUCK,
     )
+    return {i: list(jobs) for i, jobs in groupby(rows, key=itemgetter("batch_id"))}

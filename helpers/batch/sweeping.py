@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from helpers.batch.reading import read_batch
+from helpers.batch.reading import facts_of, read_batch
 from helpers.constants import BatchStatus
 from helpers.database import queries, transaction
 from helpers.notifications import events
-from helpers.reconciliation import BatchFacts, Decision
+from helpers.reconciliation import Decision
 from helpers.records import Batch
 from helpers.steps import claims
 from helpers.steps.rules import ChainRule, fired_rule
@@ -64,7 +64,7 @@ def _conclude(batch_id: int, *, wait: timedelta) -> Swept | None:
             status=batch["status"],
         )
         next_step = _lead_on(batch, outcome.rule) if outcome.rule else outcome.reason
-        facts = BatchFacts(**queries("batch").facts(batch_id=batch_id))
+        facts = facts_of([batch_id])[batch_id]
         status = BatchStatus(batch["status"])
         reason = f"Another tool ended this batch as {status}."
         events.announce_batch(

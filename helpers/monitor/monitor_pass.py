@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from helpers import batch as batches
 from helpers.attention import late_batches, what_waits
+from helpers.batch.reconciling import Reconciliation, reconcile_together
 from helpers.batch.sweeping import sweep
 from helpers.constants import BatchStatus, StartedBy
 from helpers.database import queries, require_sessions
@@ -102,11 +103,15 @@ class Monitor:
     def reconcile_batches(self) -> ReconReport:
         """Section 3: decide what each batch is, except for those that another pass is polling."""
         report = ReconReport(left_to_others=len(self._polled.held_elsewhere))
-        for batch in self._found.batches:
-            if batch["batch_id"] in self._polled.held_elsewhere:
-                continue
-            with isolated(f"Batch {batch['batch_id']}", report.errors):
-                outcome = batches.reconcile(batch["batch_id"])
+        held = self._polled.held_elsewhere
+        found = [batch for batch in self._found.batches if batch["batch_id"] not in held]
+        together: dict[int, Reconciliation] = {}
+        with isolated("Batches that stay active", report.errors):
+            together = reconcile_together([batch["batch_id"] for batch in found])
+        for batch in found:
+            batch_id = batch["batch_id"]
+            with isolated(f"Batch {batch_id}", report.errors):
+                outcome = together.get(batch_id) or batches.reconcile(batch_id)
                 report.batches.append(ReconciledBatch(batch, outcome))
         with isolated("Batches that another tool has ended", report.errors):
             report.swept = sweep(interval=self._interval)

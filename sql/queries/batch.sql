@@ -6,13 +6,14 @@ FROM irp_v_batch
 WHERE is_watched
 ORDER BY batch_id;
 
--- name: read_batch(batch_id)^
--- One batch with its place in the workflow.
+-- name: read_batches(batch_ids)
+-- Batches with their places in the workflow.
 SELECT batch_id AS id, batch_id, batch_type, status, activation_num, configuration_id, submitted_ts,
        completed_ts, created_ts, updated_ts, cycle_id, cycle_name, cycle_status, stage_num, stage_name,
        step_id, step_num, step_name, notebook_path
 FROM irp_v_batch
-WHERE batch_id = :batch_id::int;
+WHERE batch_id = ANY (:batch_ids::int[])
+ORDER BY batch_id;
 
 -- name: lock_batch(batch_id)^
 -- Hold the batch against everyone who would decide about it, until the transaction ends.
@@ -39,72 +40,106 @@ WHERE batch_id = :batch_id::int
   AND (:skipped::boolean IS NULL OR coalesce(skipped, false) = :skipped::boolean)
 ORDER BY id;
 
--- name: facts(batch_id)^
--- Everything that decides what a batch is, counted in one snapshot.
-WITH job AS (
-    SELECT job_id AS id, job_configuration_id, status, skipped FROM irp_v_job
-    WHERE batch_id = :batch_id::int
+-- name: facts(batch_ids)
+-- Everything that decides what batches are, counted in one snapshot.
+WITH wanted AS (
+    SELECT DISTINCT batch_id FROM unnest(:batch_ids::int[]) AS wanted (batch_id)
+), job AS (
+    SELECT batch_id, job_id AS id, job_configuration_id, status, skipped FROM irp_v_job
+    WHERE batch_id = ANY (:batch_ids::int[])
 ), job_count AS (
-    SELECT CASE WHEN skipped THEN 'SKIPPED' ELSE status END AS label, count(*) AS jobs
+    SELECT batch_id, CASE WHEN skipped THEN 'SKIPPED' ELSE status END AS label, count(*) AS jobs,
+           array_agg(id ORDER BY id) AS ids
     FROM job
-    GROUP BY label
-), configuration AS (
-    SELECT id,
-           id IN (SELECT job_configuration_id FROM job
-                  WHERE status = 'FINISHED' AND NOT skipped AND job_configuration_id IS NOT NULL)
-               AS fulfilled
-    FROM irp_job_configuration
-    WHERE batch_id = :batch_id::int AND NOT coalesce(skipped, false)
+    GROUP BY batch_id, label
+), of_jobs AS (
+    SELECT batch_id, sum(jobs)::bigint AS total_jobs,
+           coalesce(sum(jobs) FILTER (WHERE label <> 'SKIPPED'), 0)::bigint AS non_skipped_jobs,
+           jsonb_object_agg(label, jobs) AS job_status_counts,
+           min(ids) FILTER (WHERE label = 'FAILED') AS failed_job_ids,
+           min(ids) FILTER (WHERE label = 'CANCELLED') AS cancelled_job_ids,
+           min(ids) FILTER (WHERE label = 'ERROR') AS error_job_ids
+    FROM job_count
+    GROUP BY batch_id
+), success AS (
+    SELECT DISTINCT batch_id, job_configuration_id
+    FROM job
+    WHERE status = 'FINISHED' AND NOT skipped AND job_configuration_id IS NOT NULL
+), of_configurations AS (
+    SELECT configuration.batch_id, count(*) AS total_configs,
+           count(*) FILTER (WHERE NOT coalesce(skipped, false)) AS non_skipped_configs,
+           count(success) FILTER (WHERE NOT coalesce(skipped, false)) AS fulfilled_configs,
+           array_agg(id ORDER BY id)
+               FILTER (WHERE NOT coalesce(skipped, false) AND success IS NULL)
+               AS unfulfilled_config_ids
+    FROM irp_job_configuration AS configuration
+    LEFT JOIN success
+        ON success.batch_id = configuration.batch_id
+           AND success.job_configuration_id = configuration.id
+    WHERE configuration.batch_id = ANY (:batch_ids::int[])
+    GROUP BY configuration.batch_id
 )
-SELECT (SELECT count(*) FROM job) AS total_jobs,
-       (SELECT count(*) FROM job WHERE NOT skipped) AS non_skipped_jobs,
-       coalesce((SELECT jsonb_object_agg(label, jobs) FROM job_count), '{}') AS job_status_counts,
-       ARRAY(SELECT id FROM job WHERE status = 'FAILED' AND NOT skipped ORDER BY id) AS failed_job_ids,
-       ARRAY(SELECT id FROM job WHERE status = 'CANCELLED' AND NOT skipped ORDER BY id)
-           AS cancelled_job_ids,
-       ARRAY(SELECT id FROM job WHERE status = 'ERROR' AND NOT skipped ORDER BY id) AS error_job_ids,
-       (SELECT count(*) FROM irp_job_configuration WHERE batch_id = :batch_id::int) AS total_configs,
-       (SELECT count(*) FROM configuration) AS non_skipped_configs,
-       (SELECT count(*) FROM configuration WHERE fulfilled) AS fulfilled_configs,
-       ARRAY(SELECT id FROM configuration WHERE NOT fulfilled ORDER BY id) AS unfulfilled_config_ids;
+SELECT wanted.batch_id, coalesce(total_jobs, 0) AS total_jobs,
+       coalesce(non_skipped_jobs, 0) AS non_skipped_jobs,
+       coalesce(job_status_counts, '{}') AS job_status_counts,
+       coalesce(failed_job_ids, '{}') AS failed_job_ids,
+       coalesce(cancelled_job_ids, '{}') AS cancelled_job_ids,
+       coalesce(error_job_ids, '{}') AS error_job_ids, coalesce(total_configs, 0) AS total_configs,
+       coalesce(non_skipped_configs, 0) AS non_skipped_configs,
+       coalesce(fulfilled_configs, 0) AS fulfilled_configs,
+       coalesce(unfulfilled_config_ids, '{}') AS unfulfilled_config_ids
+FROM wanted
+LEFT JOIN of_jobs USING (batch_id)
+LEFT JOIN of_configurations USING (batch_id)
+ORDER BY wanted.batch_id;
 
--- name: stuck_jobs(batch_id, submitted_only, unpolled, statuses, terminal, known, not_of_the_job, stale_after, most)
--- Jobs of one batch that will not move by themselves, with what Moody's last said of them. No
--- answer of the host, or one with an HTTP status in not_of_the_job, says nothing of the job. If the
+-- name: stuck_jobs(batch_ids, submitted_only, unpolled, stale_after, statuses, terminal, known, not_of_the_job, most)
+-- Jobs that will not move by themselves, so many of each batch, with what Moody's last said of them.
+-- No answer of the host, or one with an HTTP status in not_of_the_job, says nothing of the job. If a
 -- batch is unpolled, none that was submitted will move. A time in the future says nothing: the
 -- server's clock went back.
-SELECT job.id AS job_id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
-       job.updated_ts, said.job_status AS last_status, said.error_message, said.http_status,
-       job.submission_request_id IS NOT NULL AS was_sent, job.last_error,
-       coalesce(jsonb_typeof(job.submission_request) = 'object', false) AS is_prepared,
-       count(*) OVER () AS total
-FROM irp_job AS job
-LEFT JOIN LATERAL (
-    SELECT log.job_status, log.error_message, log.http_status
-    FROM irp_job_tracking_log AS log
-    WHERE log.job_id = job.id AND log.tracked_ts = job.last_tracked_ts  -- in the partition of one day
-    ORDER BY log.id DESC
-    LIMIT 1
-) AS said ON true
-WHERE job.batch_id = :batch_id::int
-  AND NOT coalesce(job.skipped, false)
-  AND NOT coalesce(job.status, 'INITIATED')::text = ANY (:terminal::text[])
-  AND (job.moodys_workflow_id IS NULL AND NOT :submitted_only::boolean
-       OR job.moodys_workflow_id IS NOT NULL AND :unpolled::boolean
-       OR (said.error_message IS NOT NULL
-           AND (job.moodys_workflow_id !~ '^\s*0*[1-9][0-9]*\s*$'
-                OR NOT coalesce(said.http_status = ANY (:not_of_the_job::int[]), true)))
-       OR NOT said.job_status = ANY (:known::text[])
-       OR NOT coalesce(job.status, 'INITIATED')::text = ANY (:statuses::text[])
-       OR coalesce((SELECT moved.ts
-                    FROM (VALUES (1, job.updated_ts), (2, job.submitted_ts), (3, job.created_ts))
-                        AS moved (position, ts)
-                    WHERE moved.ts <= now() + interval '1 minute'
-                    ORDER BY moved.position LIMIT 1),
-                   CASE WHEN coalesce(job.updated_ts, job.submitted_ts, job.created_ts) IS NULL
-                        THEN 'epoch' ELSE now() END) < now() - :stale_after::interval)
-ORDER BY job.id + 0  -- PostgreSQL 16 and older would walk the primary key, past all other jobs
-LIMIT :most::int;
+WITH stuck AS (
+    SELECT job.batch_id, job.id AS job_id, coalesce(job.status, 'INITIATED')::text AS status,
+           job.moodys_workflow_id, job.updated_ts, said.job_status AS last_status,
+           said.error_message, said.http_status, job.submission_request_id IS NOT NULL AS was_sent,
+           job.last_error,
+           coalesce(jsonb_typeof(job.submission_request) = 'object', false) AS is_prepared,
+           count(*) OVER (PARTITION BY job.batch_id) AS total,
+           row_number() OVER (PARTITION BY job.batch_id ORDER BY job.id) AS position
+    FROM irp_job AS job
+    JOIN unnest(:batch_ids::int[], :unpolled::boolean[],
+                :stale_after::interval[])
+        AS batch (id, unpolled, stale_after) ON batch.id = job.batch_id
+    LEFT JOIN LATERAL (
+        SELECT log.job_status, log.error_message, log.http_status
+        FROM irp_job_tracking_log AS log
+        -- in the partition of one day
+        WHERE log.job_id = job.id AND log.tracked_ts = job.last_tracked_ts
+        ORDER BY log.id DESC
+        LIMIT 1
+    ) AS said ON true
+    WHERE NOT coalesce(job.skipped, false)
+      AND NOT coalesce(job.status, 'INITIATED')::text = ANY (:terminal::text[])
+      AND (job.moodys_workflow_id IS NULL AND NOT :submitted_only::boolean
+           OR job.moodys_workflow_id IS NOT NULL AND batch.unpolled
+           OR (said.error_message IS NOT NULL
+               AND (job.moodys_workflow_id !~ '^\s*0*[1-9][0-9]*\s*$'
+                    OR NOT coalesce(said.http_status = ANY (:not_of_the_job::int[]), true)))
+           OR NOT said.job_status = ANY (:known::text[])
+           OR NOT coalesce(job.status, 'INITIATED')::text = ANY (:statuses::text[])
+           OR coalesce((SELECT moved.ts
+                        FROM (VALUES (1, job.updated_ts), (2, job.submitted_ts), (3, job.created_ts))
+                            AS moved (position, ts)
+                        WHERE moved.ts <= now() + interval '1 minute'
+                        ORDER BY moved.position LIMIT 1),
+                       CASE WHEN coalesce(job.updated_ts, job.submitted_ts, job.created_ts) IS NULL
+                            THEN 'epoch' ELSE now() END) < now() - batch.stale_after)
+)
+SELECT batch_id, job_id, status, moodys_workflow_id, updated_ts, last_status, error_message,
+       http_status, was_sent, last_error, is_prepared, total
+FROM stuck
+WHERE position <= :most::int
+ORDER BY batch_id, job_id;
 
 -- name: end_batch(batch_id, status)!
 -- End an ACTIVE batch.
@@ -145,12 +180,24 @@ WHERE id = :batch_id::int AND coalesce(status, 'INITIATED') = 'INITIATED'
       FOR SHARE OF cycle
   );
 
--- name: log_reconciliation(batch_id, status, summary, always)!
--- Put one decision on record, unless it is the last one again and that was within the hour.
+-- name: log_reconciliations(batch_ids, statuses, summaries, always)!
+-- Put decisions on record, each unless it is the last one again and that was within the hour. A
+-- batch that somebody else holds is left to the next pass: whoever waits for it holds all others.
+WITH held AS (
+    SELECT id FROM irp_batch
+    WHERE id = ANY (:batch_ids::int[]) AND status = 'ACTIVE'
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+)
 INSERT INTO irp_batch_recon_log (batch_id, recon_ts, recon_result, recon_summary)
-SELECT :batch_id::int, now(), :status::batch_status_enum, :summary::jsonb
+SELECT decided.batch_id, now(), decided.status::batch_status_enum, decided.summary::jsonb
+FROM unnest(:batch_ids::int[], :statuses::text[], :summaries::text[])
+    AS decided (batch_id, status, summary)
+JOIN held ON held.id = decided.batch_id
 WHERE :always::boolean OR NOT EXISTS (
-    SELECT FROM (SELECT recon_ts, recon_result, recon_summary FROM irp_batch_recon_log
-                 WHERE batch_id = :batch_id::int ORDER BY id DESC LIMIT 1) AS last
-    WHERE last.recon_result = :status::batch_status_enum AND last.recon_summary = :summary::jsonb
-      AND last.recon_ts BETWEEN now() - interval '1 hour' AND now() + interval '1 minute');
+    SELECT FROM (SELECT recon_ts, recon_result, recon_summary FROM irp_batch_recon_log AS log
+                 WHERE log.batch_id = decided.batch_id ORDER BY log.id DESC LIMIT 1) AS last
+    WHERE last.recon_result = decided.status::batch_status_enum
+      AND last.recon_summary = decided.summary::jsonb
+      AND last.recon_ts BETWEEN now() - interval '1 hour' AND now() + interval '1 minute')
+ORDER BY decided.batch_id;

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from helpers.constants import BatchType, JobStatus
+from helpers.batch import get_active_batches
+from helpers.batch.reconciling import reconcile_together
+from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.irp_integration.endpoints import SEARCH_CHUNK
 from helpers.irp_integration.questions import VERIFIED_PER_PASS
 from helpers.monitor import run_pass
@@ -136,6 +138,41 @@ def test_ten_times_as_many_batches_are_found_and_counted_without_asking_more_of_
     assert summary.batches_processed == 10
     asked = slow_moodys.control("GET", "statistics")["requests_total"] - before
     assert asked == 100 // SEARCH_CHUNK + VERIFIED_PER_PASS
+
+
+def test_batches_that_stay_active_take_as_many_statements_together_as_one(
+    cycle, slow_moodys, monkeypatch, sql
+):
+    add_running(cycle, slow_moodys, BatchType.ANALYSIS, "model", 30)
+    run_pass()
+    with counted_statements(monkeypatch) as few:
+        run_pass()
+    ids = slow_moodys.control("POST", "jobs", {"family": "model", "status": "RUNNING", "count": 70})
+    for job_id in ids["jobIds"]:
+        active_batch(cycle, BatchType.ANALYSIS, [PreparedJob(JobStatus.QUEUED, job_id)])
+
+    with counted_statements(monkeypatch) as many:
+        summary = run_pass()
+
+    assert (summary.batches_processed, summary.jobs_polled, summary.errors) == (71, 100, [])
+    assert len(many) == len(few)
+    logged = rows(sql, "SELECT count(DISTINCT batch_id) FROM irp_batch_recon_log")
+    assert logged == [(71,)]
+
+
+def test_a_batch_that_somebody_holds_keeps_no_other_from_its_decision(cycle, slow_moodys, sql):
+    for _ in range(3):
+        add_running(cycle, slow_moodys, BatchType.ANALYSIS, "model", 1)
+    ids = [batch["batch_id"] for batch in get_active_batches()]
+    with sql.transaction():
+        sql.execute("SELECT FROM irp_batch WHERE id = %s FOR UPDATE", [ids[0]])
+
+        decided = reconcile_together(ids)
+
+        assert {one.status for one in decided.values()} == {BatchStatus.ACTIVE}
+        assert list(decided) == ids
+        logged = rows(sql, "SELECT batch_id FROM irp_batch_recon_log ORDER BY batch_id")
+        assert logged == [(batch_id,) for batch_id in ids[1:]]
 
 
 PASS = """

@@ -116,22 +116,22 @@ HOT = [
         },
     ),
     Hot("batch.lock_batch", "irp_batch_pkey", 1, {"batch_id": "batch"}),
-    Hot("batch.read_batch", "irp_batch_pkey", LOCATIONS, {"batch_id": "batch"}),
-    Hot("batch.facts", "irp_job_configuration_batch_idx", 5 * JOBS, {"batch_id": "batch"}),
+    Hot("batch.read_batches", "irp_batch_pkey", LOCATIONS, {"batch_ids": "one batch"}),
+    Hot("batch.facts", "irp_job_configuration_batch_idx", 5 * JOBS, {"batch_ids": "one batch"}),
     # The latest poll of each job, found in the partition of its day.
     Hot(
         "batch.stuck_jobs",
         "irp_job_batch_idx",
         2 * JOBS,
         {
-            "batch_id": "batch",
+            "batch_ids": "one batch",
             "submitted_only": False,
-            "unpolled": False,
+            "unpolled": [False],
             "statuses": list(JobStatus),
             "terminal": TERMINAL,
             "known": list(JobStatus.of_moodys()),
             "not_of_the_job": list(NOT_OF_THE_JOB),
-            "stale_after": timedelta(hours=4),
+            "stale_after": [timedelta(hours=4)],
             "most": 10,
         },
     ),
@@ -247,6 +247,7 @@ def ids(connection: psycopg.Connection, which: str) -> Any:
     """Return what a query is asked about in the active world."""
     statement = {
         "batch": "SELECT max(id) FROM irp_batch WHERE status = 'ACTIVE'",
+        "one batch": "SELECT ARRAY[max(id)] FROM irp_batch WHERE status = 'ACTIVE'",
         "batches": "SELECT array_agg(id) FROM irp_batch WHERE status = 'ACTIVE'",
         "jobs": JOBS_OF_A_CHUNK.format("id"),
         "workflow_ids": JOBS_OF_A_CHUNK.format("moodys_workflow_id"),
@@ -258,7 +259,9 @@ def ids(connection: psycopg.Connection, which: str) -> Any:
 
 def filled_in(connection: psycopg.Connection, value: Any) -> Any:
     return (
-        ids(connection, value) if value in ("batch", "batches", "jobs", "workflow_ids") else value
+        ids(connection, value)
+        if value in ("batch", "one batch", "batches", "jobs", "workflow_ids")
+        else value
     )
 
 
