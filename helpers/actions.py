@@ -18,6 +18,9 @@ from helpers.identity import person
 from helpers.redaction import redact_json, shown
 from helpers.text import clean, storable_json
 
+REPEATABLE = frozenset({ActionStatus.PLANNED, ActionStatus.UNKNOWN})
+"""What an action may be repeated in, and its outcome written again."""
+
 _MAX_REASON = 2_000
 _MAX_OUTCOME = 2_000
 
@@ -85,7 +88,7 @@ def actions_of(plan_id: UUID) -> list[ActionRow]:
 
 
 def finish(action_id: int, status: ActionStatus, outcome: str) -> None:
-    """Put on record how a planned action ended; the first outcome counts."""
+    """Put on record how a planned action ended; the first outcome that is known counts."""
     queries("actions").finish_action(id=action_id, status=status, outcome=_outcome(outcome))
 
 

@@ -19,10 +19,10 @@ WHERE plan_id = :plan_id::uuid
 ORDER BY job_id, id;
 
 -- name: finish_action(id, status, outcome)!
--- Put on record how a planned action ended; one that has ended stays as it is.
+-- Put on record how a planned action ended; an end that is known stays as it is.
 UPDATE irp_action
 SET status = :status::action_status_enum, outcome = :outcome::text, completed_ts = now()
-WHERE id = :id::bigint AND status = 'PLANNED';
+WHERE id = :id::bigint AND status IN ('PLANNED', 'UNKNOWN');
 
 -- name: history(batch_id, cycle_name, most)
 -- What people did, newest first; a filter that is NULL lets everything through.

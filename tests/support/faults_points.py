@@ -59,6 +59,13 @@ MOMENTS = {
     "all done, pass not on record": Moment("sql monitor_runs.finish"),
     "key stored, not posted": Moment("helpers.job.submitting:_claim_request_id", after=True),
     "posted, id not stored": Moment("sql job.record_submission"),
+    "plan locked, nothing compared": Moment("sql actions.actions_of_plan"),
+    "changed, not on record": Moment("sql actions.record_action"),
+    "on record, not committed": Moment("sql actions.record_action", after=True),
+    "committed, nothing submitted": Moment("helpers.batch.plans.resubmit:submit_batch"),
+    "committed, nothing asked": Moment("helpers.batch.plans.request:RequestPlan._send"),
+    "asked once, not again": Moment("helpers.batch.plans.request:RequestPlan._send", call=2),
+    "asked, outcome not stored": Moment("sql actions.finish_action"),
     "locks tried": Moment("helpers.monitor.polling_section:jobs_to_poll", call=None),
     "ready to claim": Moment(
         "helpers.monitor.chaining_section:fail_abandoned", after=True, call=None

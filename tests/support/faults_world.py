@@ -158,6 +158,11 @@ class World:
         script = [str(SUPPORT / "faults_monitor.py"), *arguments]
         return self._run(script, {"FAULTS_PORT": str(self.meeting.port), **environment})
 
+    def apply(self, plan_id: object, point: str, call: str) -> subprocess.Popen[bytes]:
+        """Let a person apply a plan in a process of its own that stops at a point."""
+        script = [str(SUPPORT / "faults_hand.py"), str(plan_id), point, call]
+        return self._run(script, {"FAULTS_PORT": str(self.meeting.port)})
+
     def _run(self, command: list[str], more: dict[str, str]) -> subprocess.Popen[bytes]:
         environment = {**os.environ, **self.environment(), **more}
         with self.output(len(self.started)).open("wb") as output:

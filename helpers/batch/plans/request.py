@@ -58,8 +58,9 @@ class RequestPlan(Plan):
         ]
 
     def _follow_up(self, irp_client: IRPClient | None) -> None:
-        """Send what has no outcome yet; a repeat carries the same key."""
-        due = [row for row in actions.actions_of(self.plan_id) if row["completed_ts"] is None]
+        """Send what has no outcome, or an unknown one; a repeat carries the same key."""
+        rows = actions.actions_of(self.plan_id)
+        due = [row for row in rows if row["status"] in actions.REPEATABLE]
         ids = {job.job_id: normal_id(job.moodys_id) for job in self.jobs}
         family = _family_of(self.batch)
         if irp_client is None or family is None:
