@@ -148,6 +148,7 @@ class NotificationKind(StrEnum):
     CHAIN_FAILED = "CHAIN_FAILED"  # the next step's notebook failed or could not be started
     JOBS_FAILED = "JOBS_FAILED"  # jobs have failed while their batch is still ACTIVE
     JOBS_LATE = "JOBS_LATE"  # jobs of an ACTIVE batch take far longer than usual
+    MORNING_REPORT = "MORNING_REPORT"  # where an ACTIVE cycle stands, once a day
 
 
 class ActionKind(StrEnum):

@@ -98,17 +98,20 @@ class PassHealth:
         return [warning]
 
 
-def pass_health(*, interval: timedelta) -> PassHealth:
+def pass_health(*, interval: timedelta, own_run_id: int | None = None) -> PassHealth:
     """Return how the passes of late went.
 
     Args:
         interval: how often the monitor is meant to run.
+        own_run_id: of a pass that asks, and is not counted itself; None: no pass asks.
 
     Raises:
         SettingsError: no database is configured.
         DatabaseError: it cannot be reached or read.
     """
     row = queries("monitor_runs").health(
-        of_late=_LOOKED_BACK * interval, scheduled=StartedBy.SCHEDULED_NOTEBOOK
+        of_late=_LOOKED_BACK * interval,
+        scheduled=StartedBy.SCHEDULED_NOTEBOOK,
+        own_run_id=own_run_id,
     )
     return PassHealth(**row, interval=interval)

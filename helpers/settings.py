@@ -15,6 +15,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from datetime import time
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,24 @@ def _time_zone(name: str) -> ZoneInfo:
         raise _UnusableError("is not a time zone's name, such as Europe/Berlin") from None
 
 
+@dataclass(frozen=True)
+class ReportTime:
+    """A time of each day, in a zone; None: where this machine stands."""
+
+    at: time
+    zone: ZoneInfo | None
+
+
+def _report_time(text: str) -> ReportTime:
+    """Return ``07:00`` or ``07:00 Europe/Berlin``; without a zone it is that of people here."""
+    clock, _, zone = text.strip().partition(" ")
+    if not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", clock):
+        raise _UnusableError("should be a time of day, such as 07:00 or 07:00 Europe/Berlin")
+    hour, minute = clock.split(":")
+    name = zone.strip() or os.environ.get("MONITOR_TIME_ZONE", "")
+    return ReportTime(time(int(hour), int(minute)), _time_zone(name) if name else None)
+
+
 def _read(read: Callable[[str], Any], default: object = None) -> Any:
     return field(default=default, metadata={"read": read})
 
@@ -125,6 +144,7 @@ class Settings:
     monitor_copies_mode: str | None = _read(_mode)
     monitor_heartbeat_url: SecretStr | None = _read(SecretStr)
     monitor_time_zone: ZoneInfo | None = _read(_time_zone)
+    monitor_report_at: ReportTime | None = _read(_report_time)
 
     @classmethod
     def of_environment(cls) -> Settings:

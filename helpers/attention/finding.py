@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from helpers.attention.acknowledging import with_acknowledgements
 from helpers.attention.items import Item, ItemKind, Waiting
 from helpers.attention.late import late_batches
 from helpers.attention.stuck import StuckBatch, stuck_batches
@@ -88,7 +89,7 @@ def what_waits(
         *map(_unwatched_cycle, cycles),
     ]
     total = sum(rows[0]["total"] for rows in limited if rows) + len(others)
-    return Waiting(items[:_MOST], total)
+    return Waiting(with_acknowledgements(items[:_MOST]), total)
 
 
 def _ended_batch(row: Mapping[str, Any], failures: Failures | None) -> Item:
@@ -217,18 +218,22 @@ def _unwatched_cycle(row: Mapping[str, Any]) -> Item:
     )
 
 
-def _batch_names(row: Mapping[str, Any]) -> tuple[str, str]:
-    """Return a batch as an item's subject, and as lists name it."""
+def _batch_names(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return a batch as an item's subject, its cycle, and as lists name it."""
     location = f"{row['cycle_name']}, stage {row['stage_num']} step {row['step_num']}"
     batch_id = row["batch_id"]
-    return f"batch {batch_id}", f"Batch {batch_id} ({row['batch_type']}, {location})"
+    return (
+        f"batch {batch_id}",
+        row["cycle_name"],
+        f"Batch {batch_id} ({row['batch_type']}, {location})",
+    )
 
 
-def _step_names(what: str, cycle: str, stage: int, step: int) -> tuple[str, str]:
-    """Return a step as an item's subject, and as lists name it."""
-    return f"step {stage}.{step} of {cycle}", f"{what} ({cycle}, stage {stage} step {step})"
+def _step_names(what: str, cycle: str, stage: int, step: int) -> tuple[str, str, str]:
+    """Return a step as an item's subject, its cycle, and as lists name it."""
+    return f"step {stage}.{step} of {cycle}", cycle, f"{what} ({cycle}, stage {stage} step {step})"
 
 
-def _cycle_names(row: Mapping[str, Any]) -> tuple[str, str]:
-    """Return a cycle as an item's subject, and as lists name it."""
-    return f"cycle {row['cycle_name']}", f"Cycle {row['cycle_name']}"
+def _cycle_names(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return a cycle as an item's subject, itself, and as lists name it."""
+    return f"cycle {row['cycle_name']}", row["cycle_name"], f"Cycle {row['cycle_name']}"

@@ -56,6 +56,7 @@ class Item:
 
     kind: ItemKind
     subject: str  # ``batch 8``, ``step 4.2 of Q1``, ``cycle Q1``
+    cycle_name: str
     about: str  # as lists name it
     text: str
     state: Sequence[object]  # an item that is another one by this has changed; not by its text

@@ -2,8 +2,16 @@
 
 from helpers.board.grid import Board
 from helpers.board.history import NightHistory
-from helpers.board.night import night_history
+from helpers.board.night import monitoring_gaps, night_history
 from helpers.board.reading import board, jobs_of
 from helpers.board.step_jobs import JobsReport
 
-__all__ = ["Board", "JobsReport", "NightHistory", "board", "jobs_of", "night_history"]
+__all__ = [
+    "Board",
+    "JobsReport",
+    "NightHistory",
+    "board",
+    "jobs_of",
+    "monitoring_gaps",
+    "night_history",
+]

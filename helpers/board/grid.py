@@ -102,7 +102,21 @@ def _severity(step: StepRow, *, is_busy: bool) -> Severity:
 
 
 def _headline(steps: Sequence[StepRow], now: datetime) -> Headline:
-    """Return a cycle in one sentence: what failed, what runs and until when, how far it is."""
+    """Return a cycle in one sentence, as severe as its worst step."""
+    states = {step.state for step in steps}
+    is_failing = any(step.failed_jobs for step in steps if step.state in _RUNNING)
+    severities = (
+        (StepState.FAILED in states or is_failing, Severity.ERROR),
+        (states & _RUNNING, Severity.INFO),
+        (states & {StepState.PREPARED, StepState.HELD}, Severity.WARNING),
+        (states == {StepState.DONE}, Severity.OK),
+    )
+    severity = next((severity for is_so, severity in severities if is_so), Severity.NEUTRAL)
+    return Headline(severity, f"Cycle {steps[0].cycle_name}: {in_one_sentence(steps, now)}")
+
+
+def in_one_sentence(steps: Sequence[StepRow], now: datetime) -> str:
+    """Return what failed in a cycle, what runs and until when, and how far it is."""
     failed = [step for step in steps if step.state is StepState.FAILED]
     running = [step for step in steps if step.state in _RUNNING]
     held = [step for step in steps if step.state is StepState.HELD]
@@ -115,19 +129,7 @@ def _headline(steps: Sequence[StepRow], now: datetime) -> Headline:
         *(f"{_prepared(step)} not submitted" for step in prepared),
         f"{done} of {counted(len(steps), 'step')} done",
     ]
-    is_bad = failed or any(step.failed_jobs for step in running)
-    severity = (
-        Severity.ERROR
-        if is_bad
-        else Severity.INFO
-        if running
-        else Severity.WARNING
-        if prepared or held
-        else Severity.OK
-        if done == len(steps)
-        else Severity.NEUTRAL
-    )
-    return Headline(severity, f"Cycle {steps[0].cycle_name}: {'; '.join(filter(None, parts))}.")
+    return f"{'; '.join(filter(None, parts))}."
 
 
 def _named(steps: Sequence[StepRow]) -> str:

@@ -29,13 +29,15 @@ def night_history(since: str | datetime | None = None) -> NightHistory:
     with transaction():
         now = queries("check").server()["now_ts"]
         begin = _since(since, now)
-        longest = _MISSED_INTERVALS * timedelta(seconds=get_settings().monitor_interval_seconds)
-        gaps = [
-            (row["from_ts"], row["to_ts"])
-            for row in queries("board").gaps_since(since=begin, longest=longest)
-        ]
         lanes = list(_lanes(begin, now))
-    return NightHistory(lanes, gaps, begin, now)
+        return NightHistory(lanes, monitoring_gaps(begin), begin, now)
+
+
+def monitoring_gaps(since: datetime) -> list[tuple[datetime, datetime]]:
+    """Return the stretches since then in which no pass was completed, oldest first."""
+    longest = _MISSED_INTERVALS * timedelta(seconds=get_settings().monitor_interval_seconds)
+    rows = queries("board").gaps_since(since=since, longest=longest)
+    return [(row["from_ts"], row["to_ts"]) for row in rows]
 
 
 def _lanes(since: datetime, now: datetime) -> Iterator[Lane]:

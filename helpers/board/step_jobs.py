@@ -141,6 +141,11 @@ class StepJobs:
                 title = f"{prefix}{_total(rest):,} {group} for other reasons"
                 yield self._table(title, group, rest, fold)
 
+    def reasons(self, group: JobGroup) -> list[tuple[str, list[StepJob], int]]:
+        """Return the reasons of a group, each with its first jobs and how many there are."""
+        found = [of for name, of in self._groups() if name is group]
+        return [(reason, jobs, _total(jobs)) for of in found for reason, jobs in of]
+
     def _groups(self) -> list[tuple[JobGroup, list[tuple[str, list[StepJob]]]]]:
         """Return each group with its jobs by reason, the reason of most jobs first."""
         found = []

@@ -1,8 +1,8 @@
 """Forecast a chain of steps to the end of its stage.
 
-A chain stands on the batches that are prepared for its steps: steps whose jobs are synchronous,
-or that have none, count as if they took no time. Where a step's batch is not prepared yet, the
-forecast ends before it.
+A chain stands on the batches that are prepared for its steps. Steps whose jobs are synchronous,
+or that have none, count as over at once. If a step's batch is not prepared yet, the forecast
+ends before that step.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from datetime import timedelta
 from types import FrameType
 
 from helpers.database.schema import require_migrated
-from helpers.display import Severity
 from helpers.errors import BatchMonitoringError
 from helpers.monitor import run_pass
+from helpers.monitor.news import to_print
 from helpers.pass_health import pass_health
 from helpers.settings import get_settings
 
@@ -24,27 +24,29 @@ from helpers.settings import get_settings
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one pass and return the exit code."""
     given = _parser().parse_args(arguments)
-    is_quiet = given.quiet
     if given.status:
         return _status()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         report = run_pass()
+        printed = to_print(report) if given.quiet else report
     except BatchMonitoringError as exc:
         print(f"Monitoring failed. {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted; the next pass goes on from here.", file=sys.stderr)
         return 1
-    if not is_quiet or report.severity in {Severity.ERROR, Severity.WARNING}:
-        print(report)
+    if printed is not None:
+        print(printed)
     return 1 if report.failed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m helpers.monitor", description=__doc__)
     parser.add_argument(
-        "--quiet", action="store_true", help="print only if something failed or waits"
+        "--quiet",
+        action="store_true",
+        help="print what is new, and everything that waits once a day",
     )
     parser.add_argument(
         "--status", action="store_true", help="tell whether monitoring is on, and run no pass"

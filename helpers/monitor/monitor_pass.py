@@ -142,6 +142,11 @@ class Monitor:
         with isolated("Jobs that take far longer than usual", errors):
             late = late_batches(pass_seconds=self._settings.monitor_interval_seconds)
             announce_late(late)
+        if self._settings.monitor_report_at is not None:
+            with isolated("The morning report", errors):
+                from helpers.monitor.morning import announce_reports  # noqa: PLC0415 - the board
+
+                announce_reports(self._settings.monitor_report_at)
         with isolated("Notifications", errors):
             sending = send_due()
         with isolated("Housekeeping", errors):
@@ -161,7 +166,7 @@ class Monitor:
         errors: list[Remark],
     ) -> SummaryReport:
         work = queries("monitor_runs").open_work()
-        health = pass_health(interval=self._interval)
+        health = pass_health(interval=self._interval, own_run_id=self._run_id)
         # That this pass runs proves no other; before the first there is nothing to miss.
         warnings = health.about_schedules() if health.age is None else health.warnings()
         warnings += unpolled_batches(self._polled.held_elsewhere, interval=self._interval)

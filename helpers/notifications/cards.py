@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from helpers.notifications.content import CardContent, Event, Reason, content_of
+from helpers.notifications.content import REPORT, CardContent, Event, Reason, content_of
 from helpers.notifications.links import Links
 from helpers.text import clean, counted, shorten
 
@@ -31,7 +31,7 @@ _MAX_ENTRY_BYTES = 4_000
 _ENTRY_ROOM = 1_000
 _PLAIN_ROOM = 600
 _ENVELOPE_BYTES = 2_500  # of a digest without its entries: a heading and one link
-_COLORS = {"RECOVERED": "Good", "CANCELLED": "Warning", "LATE": "Warning"}
+_COLORS = {"RECOVERED": "Good", "CANCELLED": "Warning", "LATE": "Warning", REPORT: "Accent"}
 
 # Teams makes mentions and local times of these wherever they stand.
 _COMMANDS = re.compile(r"<(?=/?at\b)|\{(?=\{)", re.IGNORECASE)

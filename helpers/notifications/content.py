@@ -21,7 +21,7 @@ class Event(TypedDict):
     """A row of the outbox, as far as its card needs it."""
 
     kind: str
-    batch_id: int
+    batch_id: int | None  # None: it belongs to a cycle and a day
     activation_num: int
     payload: dict[str, Any]
 
@@ -35,11 +35,14 @@ class Reason:
     jobs: int = 0
 
 
+REPORT, REPORT_FAILED = "MORNING REPORT", "MORNING REPORT, SOMETHING FAILED"
+
+
 @dataclass(frozen=True)
 class CardContent:
     """What a card tells."""
 
-    outcome: str  # FAILED, ERROR, CANCELLED, RECOVERED or, while the batch is ACTIVE, FAILING, LATE
+    outcome: str  # FAILED, ERROR, CANCELLED, RECOVERED; FAILING or LATE; or a report
     subject: str
     cycle: str
     location: str
@@ -68,6 +71,8 @@ def _full_content(event: Event) -> CardContent:
             return _batch_content(event, "FAILING")
         case NotificationKind.JOBS_LATE:
             return _batch_content(event, "LATE")
+        case NotificationKind.MORNING_REPORT:
+            return _report_content(event)
         case NotificationKind.BATCH_RECOVERED:
             return _batch_content(event, "RECOVERED")
         case NotificationKind.CHAIN_FAILED:
@@ -118,6 +123,22 @@ def _chain_content(event: Event) -> CardContent:
         advice=(f"Look at the executed copy, {copy}. " if copy else "")
         + "Correct the cause, then run the notebook by hand: it is not started again by itself.",
         in_short=f"FAILED: {step}, after batch {event['batch_id']}.",
+    )
+
+
+def _report_content(event: Event) -> CardContent:
+    facts = event["payload"]
+    return CardContent(
+        outcome=REPORT_FAILED if facts["is_bad"] else REPORT,
+        subject="where it stands",
+        cycle=facts["cycle_name"],
+        location=f"As of {moment(datetime.fromisoformat(facts['occurred_ts']))}",
+        facts=(("Steps", facts["steps"]), ("Jobs", facts["jobs"])),
+        summary=facts["reason"],
+        reasons=tuple(Reason(each["about"], each["text"]) for each in facts["sections"]),
+        unnamed_jobs=0,
+        advice=facts["next_step"],
+        in_short=f"Morning report: {facts['steps']}.",
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, assert_never
 
 from helpers.constants import BatchStatus, NotificationKind
@@ -88,6 +88,13 @@ def _enqueue_early(
         batch_id=batch["batch_id"],
         activation_num=batch["activation_num"],
         payload=json.dumps(_storable(payload)),
+    )
+
+
+def announce_report(*, cycle_id: int, report_date: date, payload: dict[str, Any]) -> None:
+    """Store the report of a cycle and a day, once, whoever makes it."""
+    queries("notifications").enqueue_report(
+        cycle_id=cycle_id, report_date=report_date, payload=json.dumps(_storable(payload))
     )
 
 

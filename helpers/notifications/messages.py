@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from helpers.constants import NotificationKind
 from helpers.errors import NotebookError
 from helpers.notifications.cards import Json, card_message, digest_message, plain_message
 from helpers.notifications.content import Event
@@ -30,12 +31,18 @@ class PendingNotification(Event):
     """An event in the outbox."""
 
     id: int
+    cycle_id: int | None
     attempts: int
     next_attempt_ts: datetime
     last_error: str | None
     created_ts: datetime
     is_due: bool
     is_rejected: bool  # it waits by itself: others are sent meanwhile
+
+
+def thread_of(event: PendingNotification) -> tuple[int | None, int | None]:
+    """Return what an event belongs to, a batch or a cycle: of each, events stay in order."""
+    return event["batch_id"], event["cycle_id"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,14 @@ class Message:
 
 def messages_of(waiting: Sequence[PendingNotification]) -> Iterator[Message]:
     """Give the messages that tell of these events: a card each, or digests."""
-    linked = [(event, _links(event)) for event in waiting]
+    reports = [event for event in waiting if event["kind"] == NotificationKind.MORNING_REPORT]
+    linked = [(event, _links(event)) for event in waiting if event not in reports]
+    yield from _of_events(linked)
+    for report in reports:
+        yield Message(card_message(report, links=_links(report)), [report])
+
+
+def _of_events(linked: list[tuple[PendingNotification, Links]]) -> Iterator[Message]:
     if len(linked) < DIGEST_FROM:
         for event, links in linked:
             yield Message(card_message(event, links=links), [event])

@@ -26,6 +26,7 @@ from helpers.notifications.messages import (
     PendingNotification,
     in_plain_form,
     messages_of,
+    thread_of,
 )
 from helpers.redaction import shown
 from helpers.settings import get_settings
@@ -126,21 +127,23 @@ def _send_in_order(
     waiting: Sequence[PendingNotification], send: Send, locks: AdvisoryLocks
 ) -> Sending:
     queue = deque(messages_of(_to_send(waiting)))
-    held: set[int] = set()  # batches of which an earlier event waits
+    held: set[tuple[int | None, int | None]] = (
+        set()
+    )  # batches and cycles of which an earlier event waits
     cards = events = 0
     problem = None
     for _ in range(_messages_allowed()):
         if not queue:
             break
         message = queue.popleft()
-        if held & {event["batch_id"] for event in message.events}:
+        if held & {thread_of(event) for event in message.events}:
             continue
         locks.check()  # without its lock, another pass may be sending the same card
         try:
             _send_one(message, send)
         except MessageRejectedError:
             queue.extendleft(reversed(in_plain_form(message)))
-            held |= {event["batch_id"] for event in message.events if message.is_plain}
+            held |= {thread_of(event) for event in message.events if message.is_plain}
         except NotificationError as exc:
             problem = shown(str(exc), _MOST_OF_A_PROBLEM)
             break
@@ -157,16 +160,16 @@ def _to_send(waiting: Sequence[PendingNotification]) -> list[PendingNotification
     What comes after a rejected event of the same batch waits with it: nobody should hear of a
     recovery first.
     """
-    rejected = {e["batch_id"] for e in waiting if e["is_rejected"] and not e["is_due"]}
-    free = [event for event in waiting if event["batch_id"] not in rejected]
+    rejected = {thread_of(e) for e in waiting if e["is_rejected"] and not e["is_due"]}
+    free = [event for event in waiting if thread_of(event) not in rejected]
     return list(takewhile(lambda event: event["is_due"], free))
 
 
 def _why_waiting(left: Sequence[PendingNotification]) -> str | None:
     """Say why events stay in the outbox though nothing went wrong in this round."""
     rejected = [event for event in left if event["is_rejected"]]
-    held = {event["batch_id"] for event in rejected}
-    others = [event for event in left if event["batch_id"] not in held]
+    held = {thread_of(event) for event in rejected}
+    others = [event for event in left if thread_of(event) not in held]
     reasons = []
     if others and not others[0]["is_due"]:
         reasons.append(f"{others[0]['last_error']} {_next_try(others[0])}")

@@ -152,3 +152,29 @@ JOIN irp_v_batch AS batch USING (batch_id)
 LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
 WHERE job.job_id = ANY (:job_ids::int[]) AND batch.is_watched
 ORDER BY job.batch_id, job.job_id;
+
+-- name: acknowledgements(items)
+-- The latest acknowledgement of each of these items.
+SELECT DISTINCT ON (item) item, fingerprint, note, person, created_ts
+FROM irp_acknowledgement
+WHERE item = ANY (:items::text[])
+ORDER BY item, id DESC;
+
+-- name: acknowledge(items, fingerprints, note, person)!
+-- Put on record that somebody has seen these items as they are now.
+INSERT INTO irp_acknowledgement (item, fingerprint, note, person)
+SELECT item, fingerprint, :note::text, :person::text
+FROM unnest(:items::text[], :fingerprints::text[]) AS seen (item, fingerprint);
+
+-- name: printed_last(host)^
+-- What was printed last on this host, and how long ago all that waits was.
+SELECT items, now() - printed_ts AS age
+FROM irp_quiet_report
+WHERE host = :host::text;
+
+-- name: remember_printed(host, items, is_reminder)!
+-- Remember what has been printed on this host.
+INSERT INTO irp_quiet_report (host, items) VALUES (:host::text, :items::jsonb)
+ON CONFLICT (host) DO UPDATE
+SET items = excluded.items,
+    printed_ts = CASE WHEN :is_reminder::boolean THEN now() ELSE irp_quiet_report.printed_ts END;

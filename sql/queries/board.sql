@@ -138,3 +138,16 @@ ORDER BY ranked.step_id, ranked.since_ts, ranked.id;
 SELECT family, at_once, per_second, learned_ts, search_problem, search_problem_ts
 FROM irp_poll_family
 ORDER BY family;
+
+-- name: slower_than_forecast(since)
+-- Batches that ended since then, and later than was forecast when they had begun.
+SELECT first.batch_id, batch.batch_type, batch.cycle_name, first.high_ts, first.ended_ts
+FROM (
+    SELECT DISTINCT ON (batch_id, activation_num) batch_id, high_ts, ended_ts
+    FROM irp_forecast
+    WHERE ended_ts >= :since::timestamptz AND high_ts IS NOT NULL
+    ORDER BY batch_id, activation_num, id
+) AS first
+JOIN irp_v_batch AS batch USING (batch_id)
+WHERE first.ended_ts > first.high_ts
+ORDER BY first.ended_ts, first.batch_id;

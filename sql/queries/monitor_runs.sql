@@ -31,12 +31,13 @@ WHERE finished_ts IS NOT NULL
 ORDER BY id DESC
 LIMIT 1;
 
--- name: health(of_late, scheduled)^
+-- name: health(of_late, scheduled, own_run_id)^
 -- Whether monitoring is on: the last pass that was completed, those of the last hour, the last error.
--- Passes with a time in the future say nothing: the server's clock went back.
+-- Passes with a time in the future say nothing: the server's clock went back. A pass that asks is not
+-- counted.
 WITH run AS NOT MATERIALIZED (
     SELECT started_ts, finished_ts, started_by, copy_is_current, errors FROM irp_monitor_run
-    WHERE started_ts <= now() + interval '1 minute'
+    WHERE started_ts <= now() + interval '1 minute' AND id IS DISTINCT FROM :own_run_id::int
 )
 SELECT now() AS now_ts,
        (SELECT finished_ts FROM run

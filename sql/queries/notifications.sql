@@ -32,7 +32,7 @@ LIMIT 1;
 -- name: pending(longest_delay)
 -- The outbox, in the order in which things happened. No try is put off for longer than
 -- longest_delay: a time beyond that was set by a clock that has been put back since.
-SELECT id, kind::text AS kind, batch_id, activation_num, payload, attempts, next_attempt_ts,
+SELECT id, kind::text AS kind, batch_id, cycle_id, activation_num, payload, attempts, next_attempt_ts,
        last_error, created_ts, is_rejected,
        next_attempt_ts <= now() OR next_attempt_ts > now() + :longest_delay::interval AS is_due
 FROM irp_notification
@@ -92,3 +92,19 @@ SET last_error = :reason::text,
     next_attempt_ts = now()
         + least(interval '1 minute' * 2 ^ least(attempts - 1, 10), :longest_delay::interval)
 WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
+
+-- name: cycles_to_report(day, due_ts)
+-- The ACTIVE cycles without a report of that day; one that was made after it was due has none.
+SELECT cycle.id AS cycle_id, cycle.cycle_name
+FROM irp_cycle AS cycle
+WHERE cycle.status = 'ACTIVE' AND coalesce(cycle.created_ts, '-infinity') <= :due_ts::timestamptz
+  AND NOT EXISTS (SELECT FROM irp_notification AS report
+                  WHERE report.kind = 'MORNING_REPORT' AND report.cycle_id = cycle.id
+                    AND report.report_date = :day::date)
+ORDER BY cycle.id;
+
+-- name: enqueue_report(cycle_id, report_date, payload)!
+-- Put a cycle's report of one day into the outbox, once.
+INSERT INTO irp_notification (kind, cycle_id, report_date, activation_num, payload)
+VALUES ('MORNING_REPORT', :cycle_id::int, :report_date::date, 0, :payload::jsonb)
+ON CONFLICT (kind, cycle_id, report_date) WHERE batch_id IS NULL DO NOTHING;

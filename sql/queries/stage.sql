@@ -42,3 +42,12 @@ JOIN irp_job_configuration AS configuration ON configuration.id = job.job_config
 WHERE stage.cycle_id = :cycle_id::int AND batch.batch_type = :batch_type::text
   AND job.status = 'FINISHED' AND NOT coalesce(job.skipped, false)
 ORDER BY job.id;
+
+-- name: is_run_by_pass(step_id)$
+-- Whether a pass of the monitor that is not over runs the notebook of a step at this moment.
+SELECT EXISTS (
+    SELECT FROM irp_step_claim AS claim
+    JOIN irp_monitor_run AS run
+        ON run.finished_ts IS NULL AND run.started_ts <= claim.claimed_ts
+           AND position('@' || run.host || ' pid ' || run.pid || ' #' IN claim.owner) > 0
+    WHERE claim.step_id = :step_id::int AND claim.claim_expires_ts > now());

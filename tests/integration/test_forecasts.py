@@ -345,9 +345,7 @@ def test_the_chain_of_a_stage_is_forecast_as_far_as_its_batches_are_prepared(met
     seen = [active.seen for active in forecast_active(pass_seconds=60.0).values()]
     assert forecast_chains(seen) == {}
 
-    add_batch(
-        steps[1], BatchType.GEOHAZ, [PreparedJob()]
-    )  # where it was prepared, and not submitted
+    add_batch(steps[1], BatchType.GEOHAZ, [PreparedJob()])  # it moves when it is submitted
     store_forecasts()
     found = forecast_chains(seen)
     assert set(found) == {(cycle, 3, 6), (cycle, 3, 7), (cycle, 3, 8)}

@@ -9,7 +9,10 @@ import pytest
 
 from helpers.constants import StartedBy
 from helpers.errors import SettingsError
+from helpers.monitor import run_pass
 from helpers.pass_health import PassHealth, pass_health
+from helpers.stage.summary import summarise_stage
+from sandbox.seeding import add_cycle, add_step
 
 MINUTE = timedelta(minutes=1)
 
@@ -127,3 +130,36 @@ def test_passes_by_hand_are_no_second_schedule(sql):
 def test_without_a_database_there_is_nothing_to_know():
     with pytest.raises(SettingsError):
         health()
+
+
+def test_a_pass_does_not_count_itself(metastore, moodys, sql):
+    summary = run_pass()
+    assert "Passes in the last hour: 0 completed, 0 running or cut off." in str(summary)
+    assert "Passes in the last hour: 1 completed, 0 running or cut off." in str(run_pass())
+
+
+@pytest.mark.parametrize(
+    ("owner", "is_off"),
+    [
+        ("rms@host pid 1 #a", False),  # a pass runs this very notebook
+        ("rms@host pid 12 #a", True),  # a person, or another process, does
+        (None, True),
+    ],
+)
+def test_a_summary_that_a_pass_chains_does_not_say_that_monitoring_is_off(sql, owner, is_off):
+    step_id = add_step(add_cycle("Q1"), stage_num=4, step_num=2)
+    a_pass(sql, minutes_ago=60)
+    a_pass(sql, minutes_ago=50, finished=False)
+    sql.execute(
+        "INSERT INTO irp_step_claim (step_id, attempt, owner, claimed_ts, claim_expires_ts)"
+        " VALUES (%s, 1, %s, now() - interval '49 min', CASE WHEN %s::text IS NOT NULL"
+        " THEN now() + interval '1 min' END)",
+        [step_id, owner, owner],
+    )
+    [step] = sql.execute(
+        "SELECT cycle_id FROM irp_step JOIN irp_stage ON irp_stage.id = stage_id"
+    ).fetchall()
+    found = summarise_stage(
+        {"step_id": step_id, "cycle_id": step[0], "stage_num": 4, "cycle_name": "Q1"}
+    )
+    assert any("Monitoring is not on" in warning for warning in found.warnings) is is_off

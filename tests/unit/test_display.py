@@ -49,6 +49,7 @@ from helpers.display import (
     tally,
 )
 from helpers.display.severity import _SEVERITIES
+from helpers.monitor.news import News
 from helpers.monitor.reports import (
     ChainedStep,
     ChainReport,
@@ -266,10 +267,14 @@ def summary(count: int, text: str) -> SummaryReport:
 def waiting(count: int, text: str) -> Waiting:
     seen = Acknowledgement(text, text, NOON)
     items = [
-        Item(kind, text, text, text, [n], Severity.ERROR, text, seen if n % 3 == 1 else None)
+        Item(kind, text, text, text, text, [n], Severity.ERROR, text, seen if n % 3 == 1 else None)
         for n, kind in zip(range(min(count, 50)), cycle(ItemKind), strict=False)
     ]
     return Waiting(items, count)
+
+
+def news(count: int, text: str) -> News:
+    return News([Remark(text, text)] * count, [Remark(text, text)] * count, [text] * count)
 
 
 def stage_batch(number: int, text: str) -> StageBatch:
@@ -375,7 +380,7 @@ def check(count: int, text: str) -> CheckReport:
 
 MAKERS = [
     *(found, polled, reconciled, chained, summary, waiting, stage, where, submitted),
-    *(batch_view, validation, plan, acts, steps, step_jobs, night, check),
+    *(news, batch_view, validation, plan, acts, steps, step_jobs, night, check),
 ]
 every_report = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
 
