@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         with open_session(options.url) as session:
-            text, code = options.command(session, options)
+            text, code = _run(session, options)
     except BatchMonitoringError as exc:
         text, code = str(exc), 1
     except KeyboardInterrupt:
@@ -41,21 +41,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 1
 
 
-def _create(session: SchedulerSession, options: argparse.Namespace) -> tuple[str, int]:
-    return commands.create(session, schedule=options.schedule, timezone=options.timezone), 0
-
-
-def _status(session: SchedulerSession, _options: argparse.Namespace) -> tuple[str, int]:
-    found = status(session, now=datetime.now(UTC))
-    return "\n".join(found.lines), 0 if found.is_on else 1
-
-
-def _update(session: SchedulerSession, _options: argparse.Namespace) -> tuple[str, int]:
-    return commands.update(session), 0
-
-
-def _delete(session: SchedulerSession, options: argparse.Namespace) -> tuple[str, int]:
-    return commands.delete(session, definition_id=options.id, wait_seconds=options.wait), 0
+def _run(session: SchedulerSession, options: argparse.Namespace) -> tuple[str, int]:
+    """Return what to tell the person, and the exit code."""
+    match options.command:
+        case "create":
+            created = commands.create(session, schedule=options.schedule, timezone=options.timezone)
+            return created, 0
+        case "status":
+            found = status(session, now=datetime.now(UTC))
+            return "\n".join(found.lines), 0 if found.is_on else 1
+        case "update":
+            return commands.update(session), 0
+        case "delete":
+            deleted = commands.delete(session, definition_id=options.id, wait_seconds=options.wait)
+            return deleted, 0
+        case _:
+            return _prune(session, options)
 
 
 def _prune(session: SchedulerSession, options: argparse.Namespace) -> tuple[str, int]:
@@ -72,26 +73,23 @@ def _prune(session: SchedulerSession, options: argparse.Namespace) -> tuple[str,
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m helpers.schedule", description=__doc__)
-    subparsers = parser.add_subparsers(required=True, metavar="command")
+    subparsers = parser.add_subparsers(required=True, dest="command", metavar="command")
 
-    def command(
-        name: str, act: Callable[..., tuple[str, int]], purpose: str
-    ) -> Callable[..., argparse.Action]:
+    def command(name: str, purpose: str) -> Callable[..., argparse.Action]:
         made = subparsers.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
-        made.set_defaults(command=act)
         made.add_argument("--url", help="the Jupyter server, if several run here")
         return made.add_argument
 
-    add = command("create", _create, "schedule the notebook, once")
+    add = command("create", "schedule the notebook, once")
     add("--schedule", default=EVERY_MINUTE, help="five cron fields (default: every minute)")
     add("--timezone", default="UTC", help="of the schedule (default: UTC)")
-    command("status", _status, "say whether monitoring is on, and how it goes")
-    command("update", _update, "have the schedule run the notebook of today")
-    add = command("delete", _delete, "remove the schedule and its runs")
+    command("status", "say whether monitoring is on, and how it goes")
+    command("update", "have the schedule run the notebook of today")
+    add = command("delete", "remove the schedule and its runs")
     add("--id", help="of one schedule, if several run the notebook")
     wait = "for a run to finish, at the most (default: 180)"
     add("--wait", type=_not_negative, default=180.0, metavar="SECONDS", help=wait)
-    add = command("prune", _prune, "remove finished runs with their files")
+    add = command("prune", "remove finished runs with their files")
     keep, days = get_settings().monitor_retention_runs, get_settings().monitor_retention_days
     add("--keep", type=_count, default=keep, metavar="RUNS", help=f"the newest (default: {keep})")
     add("--days", type=_not_negative, default=days, help=f"how old they may be (default: {days})")

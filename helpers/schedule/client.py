@@ -83,27 +83,32 @@ class SchedulerClient:
             "timezone": timezone,
             "output_formats": [],
         }
-        answer = self._change("POST", _DEFINITIONS, json=body)
+        answer = self._send("POST", _DEFINITIONS, json=body)
         return self._read(answer, lambda it: read_id(it["job_definition_id"]))
 
     def deactivate(self, definition_id: str) -> None:
         """Have a schedule start no more runs."""
-        self._change("PATCH", f"{_DEFINITIONS}/{definition_id}", json={"active": False})
+        self._send("PATCH", f"{_DEFINITIONS}/{definition_id}", json={"active": False})
 
     def refresh_copy(self, definition_id: str, *, input_uri: str) -> None:
         """Have the notebook copied anew; alone, because with its schedule it would do nothing."""
-        self._change("PATCH", f"{_DEFINITIONS}/{definition_id}", json={"input_uri": input_uri})
+        self._send("PATCH", f"{_DEFINITIONS}/{definition_id}", json={"input_uri": input_uri})
 
     def delete(self, definition_id: str) -> None:
         """Delete a schedule with its runs; one that is running is killed."""
-        self._change("DELETE", f"{_DEFINITIONS}/{definition_id}")
+        self._send("DELETE", f"{_DEFINITIONS}/{definition_id}")
 
     def run(self, run_id: str) -> Run:
         """Return one run."""
         return self._get(f"{_JOBS}/{run_id}", Run.read)
 
     def runs(
-        self, definition_id: str, *, most: int, oldest_first: bool = False
+        self,
+        definition_id: str,
+        *,
+        most: int = _ALL,
+        oldest_first: bool = False,
+        status: RunStatus | None = None,
     ) -> tuple[list[Run], int]:
         """Return runs of a schedule, the newest unless asked otherwise, and how many there are."""
         return self._get(
@@ -112,33 +117,21 @@ class SchedulerClient:
             job_definition_id=definition_id,
             sort_by=f"{'asc' if oldest_first else 'desc'}(create_time)",
             max_items=most,
-        )
-
-    def runs_in_progress(self, definition_id: str) -> list[Run]:
-        """Return the runs of a schedule that the scheduler believes to be running."""
-        return self._get(
-            _JOBS,
-            lambda it: [Run.read(one) for one in it["jobs"]],
-            job_definition_id=definition_id,
-            status=RunStatus.IN_PROGRESS.value,
-            max_items=_ALL,
+            status=status,
         )
 
     def delete_runs(self, run_ids: list[str]) -> None:
         """Delete rows and staging directories of runs; it stops at the first that is gone."""
-        self._change("DELETE", "scheduler/batch/jobs", params={"job_id": run_ids})
+        self._send("DELETE", "scheduler/batch/jobs", params={"job_id": run_ids})
 
     def _get(self, path: str, read: Callable[[Any], T], **query: object) -> T:
-        return self._read(self._expect_success(self._send("GET", path, params=query)), read)
-
-    def _change(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        return self._expect_success(self._send(method, path, **arguments))
+        return self._read(self._send("GET", path, params=query), read)
 
     def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
         url, seconds = self._server.url, self.read_seconds
         timeout = (min(_CONNECT_SECONDS, seconds), seconds)
         try:
-            return self._session.request(
+            answer = self._session.request(
                 method, url + path, timeout=timeout, allow_redirects=False, **arguments
             )
         except requests.exceptions.SSLError as exc:
@@ -152,8 +145,10 @@ class SchedulerClient:
                 f"No Jupyter server answers at {url}: restart JupyterLab, or name another with "
                 "--url (`jupyter server list` shows those that run here)."
             ) from exc
+        self._require_success(answer)
+        return answer
 
-    def _expect_success(self, answer: requests.Response) -> requests.Response:
+    def _require_success(self, answer: requests.Response) -> None:
         url = self._server.url
         match answer.status_code:
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
@@ -163,16 +158,13 @@ class SchedulerClient:
                     f"The Jupyter server at {url} has no scheduler: run `pip install "
                     "jupyter-scheduler` in the server's environment and restart it."
                 )
-            case HTTPStatus.NOT_FOUND:
-                raise self._not_jupyter()
-            case code if answer.is_redirect:
+            case code if code == HTTPStatus.NOT_FOUND or answer.is_redirect:
                 raise self._not_jupyter()
             case code if not answer.ok:
                 raise ScheduleError(
                     f"The scheduler at {url} failed ({code}: {_reason(answer)}): the server's log "
                     "says why."
                 )
-        return answer
 
     def _why_refused(self) -> str:
         if self._server.token:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -47,19 +47,20 @@ def prune_own_schedule(
     if run_id is None or server is None:
         return Pruned()
 
-    def own_definition() -> Iterator[str]:
-        _limit(client, deadline)
-        definition_id = client.run(run_id).definition_id
-        yield from [definition_id] if definition_id else []
-
     with closing(SchedulerClient(server)) as client:
-        pruned = prune(
-            client,
-            own_definition(),
-            older_than=older_than,
-            keep_at_most=keep_at_most,
-            deadline=deadline,
-        )
+        try:
+            _limit(client, deadline)
+            own = client.run(run_id).definition_id
+        except ScheduleError as exc:
+            pruned = Pruned(problem=str(exc))
+        else:
+            pruned = prune(
+                client,
+                [own] if own else [],
+                older_than=older_than,
+                keep_at_most=keep_at_most,
+                deadline=deadline,
+            )
     if pruned.problem:
         log.info("Scheduled runs: %s", pruned.problem)
     return pruned

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from helpers.errors import ScheduleError
 from helpers.schedule.client import SchedulerClient
-from helpers.schedule.records import Definition, Run
+from helpers.schedule.records import Definition, Run, RunStatus
 from helpers.schedule.scheduled_copy import is_monitor
 from helpers.schedule.servers import Server, find_server
 from helpers.settings import get_settings
@@ -47,7 +47,7 @@ class SchedulerSession:
     def runs(self, definition: Definition) -> list[Run]:
         """Return the newest runs of a schedule, the newest first, and all that are in progress."""
         newest, _ = self.client.runs(definition.id, most=_NEWEST)
-        running = self.client.runs_in_progress(definition.id)
+        running, _ = self.client.runs(definition.id, status=RunStatus.IN_PROGRESS)
         return newest + [run for run in running if run not in newest]
 
     def path_of(self, notebook: Path) -> str:
