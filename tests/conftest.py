@@ -43,8 +43,21 @@ _FAST = {
     "full_page_writes": "off",
     "max_wal_size": "128MB",
 }
+# They wait more than they compute.
+_LONGEST = (
+    "test_browser.py",
+    "test_schedule_real_server.py",
+    "test_notebook_run.py",
+    "test_crashes.py",
+)
 _MEMORY = Path("/dev/shm")
 _ENOUGH_MEMORY_BYTES = 4 * 1024**3
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process is left with one at the end."""
+    order = {name: number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(autouse=True)
