@@ -136,6 +136,7 @@ def _stuck_batch(batch: ActiveBatch, outcome: Reconciliation) -> Item:
         *_batch_names(batch),
         " ".join(lines),
         [batch["activation_num"], *(line.partition(":")[0] for line in lines)],
+        mend=outcome.mend,
     )
 
 
@@ -178,8 +179,9 @@ def _held_step(row: Mapping[str, Any]) -> Item:
     return Item(
         ItemKind.STEP_HELD,
         *_step_names("Step", *step),
-        describe_hold(row, *step),
+        f"{describe_hold(row)}.",
         [row["held_ts"], row["held_because"]],
+        mend=step_call("release_step", *step),
     )
 
 

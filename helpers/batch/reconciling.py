@@ -19,6 +19,7 @@ from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import LockSpace, lock_holders, queries, transaction
 from helpers.errors import BatchError
 from helpers.irp_integration.answers import NOT_OF_THE_JOB
+from helpers.irp_integration.endpoints import normal_id
 from helpers.notifications import events
 from helpers.reconciliation import BatchFacts, Decision, StuckJob, decide, patience, stuck_lines
 from helpers.records import Batch
@@ -39,6 +40,7 @@ class Reconciliation:
     reason: str
     needs_attention: bool = False
     attention: tuple[str, ...] = ()  # one line per job that will not move by itself
+    mend: str = ""  # the call that lets the batch go on, if it needs attention
     chain: str = ""  # which step is due, or why none is; empty while the batch is ACTIVE
 
     @property
@@ -77,7 +79,7 @@ def reconcile(batch_id: int, *, always_log: bool = False) -> Reconciliation:
         decision = decide(facts)
         _log([(batch_id, decision, facts)], always=always_log)
         if decision.status is BatchStatus.ACTIVE:
-            return _still_active([(batch, decision)])[batch_id]
+            return _still_active([(batch, decision, facts)])[batch_id]
         queries("batch").end_batch(batch_id=batch_id, status=decision.status)
         return _end(batch, decision, facts)
 
@@ -95,7 +97,7 @@ def reconcile_together(batch_ids: Collection[int]) -> dict[int, Reconciliation]:
         decisions = {batch_id: decide(facts[batch_id]) for batch_id in batches}
         stay = [i for i in batches if decisions[i].status is BatchStatus.ACTIVE]
         _log([(i, decisions[i], facts[i]) for i in stay], always=False)
-        return _still_active([(batches[i], decisions[i]) for i in stay])
+        return _still_active([(batches[i], decisions[i], facts[i]) for i in stay])
 
 
 def look(batch_id: int) -> Reconciliation:
@@ -104,10 +106,11 @@ def look(batch_id: int) -> Reconciliation:
     was = _status(batch)
     if was is not BatchStatus.ACTIVE:
         return Reconciliation(batch_id, was, was, f"The batch is {was}: nothing to decide.")
-    decision = decide(facts_of([batch_id])[batch_id])
+    facts = facts_of([batch_id])[batch_id]
+    decision = decide(facts)
     if decision.status is not BatchStatus.ACTIVE:
         return Reconciliation(batch_id, was, decision.status, decision.reason)
-    return _still_active([(batch, decision)])[batch_id]
+    return _still_active([(batch, decision, facts)])[batch_id]
 
 
 def _status(batch: Batch) -> BatchStatus:
@@ -153,8 +156,10 @@ def _end(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliation:
     )
 
 
-def _still_active(decided: Sequence[tuple[Batch, Decision]]) -> dict[int, Reconciliation]:
-    batches = [batch for batch, _ in decided]
+def _still_active(
+    decided: Sequence[tuple[Batch, Decision, BatchFacts]],
+) -> dict[int, Reconciliation]:
+    batches = [batch for batch, *_ in decided]
     stuck = _stuck_jobs(batches, submitted_only=False)
     # Nobody is asked for where all jobs are submitted.
     unsubmitted = [i for i in stuck if any(j["moodys_workflow_id"] is None for j in stuck[i])]
@@ -165,14 +170,22 @@ def _still_active(decided: Sequence[tuple[Batch, Decision]]) -> dict[int, Reconc
         stuck |= _stuck_jobs(submitted, submitted_only=True)
     return {
         batch["batch_id"]: _outcome(
-            batch, decision, stuck.get(batch["batch_id"], []), submitters.get(batch["batch_id"])
+            batch,
+            decision,
+            facts,
+            stuck.get(batch["batch_id"], []),
+            submitters.get(batch["batch_id"]),
         )
-        for batch, decision in decided
+        for batch, decision, facts in decided
     }
 
 
 def _outcome(
-    batch: Batch, decision: Decision, stuck: list[StuckJob], submitter: str | None
+    batch: Batch,
+    decision: Decision,
+    facts: BatchFacts,
+    stuck: list[StuckJob],
+    submitter: str | None,
 ) -> Reconciliation:
     lines = stuck_lines(stuck, batch_type=batch["batch_type"])
     unnamed = stuck[0]["total"] - len(stuck) if stuck else 0
@@ -185,7 +198,34 @@ def _outcome(
         f"{decision.reason} {submitter} is submitting it." if submitter else decision.reason,
         needs_attention=decision.needs_attention or bool(stuck),
         attention=tuple(lines),
+        mend=_mend(batch, facts, stuck) if decision.needs_attention or stuck else "",
     )
+
+
+def _mend(batch: Batch, facts: BatchFacts, stuck: list[StuckJob]) -> str:
+    """Return the call that lets a batch go on: with what is left of it, else without."""
+    batch_id = batch["batch_id"]
+    if not stuck and facts.cancelled_job_ids:
+        return f"plan_resubmit({batch_id})"
+    if not stuck:
+        return f'skip_job_configuration({facts.unfulfilled_config_ids[0]}, "…")'
+    is_known = BatchType.known(batch["batch_type"]) is not None
+    if is_known and any(_is_due(job) for job in stuck):
+        step = batch["cycle_name"], batch["stage_num"], batch["step_num"]
+        return claims.step_call("plan_rerun", *step)
+    plan = "plan_cancel" if is_known and all(map(_is_silent, stuck)) else "plan_skip"
+    return f"{plan}({batch_id}, {[job['job_id'] for job in stuck]})"
+
+
+def _is_silent(job: StuckJob) -> bool:
+    """Tell whether a job runs at Moody's as far as is known, only for long."""
+    is_there = job["status"] in JobStatus.of_moodys() and not job["error_message"]
+    return is_there and normal_id(job["moodys_workflow_id"]) is not None
+
+
+def _is_due(job: StuckJob) -> bool:
+    """Tell whether the step's notebook submits a job, or does its work, when it is run again."""
+    return job["status"] == JobStatus.INITIATED and job["moodys_workflow_id"] is None
 
 
 def _stuck_jobs(batches: Sequence[Batch], *, submitted_only: bool) -> dict[int, list[StuckJob]]:

@@ -27,7 +27,7 @@ from helpers.forecasts import (
 )
 from helpers.job_names import job_name
 from helpers.settings import get_settings
-from helpers.steps.claims import describe_hold, describe_wait, open_runs
+from helpers.steps.claims import describe_hold, describe_wait, open_runs, step_call
 from helpers.text import counted
 
 _MOST_JOBS = 20  # of each status and reason, on the board
@@ -94,7 +94,7 @@ def _held_steps() -> dict[tuple[str, int, int], str]:
     for run in open_runs():
         at = run["cycle_name"], run["stage_num"], run["next_step_num"]
         if run["held_by"]:
-            held[at] = describe_hold(run, *at)
+            held[at] = f"{describe_hold(run)}, release with {step_call('release_step', *at)}"
         elif run["waits_for"]:
             held[at] = describe_wait(run["waits_for"])
     return held

@@ -170,13 +170,12 @@ def hold_on(step: Step) -> str:
     """Return who keeps passes from starting a step, and the call that ends it; empty if nobody."""
     row = queries("step_claims").hold_of(step_id=step["step_id"])
     at = step["cycle_name"], step["stage_num"], step["step_num"]
-    return describe_hold(row, *at) if row else ""
+    return f"{describe_hold(row)}, release with {step_call('release_step', *at)}" if row else ""
 
 
-def describe_hold(hold: Mapping[str, Any], cycle: str, stage: int, step: int) -> str:
-    """Return who holds a step (``held_by``), since when and why, and the call that releases it."""
-    since, call = clock(hold["held_ts"]), step_call("release_step", cycle, stage, step)
-    return f"held by {hold['held_by']} since {since} ({hold['held_because']}), release with {call}"
+def describe_hold(hold: Mapping[str, Any]) -> str:
+    """Return who holds a step (``held_by``), since when and why."""
+    return f"held by {hold['held_by']} since {clock(hold['held_ts'])} ({hold['held_because']})"
 
 
 def step_call(name: str, cycle: str, stage: int, step: int) -> str:

@@ -5,6 +5,7 @@ from datetime import datetime
 import psycopg
 import pytest
 
+import helpers.batch
 from helpers.batch import (
     get_active_batches,
     get_batch_job_configurations,
@@ -367,6 +368,30 @@ def test_the_attention_names_ten_jobs_and_counts_the_rest(metastore):
         f"Job {seeded.job_ids[0]} was never submitted: submit its batch again, or skip it."
     )
     assert outcome.attention[-1] == "… and 3 more jobs."
+
+
+@pytest.mark.parametrize(
+    ("jobs", "call"),
+    [
+        ([PreparedJob()], f"plan_rerun('{CYCLE}', 4, 1)"),  # its notebook submits what is left
+        ([job("RUNNING", "nonsense")], "plan_skip(1, [1])"),  # it cannot be asked about
+        ([job("FINISHED", "1"), job("CANCELLED", "2")], "plan_resubmit(1)"),
+    ],
+)
+def test_what_needs_attention_comes_with_the_call_that_mends_it(metastore, jobs, call):
+    seeded = analysis_batch(jobs)
+    outcome = reconcile(seeded.batch_id)
+    assert (outcome.needs_attention, outcome.mend) == (True, call)
+    assert callable(getattr(helpers.batch, call.partition("(")[0]))
+
+
+def test_a_configuration_without_a_job_is_skipped_by_the_call_that_is_offered(metastore):
+    seeded = analysis_batch([job("FINISHED", "1")])
+    [configuration] = add_configurations(seeded.batch_id, [{"analysis": "B"}])
+    outcome = reconcile(seeded.batch_id)
+    assert outcome.mend == f'skip_job_configuration({configuration}, "…")'
+    eval(outcome.mend, vars(helpers.batch))
+    assert recon_batch(seeded.batch_id) == "COMPLETED"
 
 
 def test_what_somebody_is_submitting_needs_no_attention(metastore):

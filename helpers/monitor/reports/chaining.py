@@ -23,7 +23,7 @@ from helpers.display import (
     duration,
 )
 from helpers.identity import owner_name
-from helpers.steps.claims import OpenChainRun, describe_hold, describe_wait
+from helpers.steps.claims import OpenChainRun, describe_hold, describe_wait, step_call
 from helpers.text import counted, listed, shorten
 
 _NAMED = 8  # of the things that one remark is about
@@ -73,7 +73,8 @@ class ChainReport(Report):
             who = owner_name(run["owner"] or "another run")
             return f"run by {who} since {since}, claimed until {until}"
         if run["held_by"]:
-            return describe_hold(run, run["cycle_name"], run["stage_num"], run["next_step_num"])
+            step = run["cycle_name"], run["stage_num"], run["next_step_num"]
+            return f"{describe_hold(run)}, release with {step_call('release_step', *step)}"
         if run["waits_for"]:
             return describe_wait(run["waits_for"])
         return "due; the next pass starts it"
