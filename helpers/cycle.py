@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from uuid import uuid4
 
 from helpers import actions
 from helpers.actions import Action
+from helpers.clock import CLOCK
 from helpers.constants import ActionKind, CycleStatus
 from helpers.database import queries, transaction
 from helpers.errors import CycleError
@@ -155,7 +155,7 @@ def _copy(source: Path, folder: Path) -> None:
     if not (source / "notebooks").is_dir():
         raise CycleError(f"{source} is not a template: it has no folder `notebooks`.")
     for old in folder.parent.glob(f".{folder.name}.*"):
-        if old.stat().st_mtime < time.time() - _ABANDONED_AFTER.total_seconds():
+        if old.stat().st_mtime < CLOCK.now().timestamp() - _ABANDONED_AFTER.total_seconds():
             shutil.rmtree(old, ignore_errors=True)
     partial = folder.with_name(f".{folder.name}.{uuid4().hex}")
     try:

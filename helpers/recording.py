@@ -8,12 +8,12 @@ no later question was answered before, and the job is still the one that was ask
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from helpers.clock import CLOCK
 from helpers.constants import BACKWARD_MOVES, JOB_MOVES, JobStatus
 from helpers.database import queries, transaction
 from helpers.errors import DatabaseError, DatabaseUnavailableError
@@ -83,8 +83,8 @@ class Recorded:
 def server_clock() -> Callable[[], datetime]:
     """Return a clock that follows the database's, which all hosts share; it is asked once."""
     start: datetime = queries("recording").server_time()
-    started = time.monotonic()
-    return lambda: start + timedelta(seconds=time.monotonic() - started)
+    started = CLOCK.monotonic()
+    return lambda: start + timedelta(seconds=CLOCK.monotonic() - started)
 
 
 def record_all(answers: Iterable[Answer]) -> Iterator[Recorded]:

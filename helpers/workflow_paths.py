@@ -10,10 +10,10 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import count
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from helpers.clock import CLOCK
 from helpers.errors import NotebookError
 from helpers.redaction import shown
 from helpers.settings import get_settings
@@ -200,7 +200,7 @@ def executed_copy_path(source: Path) -> Path:
     """
     parts = source.relative_to(workflows_dir()).parts
     folder = workflows_dir().joinpath(*parts[:-1][:1], "runs")
-    now = datetime.now(get_settings().monitor_time_zone)
+    now = CLOCK.now().astimezone(get_settings().monitor_time_zone)
     name = _cut(copy_name(parts[-2] if len(parts) > 1 else "", source.stem))
     with _naming:
         path = next(

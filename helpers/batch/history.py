@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
+from helpers.clock import CLOCK
 from helpers.database import queries
 from helpers.display import (
     Block,
@@ -54,7 +54,7 @@ class History(Report):
         ]
         columns = ["When", "Who", "What", "To what", "Why", "Status", "Outcome"]
         yield Table(columns, rows, noun="action")
-        yield Note(as_of(datetime.now(UTC)), is_quiet=True)
+        yield Note(as_of(CLOCK.now()), is_quiet=True)
 
 
 def history(batch_id: int | None = None, *, cycle_name: str | None = None) -> History:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from helpers.batch.reading import get_batch_jobs, read_batch
 from helpers.batch.requests import build_requests, to_be_built
+from helpers.clock import CLOCK
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.database import (
     AdvisoryLocks,
@@ -249,6 +249,6 @@ def _submit_all(
 
 def _pause(seconds: float, may_submit: Callable[[], bool]) -> None:
     """Sleep for so long, or until the batch is lost."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0 and may_submit():
-        time.sleep(min(left, _LOOK_SECONDS))
+    end = CLOCK.monotonic() + seconds
+    while (left := end - CLOCK.monotonic()) > 0 and may_submit():
+        CLOCK.sleep(min(left, _LOOK_SECONDS))

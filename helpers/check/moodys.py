@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from helpers.check.findings import bad, doubtful, good
+from helpers.clock import CLOCK
 from helpers.constants import Family
 from helpers.display import Remark
 from helpers.errors import MoodysError
@@ -63,7 +63,7 @@ def _clock(raw: Raw) -> Iterator[Remark]:
         theirs = parsedate_to_datetime(raw.headers.get("Date", ""))
     except ValueError:
         return
-    apart = abs((datetime.now(UTC) - theirs).total_seconds())
+    apart = abs((CLOCK.now() - theirs).total_seconds())
     if apart > _MOST_SECONDS_APART:
         text = f"this machine's clock and that of Moody's are {apart:.0f} s apart. Set it by NTP."
         yield doubtful("clocks", text)

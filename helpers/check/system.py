@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from jupyter_client.manager import KernelManager
 from helpers.check.findings import CheckReport, bad, doubtful, findings_of, good
 from helpers.check.moodys import look_at_moodys
 from helpers.check.settings import look_at_settings
+from helpers.clock import CLOCK
 from helpers.database import queries, transaction
 from helpers.database.schema import migration_ids, missing_migrations, problem
 from helpers.display import Remark
@@ -80,7 +80,7 @@ def _look_at_database() -> Iterator[Remark]:
             "that role: the monitor cannot add a partition a day. Use an account that owns them."
         )
         yield bad("database", text)
-    apart = abs((datetime.now(UTC) - server["now_ts"]).total_seconds())
+    apart = abs((CLOCK.now() - server["now_ts"]).total_seconds())
     if apart > _MOST_SECONDS_APART:
         text = f"this machine's clock and the server's are {apart:.0f} s apart. Set them by NTP."
         yield doubtful("clocks", text)

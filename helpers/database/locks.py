@@ -11,7 +11,6 @@ and is refused.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Collection
 from contextlib import closing, suppress
 from enum import IntEnum
@@ -19,6 +18,7 @@ from typing import Self
 
 import psycopg
 
+from helpers.clock import CLOCK
 from helpers.database.connection import Connection, connect, transaction
 from helpers.database.querying import queries
 from helpers.database.translation import translated_errors
@@ -69,7 +69,7 @@ class AdvisoryLocks:
         """
         timeout = f"{IDLE_SECONDS * 1000:.0f}ms" if ends_when_idle else "0"
         self._connection = connect(application_name=owner, idle_session_timeout=timeout)
-        self._pinged = time.monotonic()
+        self._pinged = CLOCK.monotonic()
         self._are_lost = False
         self._owner_thread = threading.get_ident()
         try:
@@ -100,7 +100,7 @@ class AdvisoryLocks:
 
     def check(self) -> None:
         """Raise ``DatabaseUnavailableError`` if the connection, and with it every lock, is gone."""
-        sent = time.monotonic()
+        sent = CLOCK.monotonic()
         with translated_errors():
             self._connection.execute("SELECT 1")
         self._pinged = sent
@@ -113,13 +113,13 @@ class AdvisoryLocks:
         its locks. Once they are lost, ask and submit nothing more; what is in hand may still be
         recorded, because each update is guarded.
         """
-        silence = time.monotonic() - self._pinged
+        silence = CLOCK.monotonic() - self._pinged
         if threading.get_ident() == self._owner_thread and silence > IDLE_SECONDS / 4:
             try:
                 self.check()
             except DatabaseUnavailableError:
                 self._are_lost = True
-        self._are_lost = self._are_lost or time.monotonic() - self._pinged > IDLE_SECONDS
+        self._are_lost = self._are_lost or CLOCK.monotonic() - self._pinged > IDLE_SECONDS
         return not self._are_lost
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from helpers.clock import CLOCK
 from helpers.settings import get_settings
 from helpers.text import day_and_month, listed
 
@@ -61,7 +62,7 @@ def clock(when: datetime | None, now: datetime | None = None) -> str:
     """
     if when is None:
         return "—"
-    here, today = local(when), local(now or datetime.now(UTC))
+    here, today = local(when), local(now or CLOCK.now())
     year = "" if here.year == today.year else f" {here.year}"
     day = "" if here.date() == today.date() else f"{day_and_month(here)}{year} "
     changed = "" if here.utcoffset() == today.utcoffset() else f" {_zone_name(here)}"
@@ -72,7 +73,7 @@ def ago(when: datetime | None, now: datetime | None = None) -> str:
     """Return how long ago a time was, in one unit: ``40 s ago``, ``2 h ago``; — for None."""
     if when is None:
         return "—"
-    seconds = ((now or datetime.now(UTC)) - when) // timedelta(seconds=1)
+    seconds = ((now or CLOCK.now()) - when) // timedelta(seconds=1)
     for unit, length, most in _UNITS:
         if seconds < most * length:
             return f"{seconds // length} {unit} ago" if seconds > 0 else "just now"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from functools import cache
 from typing import Any
 
 from requests.adapters import HTTPAdapter
+
+from helpers.clock import CLOCK
 
 LATE = "Moody's did not finish its answer in time."
 _LOOK_EVERY_SECONDS = 0.25
@@ -57,7 +58,7 @@ class Deadlines:
 
     @contextmanager
     def until(self, deadline: float) -> Iterator[Call]:
-        """Cut off what the block asks, soon after that moment (in ``time.monotonic`` seconds)."""
+        """Cut off what the block asks, soon after that moment (in ``CLOCK.monotonic`` seconds)."""
         call = _here.call = Call(deadline)
         self._calls.add(call)
         if self._thread is None:
@@ -76,7 +77,7 @@ class Deadlines:
 
     def _look(self) -> None:
         while not self._closed.wait(_LOOK_EVERY_SECONDS):
-            now = time.monotonic()
+            now = CLOCK.monotonic()
             for call in self._calls.copy():
                 if call.until + _SLACK_SECONDS < now:
                     call.cut()

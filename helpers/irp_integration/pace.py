@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from helpers.clock import CLOCK
+
 FIRST_WINDOW = 16
 _PAUSE_SECONDS = 1.0  # at least, and if the host does not say how long
 _SPAN_SECONDS = 1.0  # limits tend to count requests by the second
@@ -137,7 +139,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     until = _http_date(value)
     if until is None:
         return None
-    now = _http_date(headers.get("Date", "")) or datetime.now(UTC)
+    now = _http_date(headers.get("Date", "")) or CLOCK.now()
     return max((until - now).total_seconds(), 0.0)
 
 

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
 
+from helpers.clock import CLOCK
 from helpers.constants import Family
 from helpers.errors import MoodysError
 from helpers.irp_integration.asking import LoginRejectedError, ThrottledError, read, search
@@ -64,7 +64,7 @@ class Poller:
     stopped: bool = field(default=False, init=False)  # by ``keep_asking``
 
     def __post_init__(self) -> None:
-        self._deadline = time.monotonic() + self.budget_seconds
+        self._deadline = CLOCK.monotonic() + self.budget_seconds
         self._lanes: dict[Family, Lane] = {}
         self._results: deque[tuple[list[Answer], int]] = deque()  # with their bytes
         self._held_bytes = 0
@@ -96,7 +96,7 @@ class Poller:
         self._account_for(open_questions.values())
 
     def _start(self, questions: Sequence[Question]) -> None:
-        search_from = time.monotonic() + min(_SAMPLE_SECONDS, self.budget_seconds / 4)
+        search_from = CLOCK.monotonic() + min(_SAMPLE_SECONDS, self.budget_seconds / 4)
         for family, plan in plans(questions, self.searchable).items():
             pace = self.paces.setdefault(family, Pace(self.workers))
             self._lanes[family] = Lane(family, plan, self.health, search_from, pace)
@@ -106,7 +106,7 @@ class Poller:
     def _answers(self) -> Iterator[Answer]:
         while True:
             self.stopped = self.stopped or not self.keep_asking()
-            left = self._deadline + _GRACE_SECONDS - time.monotonic()
+            left = self._deadline + _GRACE_SECONDS - CLOCK.monotonic()
             with self._lock:
                 self._result_is_there.wait_for(
                     lambda: self._results or self._is_over(),
@@ -125,7 +125,7 @@ class Poller:
 
     def _goes_on(self) -> bool:
         """Tell whether there is something more to be asked."""
-        now = time.monotonic()
+        now = CLOCK.monotonic()
         return (
             not (self._is_closed or self.stopped)
             and now < self._deadline
@@ -168,7 +168,7 @@ class Poller:
         with self._lock:
             while True:
                 self.stopped = self.stopped or not self.keep_asking()
-                now = time.monotonic()
+                now = CLOCK.monotonic()
                 if self._is_closed or self.stopped or now >= self._deadline or self._is_over():
                     self._task_is_there.notify_all()
                     self._result_is_there.notify()
@@ -214,7 +214,7 @@ class Poller:
 
     def _carry_out(self, task: Task) -> tuple[list[Answer], int]:
         """Do what a task is about; return its answers and how many bytes they hold."""
-        sent, asked_ts = time.monotonic(), self.clock()
+        sent, asked_ts = CLOCK.monotonic(), self.clock()
         carry_out = self._search if task.is_search else self._read
         try:
             return carry_out(task, sent, asked_ts)
@@ -225,7 +225,7 @@ class Poller:
                     asked_ts,
                     exc.error,
                     sent=sent,
-                    now=time.monotonic(),
+                    now=CLOCK.monotonic(),
                     retry_after=exc.retry_after,
                     deadline=self._deadline,
                 )
@@ -248,7 +248,7 @@ class Poller:
         self.health.note_success(task.family)
         status = reading.body["status"]
         with self._lock:
-            lane.note_read(question, status, sent=sent, now=time.monotonic())
+            lane.note_read(question, status, sent=sent, now=CLOCK.monotonic())
         answer = Answer(question, asked_ts, status, reading.body, HTTPStatus.OK)
         return [replace(answer, is_legacy=reading.is_legacy)], reading.size
 
@@ -257,7 +257,7 @@ class Poller:
         with self._lock:
             read_before = lane.read_so_far()
         patience = min(_SEARCH_SECONDS, self.budget_seconds / 4)
-        deadline = min(self._deadline, time.monotonic() + patience)
+        deadline = min(self._deadline, CLOCK.monotonic() + patience)
         try:
             rows, size = search(self.transport, task, deadline=deadline)
         except MoodysError as exc:
@@ -266,7 +266,7 @@ class Poller:
             return [], 0
         self.health.note_success(task.family)
         with self._lock:
-            now = time.monotonic()
+            now = CLOCK.monotonic()
             enough = lane.note_search(task, rows, read_before, sent=sent, now=now)
         return [_searched(question, rows, asked_ts) for question in enough], size
 

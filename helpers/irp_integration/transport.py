@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from typing import Any
@@ -18,6 +17,7 @@ from urllib.parse import urlencode
 import requests
 from urllib3.exceptions import HTTPError as Urllib3Error
 
+from helpers.clock import CLOCK
 from helpers.irp_integration.answers import Raw, is_down
 from helpers.irp_integration.causes import NoResponseError, no_response, require_sendable
 from helpers.irp_integration.deadlines import LATE, Call, Deadlines, NotingAdapter
@@ -74,7 +74,7 @@ class Transport:
         Args:
             path: below the base URL.
             params: the query.
-            deadline: in ``time.monotonic`` seconds; nothing is sent or awaited past it.
+            deadline: in ``CLOCK.monotonic`` seconds; nothing is sent or awaited past it.
             waits_if_throttled: whether to wait and ask again if the host asks for fewer requests.
 
         Raises:
@@ -145,7 +145,7 @@ class Transport:
         left = _left(deadline)
         if left <= 0:
             raise NoResponseError("There was no time left to ask Moody's.")
-        with self._deadlines.until(time.monotonic() + left) as call:
+        with self._deadlines.until(CLOCK.monotonic() + left) as call:
             try:
                 raw = ask(call, (min(CONNECT_SECONDS, left), min(READ_SECONDS, left)))
             except _FAILURES as exc:  # requests repeats the URL and its query
@@ -178,7 +178,7 @@ class Transport:
 def _left(deadline: float | None) -> float:
     """Return how many seconds there are for one answer."""
     most = CONNECT_SECONDS + READ_SECONDS
-    return most if deadline is None else min(max(deadline - time.monotonic(), 0.0), most)
+    return most if deadline is None else min(max(deadline - CLOCK.monotonic(), 0.0), most)
 
 
 def is_throttled(raw: Raw) -> bool:
@@ -197,7 +197,7 @@ def _wait(raw: Raw, deadline: float | None) -> bool:
 def _pause(seconds: float, deadline: float | None) -> bool:
     if seconds > _LONGEST_PAUSE_SECONDS:
         return False
-    if deadline is not None and time.monotonic() + seconds >= deadline:
+    if deadline is not None and CLOCK.monotonic() + seconds >= deadline:
         return False
-    time.sleep(seconds)
+    CLOCK.sleep(seconds)
     return True

@@ -9,7 +9,6 @@ kept. Logins and submissions, a handful, go through the session.
 from __future__ import annotations
 
 import threading
-import time
 import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import DecodeError, HTTPError, ProxyError
 
+from helpers.clock import CLOCK
 from helpers.irp_integration.answers import Raw
 from helpers.irp_integration.bodies import MAX_BODY_BYTES, MAX_READ_BYTES
 from helpers.irp_integration.causes import NoResponseError
@@ -118,13 +118,13 @@ def body(read: Callable[[int], bytes], until: float) -> bytes:
         while piece := read(_PIECE_BYTES):
             pieces.append(piece)
             if size <= MAX_BODY_BYTES < size + len(piece):  # the memory for it is shared by all
-                if not _large_answers.acquire(timeout=max(until - time.monotonic(), 0)):
+                if not _large_answers.acquire(timeout=max(until - CLOCK.monotonic(), 0)):
                     raise NoResponseError(LATE)
                 large.callback(_large_answers.release)
             size += len(piece)
             if size > MAX_READ_BYTES:
                 break
-            if time.monotonic() > until:
+            if CLOCK.monotonic() > until:
                 raise NoResponseError(LATE)
         return b"".join(pieces)
 

@@ -7,10 +7,10 @@ An hour is counted for each host and way of starting, because copies and schedul
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from helpers.clock import CLOCK
 from helpers.constants import JobStatus
 from helpers.database import AdvisoryLocks, LockSpace, queries, transaction
 from helpers.display import Remark
@@ -77,8 +77,8 @@ def _run(query: str, **parameters: object) -> int | None:
 
 def fill_in_times() -> None:
     """Fill in Moody's own times of jobs that ended before they were kept, newest first."""
-    deadline = time.monotonic() + _PIECES_SECONDS
-    while time.monotonic() < deadline:
+    deadline = CLOCK.monotonic() + _PIECES_SECONDS
+    while CLOCK.monotonic() < deadline:
         with transaction():
             jobs = list(
                 queries("recording").jobs_without_times(
@@ -98,7 +98,7 @@ def fill_in_times() -> None:
 
 
 def _run_in_pieces(query: str, *, older_than: timedelta) -> None:
-    deadline = time.monotonic() + _PIECES_SECONDS
+    deadline = CLOCK.monotonic() + _PIECES_SECONDS
     while _run(query, older_than=older_than, most=_PIECE) == _PIECE:
-        if time.monotonic() > deadline:
+        if CLOCK.monotonic() > deadline:
             return

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from helpers import batch as batches
 from helpers.attention import late_batches, what_waits
 from helpers.batch.reconciling import Reconciliation, reconcile_together
 from helpers.batch.sweeping import sweep
+from helpers.clock import CLOCK
 from helpers.constants import BatchStatus, StartedBy
 from helpers.database import queries, require_sessions
 from helpers.database.schema import require_migrated
@@ -75,7 +75,7 @@ class Monitor:
         require_migrated()
         self._clock = server_clock()
         self._started_ts = self._clock()
-        self._started = time.monotonic()
+        self._started = CLOCK.monotonic()
         self._run_id = _log_start()
         self._found = FoundReport([])
         self._polled = PollReport()
@@ -195,7 +195,7 @@ class Monitor:
             errors=[*self._errors(), *errors],
             waiting=waiting,
             started_ts=self._started_ts,
-            seconds=time.monotonic() - self._started,
+            seconds=CLOCK.monotonic() - self._started,
             next_run_ts=self._next_run(work_is_left=any(work.values())),
             active_batches=work["active_batches"],
             jobs_failed_so_far=sum(batch["failed"] for batch in failing),

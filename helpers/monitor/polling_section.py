@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 
+from helpers.clock import CLOCK
 from helpers.constants import BatchType, Family
 from helpers.database import IDLE_SECONDS, AdvisoryLocks, LockSpace, lock_holders
 from helpers.display import Remark, progress
@@ -39,7 +39,7 @@ def poll(
     client: Callable[[], IRPClient] | None,
 ) -> None:
     """Poll the jobs of these batches, except for those that another pass is polling."""
-    started = time.monotonic()
+    started = CLOCK.monotonic()
     ids = [batch["batch_id"] for batch in batches]
     if ids:
         with AdvisoryLocks(owner=process_name()) as locks:
@@ -49,7 +49,7 @@ def poll(
             report.batch_ids = [batch_id for batch_id in ids if batch_id in free]
             report.held_elsewhere = {i: holders.get(i, "another run") for i in taken}
             _ask(report, settings=settings, client=client, keep_asking=locks.are_held)
-    report.seconds = time.monotonic() - started
+    report.seconds = CLOCK.monotonic() - started
 
 
 def _ask(
@@ -68,14 +68,14 @@ def _ask(
     if not questions:
         return
     batch_of = {job["job_id"]: job["batch_id"] for job in jobs}
-    give_up = time.monotonic() + settings.monitor_poll_budget_seconds  # logging in takes of it
+    give_up = CLOCK.monotonic() + settings.monitor_poll_budget_seconds  # logging in takes of it
     bar = progress(len(questions), "Polling Moody's", "jobs")
     try:
         with (client or IRPClient)() as irp_client:
             poller = Poller(
                 irp_client.transport,
                 workers=settings.monitor_poll_workers,
-                budget_seconds=give_up - time.monotonic(),
+                budget_seconds=give_up - CLOCK.monotonic(),
                 clock=server_clock(),
                 keep_asking=keep_asking,
                 searchable=searchable_families(),

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from helpers.clock import CLOCK
 from helpers.workflow_paths import copy_name, workflows_dir
 
 _COPY = re.compile(
@@ -37,7 +38,7 @@ def prune_copies(*, older_than: timedelta, keep_at_most: int, now: datetime | No
         keep_at_most: how many copies of one notebook stay.
         now: for tests; None takes the clock.
     """
-    oldest = (now or datetime.now(UTC)) - older_than
+    oldest = (now or CLOCK.now()) - older_than
     removed = 0
     for runs in (*workflows_dir().glob("runs"), *workflows_dir().glob("*/runs")):
         for copies in _copies_by_notebook(runs).values():

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any, assert_never
 
+from helpers.clock import CLOCK
 from helpers.constants import BatchStatus, NotificationKind
 from helpers.database import queries
 from helpers.notifications.failures import FailingBatch, Failures, failures_of, so_far
@@ -155,7 +156,7 @@ def _location(of: Batch | ChainRun | FailingBatch | LateBatch) -> dict[str, Any]
         "step_name": of["step_name"],
         "batch_id": of["batch_id"],
         "batch_type": of["batch_type"],
-        "occurred_ts": datetime.now(UTC).isoformat(timespec="seconds"),
+        "occurred_ts": CLOCK.now().isoformat(timespec="seconds"),
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +16,7 @@ import pymsteams
 import requests
 from urllib3.exceptions import HTTPError
 
+from helpers.clock import CLOCK
 from helpers.errors import MessageRejectedError, NotificationError
 from helpers.redaction import redact, register_secret, shown
 from helpers.settings import SecretStr
@@ -61,7 +61,7 @@ class _Card(pymsteams.connectorcard):
 
     def send(self) -> None:
         """Post the message and read the beginning of the reply, in bounded time."""
-        deadline = time.monotonic() + self.http_timeout
+        deadline = CLOCK.monotonic() + self.http_timeout
         with requests.post(
             self.hookurl,
             json=self.payload,
@@ -73,7 +73,7 @@ class _Card(pymsteams.connectorcard):
             reply = bytearray()
             for byte in response.iter_content(1):
                 reply += byte
-                if len(reply) == _MOST_OF_A_REPLY or time.monotonic() > deadline:
+                if len(reply) == _MOST_OF_A_REPLY or CLOCK.monotonic() > deadline:
                     break
         self.reply = shown(reply.decode(errors="replace"), _MOST_OF_A_REPLY)
 

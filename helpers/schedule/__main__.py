@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
+from helpers.clock import CLOCK
 from helpers.errors import BatchMonitoringError
 from helpers.schedule import commands
 from helpers.schedule.cron import EVERY_MINUTE
@@ -48,7 +48,7 @@ def _run(session: SchedulerSession, options: argparse.Namespace) -> tuple[str, i
             created = commands.create(session, schedule=options.schedule, timezone=options.timezone)
             return created, 0
         case "status":
-            found = status(session, now=datetime.now(UTC))
+            found = status(session, now=CLOCK.now())
             return "\n".join(found.lines), 0 if found.is_on else 1
         case "update":
             return commands.update(session), 0
@@ -65,7 +65,7 @@ def _prune(session: SchedulerSession, options: argparse.Namespace) -> tuple[str,
         [one.id for one in session.schedules()],
         older_than=timedelta(days=options.days),
         keep_at_most=options.keep,
-        deadline=time.monotonic() + _PRUNE_SECONDS,
+        deadline=CLOCK.monotonic() + _PRUNE_SECONDS,
     )
     removed = f"Removed {pruned.runs:,} finished runs with their files."
     return f"{removed} {pruned.problem or ''}".strip(), 1 if pruned.problem else 0

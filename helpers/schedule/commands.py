@@ -6,10 +6,10 @@ Each returns what to tell the person, and raises if it failed; a refused creatio
 from __future__ import annotations
 
 import shutil
-import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
+from helpers.clock import CLOCK
 from helpers.display import moment
 from helpers.errors import ScheduleError
 from helpers.schedule.cron import EVERY_MINUTE, next_due
@@ -28,7 +28,7 @@ _DELETE_SECONDS = 600.0
 
 def create(session: SchedulerSession, *, schedule: str, timezone: str) -> str:
     """Schedule the notebook, unless it is; what is there already must be what was asked for."""
-    next_due(schedule, timezone, after=datetime.now(UTC))
+    next_due(schedule, timezone, after=CLOCK.now())
     refuse_shared_scheduler(session.server)
     notebook = monitor_notebook()
     input_uri = session.path_of(notebook)
@@ -93,7 +93,7 @@ def _keep_one(session: SchedulerSession, created: str, *, schedule: str, timezon
         )
     surplus = counted(len(present) - 1, "schedule")
     removed = f" {surplus} created at the same moment: removed." if len(present) > 1 else ""
-    next_ts = next_due(schedule, timezone, after=datetime.now(UTC))
+    next_ts = next_due(schedule, timezone, after=CLOCK.now())
     return (
         f"Scheduled: {describe(present[0])}. The first run is due at {moment(next_ts)} and starts "
         f"some 10 s later; `status` shows how it went.{removed}"
@@ -138,9 +138,9 @@ def delete(session: SchedulerSession, *, definition_id: str | None, wait_seconds
     for definition in to_delete:
         session.client.deactivate(definition.id)
     for definition in to_delete:
-        _await_runs(session, definition, deadline=time.monotonic() + wait_seconds)
+        _await_runs(session, definition, deadline=CLOCK.monotonic() + wait_seconds)
         # Some runs at a time: if the schedule took all with it, the server would not answer.
-        deadline = time.monotonic() + _DELETE_SECONDS
+        deadline = CLOCK.monotonic() + _DELETE_SECONDS
         pruned = prune(
             session.client,
             [definition.id],
@@ -163,14 +163,14 @@ def _await_runs(session: SchedulerSession, definition: Definition, *, deadline: 
     """
     while runs := [run for run in session.runs(definition) if not run.is_finished()]:
         orphaned = [run for run in runs if run.create_ts < session.started_ts]
-        if time.monotonic() >= deadline or orphaned == runs:
+        if CLOCK.monotonic() >= deadline or orphaned == runs:
             raise ScheduleError(
                 f"The schedule is paused, but its run of {moment(runs[-1].create_ts)} is not "
                 "finished and would be cut off: `delete` again when `status` shows that it is "
                 "over. If `status` calls it orphaned, restart the server and delete that run in "
                 "JupyterLab, under Notebook Jobs, first."
             )
-        time.sleep(_LOOK_SECONDS)
+        CLOCK.sleep(_LOOK_SECONDS)
 
 
 def _delete_with_copy(session: SchedulerSession, definition: Definition) -> None:

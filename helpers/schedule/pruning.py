@@ -8,12 +8,12 @@ not answer is no error of the pass.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from helpers.clock import CLOCK
 from helpers.errors import ScheduleError
 from helpers.schedule.client import SchedulerClient
 from helpers.schedule.records import Run
@@ -42,7 +42,7 @@ def prune_own_schedule(
 
     Never raises because of what the server is or does; the next call goes on from there.
     """
-    deadline = time.monotonic() + budget_seconds
+    deadline = CLOCK.monotonic() + budget_seconds
     run_id, server = own_run_id(), own_server()
     if run_id is None or server is None:
         return Pruned()
@@ -81,7 +81,7 @@ def prune(
             while True:
                 _limit(client, deadline)
                 runs, total = client.runs(definition_id, most=_PAGE, oldest_first=True)
-                before_ts = datetime.now(UTC) - older_than
+                before_ts = CLOCK.now() - older_than
                 run_ids = to_delete(runs, surplus=total - keep_at_most, before_ts=before_ts)
                 if not run_ids:
                     break
@@ -105,7 +105,7 @@ def to_delete(runs: list[Run], *, surplus: int, before_ts: datetime) -> list[str
 
 def _limit(client: SchedulerClient, deadline: float) -> None:
     """Give the next request the time that is left; ScheduleError if that is too little."""
-    left = deadline - time.monotonic()
+    left = deadline - CLOCK.monotonic()
     if left < _LEAST_SECONDS:
         raise ScheduleError("The time for pruning is over; the next call goes on from here.")
     client.read_seconds = left

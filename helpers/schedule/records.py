@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from helpers.clock import CLOCK
 from helpers.text import clean
 
 _ID = re.compile(r"[\w-]{1,64}")  # it becomes part of paths, here and at the server
@@ -88,7 +89,7 @@ class Run:
             case RunStatus.STOPPED if self.has_begun:
                 return True
             case RunStatus.STOPPED | RunStatus.STOPPING:
-                return self.create_ts < (now or datetime.now(UTC)) - _GRACE
+                return self.create_ts < (now or CLOCK.now()) - _GRACE
             case RunStatus.CREATED | RunStatus.QUEUED | RunStatus.IN_PROGRESS:
                 return False
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from helpers.clock import CLOCK
 from helpers.constants import StepStatus
 from helpers.database import queries, transaction
 from helpers.errors import BatchError, DatabaseError, DatabaseUnavailableError
@@ -67,13 +67,13 @@ class RunByHand:
     @contextmanager
     def logged(self) -> Iterator[None]:
         """Log how the block ends: the run's first end, and each one that differs from the last."""
-        began = time.monotonic()
+        began = CLOCK.monotonic()
         try:
             yield
         except Exception as exc:
-            self._log(StepStatus.FAILED, describe(exc), time.monotonic() - began)
+            self._log(StepStatus.FAILED, describe(exc), CLOCK.monotonic() - began)
             raise
-        self._log(StepStatus.COMPLETED, None, time.monotonic() - began)
+        self._log(StepStatus.COMPLETED, None, CLOCK.monotonic() - began)
 
     def _log(self, status: StepStatus, error: str | None, seconds: float) -> None:
         if self._logged is status or _own_attempt(self._step_id) is not None:
@@ -113,8 +113,8 @@ class _Own:
 
     def is_held(self) -> bool:
         """Look now and then; what is not known counts as held, because each write is guarded."""
-        if self._held and time.monotonic() - self._looked > _LOOK_SECONDS:
-            self._looked = time.monotonic()
+        if self._held and CLOCK.monotonic() - self._looked > _LOOK_SECONDS:
+            self._looked = CLOCK.monotonic()
             with suppress(DatabaseUnavailableError):
                 self._held = queries("step_claims").is_current(
                     step_id=self.step_id, attempt=self.attempt

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from helpers.clock import CLOCK
 from helpers.errors import DatabaseUnavailableError
 
 _PAUSE_SECONDS = 1.0
@@ -55,4 +55,4 @@ def retry_while_unavailable(
         except DatabaseUnavailableError:
             if not is_worthwhile():
                 raise
-        time.sleep(_PAUSE_SECONDS)
+        CLOCK.sleep(_PAUSE_SECONDS)

@@ -5,7 +5,7 @@
 --
 -- A batch's ending is concluded once what follows from it is written. An ending by another tool is
 -- concluded later, by a sweep; all endings of before count as concluded.
--- depends: 0009_scheduled_copies
+-- depends: 0010_one_clock
 
 CREATE TABLE irp_step_claim (
     step_id int PRIMARY KEY REFERENCES irp_step (id) ON DELETE CASCADE,

@@ -1,7 +1,7 @@
 -- What polls learn beside a status: Moody's own times of a job, when it was last read by its id,
 -- where the ids of a batch are known, what of an answer could not be kept, and how much Moody's
 -- carries.
--- depends: 0009_scheduled_copies
+-- depends: 0010_one_clock
 
 ALTER TABLE irp_job
     ADD COLUMN moodys_submitted_ts timestamptz,  -- Moody's own times, as it said them last

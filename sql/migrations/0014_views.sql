@@ -1,6 +1,6 @@
 -- Where a batch stands in the workflow, and what an empty status means, said once. The views are for
 -- queries of this package and for whoever else likes them; the team's own views stay as they are.
--- depends: 0009_scheduled_copies
+-- depends: 0010_one_clock
 
 CREATE VIEW irp_v_batch AS
 SELECT batch.id AS batch_id, batch.batch_type, coalesce(batch.status, 'INITIATED')::text AS status,

@@ -1,5 +1,5 @@
 -- When running batches were forecast to end, so that it can be checked; and how long jobs take.
--- depends: 0009_scheduled_copies
+-- depends: 0010_one_clock
 
 -- One row per batch and hour. The times are NULL if there was no number; "reason" says why.
 CREATE TABLE irp_forecast (
@@ -7,7 +7,7 @@ CREATE TABLE irp_forecast (
     batch_id int NOT NULL REFERENCES irp_batch (id) ON DELETE CASCADE,
     activation_num int NOT NULL,
     hour_ts timestamptz NOT NULL,
-    made_ts timestamptz NOT NULL DEFAULT now(),
+    made_ts timestamptz NOT NULL DEFAULT irp_now(),
     stage int NOT NULL,    -- how much of the batch had finished: helpers.forecasting.STAGES
     samples int NOT NULL,  -- how many jobs of its type it stands on
     reason text,
@@ -34,6 +34,6 @@ CREATE TABLE irp_duration_history (
     samples int NOT NULL,
     classes jsonb NOT NULL,
     record jsonb NOT NULL,
-    refreshed_ts timestamptz NOT NULL DEFAULT now(),
+    refreshed_ts timestamptz NOT NULL DEFAULT irp_now(),
     PRIMARY KEY (batch_type, measure)
 );

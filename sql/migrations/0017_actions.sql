@@ -1,6 +1,6 @@
 -- What people did by hand: to which cycle, step, batch or job, when, why, and with which outcome.
 -- Rows outlive what they are about, so their ids are no foreign keys.
--- depends: 0009_scheduled_copies
+-- depends: 0010_one_clock
 
 CREATE TYPE action_kind_enum AS ENUM
     ('ARCHIVE', 'RESUBMIT', 'SKIP', 'ACTIVATE', 'RESOLVE', 'CANCEL', 'PRIORITY', 'RERUN', 'HOLD',
@@ -22,7 +22,7 @@ CREATE TABLE irp_action (
     details jsonb NOT NULL DEFAULT '{}',
     request_id uuid,
     outcome text,
-    created_ts timestamptz NOT NULL DEFAULT now(),
+    created_ts timestamptz NOT NULL DEFAULT irp_now(),
     completed_ts timestamptz,
     CHECK ((completed_ts IS NULL) = (status = 'PLANNED'))
 );

@@ -21,7 +21,7 @@ CREATE TABLE irp_acknowledgement (
     fingerprint text NOT NULL,  -- of its state; the item has changed if it has another one now
     note text NOT NULL,
     person varchar(255) NOT NULL,
-    created_ts timestamptz NOT NULL DEFAULT now()
+    created_ts timestamptz NOT NULL DEFAULT irp_now()
 );
 CREATE INDEX irp_acknowledgement_item_idx ON irp_acknowledgement (item, id);
 
@@ -29,5 +29,5 @@ CREATE INDEX irp_acknowledgement_item_idx ON irp_acknowledgement (item, id);
 CREATE TABLE irp_quiet_report (
     host varchar(255) PRIMARY KEY,
     items jsonb NOT NULL,  -- each item's key with its fingerprint
-    printed_ts timestamptz NOT NULL DEFAULT now()  -- when all that waits was printed last
+    printed_ts timestamptz NOT NULL DEFAULT irp_now()  -- when all that waits was printed last
 );

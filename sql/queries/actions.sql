@@ -7,7 +7,7 @@ VALUES
     (:plan_id::uuid, :kind::action_kind_enum, :status::action_status_enum, :cycle_id::int,
      :step_id::int, :batch_id::int, :job_id::int, :new_job_id::int, :person::text, :reason::text,
      :details::jsonb, :request_id::uuid, :outcome::text,
-     CASE WHEN :status::text <> 'PLANNED' THEN now() END)
+     CASE WHEN :status::text <> 'PLANNED' THEN irp_now() END)
 RETURNING id;
 
 -- name: actions_of_plan(plan_id)
@@ -21,7 +21,7 @@ ORDER BY job_id, id;
 -- name: finish_action(id, status, outcome)!
 -- Put on record how a planned action ended; an end that is known stays as it is.
 UPDATE irp_action
-SET status = :status::action_status_enum, outcome = :outcome::text, completed_ts = now()
+SET status = :status::action_status_enum, outcome = :outcome::text, completed_ts = irp_now()
 WHERE id = :id::bigint AND status IN ('PLANNED', 'UNKNOWN');
 
 -- name: history(batch_id, cycle_name, most)

@@ -104,7 +104,7 @@ SELECT batch.batch_id, batch.batch_type, batch.stage_num, batch.step_num, batch.
 FROM irp_v_batch AS batch
 CROSS JOIN LATERAL (
     SELECT max(job.last_tracked_ts) FILTER (
-               WHERE job.last_tracked_ts <= clock_timestamp() + interval '1 minute') AS last_ts,
+               WHERE job.last_tracked_ts <= irp_clock() + interval '1 minute') AS last_ts,
            max(coalesce(job.submitted_ts, job.created_ts, 'epoch')) AS submitted_ts
     FROM irp_v_job AS job
     WHERE job.batch_id = batch.batch_id AND NOT job.skipped AND job.moodys_workflow_id IS NOT NULL
@@ -112,7 +112,7 @@ CROSS JOIN LATERAL (
 ) AS poll
 WHERE batch.is_watched
   AND batch.batch_type = ANY (:polled_types::text[])
-  AND coalesce(poll.last_ts, poll.submitted_ts) < now() - :for_longer_than::interval
+  AND coalesce(poll.last_ts, poll.submitted_ts) < irp_now() - :for_longer_than::interval
 ORDER BY poll.last_ts NULLS FIRST, batch.batch_id;
 
 -- name: unrecognised_batches(known, most)
@@ -168,7 +168,7 @@ FROM unnest(:items::text[], :fingerprints::text[]) AS seen (item, fingerprint);
 
 -- name: printed_last(host)^
 -- What was printed last on this host, and how long ago all that waits was.
-SELECT items, now() - printed_ts AS age
+SELECT items, irp_now() - printed_ts AS age
 FROM irp_quiet_report
 WHERE host = :host::text;
 
@@ -177,4 +177,4 @@ WHERE host = :host::text;
 INSERT INTO irp_quiet_report (host, items) VALUES (:host::text, :items::jsonb)
 ON CONFLICT (host) DO UPDATE
 SET items = excluded.items,
-    printed_ts = CASE WHEN :is_reminder::boolean THEN now() ELSE irp_quiet_report.printed_ts END;
+    printed_ts = CASE WHEN :is_reminder::boolean THEN irp_now() ELSE irp_quiet_report.printed_ts END;

@@ -130,10 +130,10 @@ WITH stuck AS (
            OR coalesce((SELECT moved.ts
                         FROM (VALUES (1, job.updated_ts), (2, job.submitted_ts), (3, job.created_ts))
                             AS moved (position, ts)
-                        WHERE moved.ts <= now() + interval '1 minute'
+                        WHERE moved.ts <= irp_now() + interval '1 minute'
                         ORDER BY moved.position LIMIT 1),
                        CASE WHEN coalesce(job.updated_ts, job.submitted_ts, job.created_ts) IS NULL
-                            THEN 'epoch' ELSE now() END) < now() - batch.stale_after)
+                            THEN 'epoch' ELSE irp_now() END) < irp_now() - batch.stale_after)
 )
 SELECT batch_id, job_id, status, moodys_workflow_id, updated_ts, last_status, error_message,
        http_status, was_sent, last_error, is_prepared, total
@@ -144,7 +144,7 @@ ORDER BY batch_id, job_id;
 -- name: end_batch(batch_id, status)!
 -- End an ACTIVE batch.
 UPDATE irp_batch
-SET status = :status::batch_status_enum, completed_ts = now(), updated_ts = now(),
+SET status = :status::batch_status_enum, completed_ts = irp_now(), updated_ts = irp_now(),
     concluded_activation_num = activation_num
 WHERE id = :batch_id::int AND status = 'ACTIVE';
 
@@ -159,8 +159,8 @@ JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
 WHERE batch.concluded_activation_num <> batch.activation_num
   AND batch.status::text = ANY (:terminal::text[]) AND cycle.status = 'ACTIVE'
   AND (:batch_id::int IS NULL OR batch.id = :batch_id::int)
-  AND (coalesce(batch.completed_ts, batch.updated_ts, 'epoch') < now() - :wait::interval
-       OR batch.completed_ts > now() + interval '1 minute')
+  AND (coalesce(batch.completed_ts, batch.updated_ts, 'epoch') < irp_now() - :wait::interval
+       OR batch.completed_ts > irp_now() + interval '1 minute')
 ORDER BY batch.id;
 
 -- name: conclude(batch_id)!
@@ -170,7 +170,7 @@ UPDATE irp_batch SET concluded_activation_num = activation_num WHERE id = :batch
 -- name: activate(batch_id)!
 -- Start to watch a prepared batch, unless its cycle is being archived at this moment.
 UPDATE irp_batch
-SET status = 'ACTIVE', submitted_ts = now(), completed_ts = NULL, updated_ts = now()
+SET status = 'ACTIVE', submitted_ts = irp_now(), completed_ts = NULL, updated_ts = irp_now()
 WHERE id = :batch_id::int AND coalesce(status, 'INITIATED') = 'INITIATED'
   AND EXISTS (
       SELECT FROM irp_step AS step
@@ -190,7 +190,7 @@ WITH held AS (
     FOR UPDATE SKIP LOCKED
 )
 INSERT INTO irp_batch_recon_log (batch_id, recon_ts, recon_result, recon_summary)
-SELECT decided.batch_id, now(), decided.status::batch_status_enum, decided.summary::jsonb
+SELECT decided.batch_id, irp_now(), decided.status::batch_status_enum, decided.summary::jsonb
 FROM unnest(:batch_ids::int[], :statuses::text[], :summaries::text[])
     AS decided (batch_id, status, summary)
 JOIN held ON held.id = decided.batch_id
@@ -199,5 +199,5 @@ WHERE :always::boolean OR NOT EXISTS (
                  WHERE log.batch_id = decided.batch_id ORDER BY log.id DESC LIMIT 1) AS last
     WHERE last.recon_result = decided.status::batch_status_enum
       AND last.recon_summary = decided.summary::jsonb
-      AND last.recon_ts BETWEEN now() - interval '1 hour' AND now() + interval '1 minute')
+      AND last.recon_ts BETWEEN irp_now() - interval '1 hour' AND irp_now() + interval '1 minute')
 ORDER BY decided.batch_id;

@@ -83,7 +83,7 @@ WITH pass AS (
     SELECT finished_ts FROM irp_monitor_run
     WHERE finished_ts >= :since::timestamptz
     UNION ALL SELECT :since::timestamptz
-    UNION ALL SELECT now()
+    UNION ALL SELECT irp_now()
 ), stretch AS (
     SELECT finished_ts AS from_ts, lead(finished_ts) OVER (ORDER BY finished_ts) AS to_ts FROM pass
 )
@@ -123,7 +123,7 @@ WITH job AS (
     WINDOW alike AS (PARTITION BY step_id, status, reason, is_late)
 )
 SELECT ranked.step_id, ranked.id AS job_id, ranked.batch_id, ranked.status, ranked.since_ts,
-       extract(epoch FROM CASE WHEN ranked.has_ended THEN ranked.since_ts ELSE now() END
+       extract(epoch FROM CASE WHEN ranked.has_ended THEN ranked.since_ts ELSE irp_now() END
                           - ranked.begun_ts)::float8 AS seconds,
        ranked.reason, ranked.moodys_workflow_id AS moodys_id, ranked.alike,
        configuration.job_configuration_data AS configuration, job.submission_request AS request

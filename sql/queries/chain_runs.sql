@@ -15,7 +15,7 @@ RETURNING id;
 -- name: cancel_overtaken(reason)!
 -- Cancel the chain runs whose batch became active again before they were served.
 UPDATE irp_chain_run AS run
-SET status = 'CANCELLED', completed_ts = now(), error_message = :reason::text
+SET status = 'CANCELLED', completed_ts = irp_now(), error_message = :reason::text
 FROM irp_batch AS batch
 WHERE batch.id = run.batch_id AND batch.activation_num <> run.activation_num
   AND run.status = 'PENDING';
@@ -36,7 +36,7 @@ WITH hopeless AS (
     FOR UPDATE OF run SKIP LOCKED
 ), given_up AS (
     UPDATE irp_chain_run AS run
-    SET status = 'FAILED', completed_ts = now(),
+    SET status = 'FAILED', completed_ts = irp_now(),
         error_message = CASE WHEN hopeless.next_step_id IS NULL THEN 'The cycle has no step ' || run.next_step_num || ' in stage ' || run.stage_num
                                   || ': it is not in irp_step.'
                              ELSE :reason::text END
@@ -93,7 +93,7 @@ ORDER BY min(due.since);
 -- run by hand serves those too that wait or have no try left.
 UPDATE irp_chain_run AS run
 SET status = 'RUNNING', served_by = :attempt::int, attempt = least(run.attempt + 1, :most_tries::int),
-    owner = :owner::text, heartbeat_ts = NULL, started_ts = now(), error_message = NULL
+    owner = :owner::text, heartbeat_ts = NULL, started_ts = irp_now(), error_message = NULL
 FROM irp_batch AS batch
 JOIN irp_step AS step ON step.id = batch.step_id
 JOIN irp_stage AS stage ON stage.id = step.stage_id
@@ -125,7 +125,7 @@ SET status = CASE WHEN batch.activation_num = run.activation_num THEN :status::c
                   ELSE 'CANCELLED' END,
     error_message = CASE WHEN batch.activation_num = run.activation_num THEN :error::text
                          ELSE :overtaken::text END,
-    step_run_id = coalesce(:step_run_id::int, run.step_run_id), completed_ts = now()
+    step_run_id = coalesce(:step_run_id::int, run.step_run_id), completed_ts = irp_now()
 FROM irp_batch AS batch
 WHERE run.next_step_id = :step_id::int AND run.served_by = :attempt::int AND run.status = 'RUNNING'
   AND batch.id = run.batch_id

@@ -72,10 +72,10 @@ FROM irp_step_run AS run
 JOIN irp_step AS step ON step.id = run.step_id
 JOIN irp_stage AS stage ON stage.id = step.stage_id
 WHERE stage.cycle_id = :cycle_id::int AND run.status = 'ACTIVE'
-  AND run.started_ts > now() - :fresh::interval
+  AND run.started_ts > irp_now() - :fresh::interval
 ORDER BY 1, 2;
 
 -- name: archive_cycle(cycle_id)!
 -- Archive an ACTIVE cycle.
-UPDATE irp_cycle SET status = 'ARCHIVED', archived_ts = now()
+UPDATE irp_cycle SET status = 'ARCHIVED', archived_ts = irp_now()
 WHERE id = :cycle_id::int AND status = 'ACTIVE';

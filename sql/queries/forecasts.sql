@@ -46,7 +46,7 @@ SELECT job.id AS job_id, job.batch_id, job.status::text AS status,
 FROM irp_job AS job
 LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
 CROSS JOIN LATERAL (
-    SELECT extract(epoch FROM now())::float8 AS now,
+    SELECT extract(epoch FROM irp_now())::float8 AS now,
            extract(epoch FROM coalesce(job.moodys_submitted_ts, job.submitted_ts))::float8
                AS submitted,
            extract(epoch FROM coalesce(job.moodys_started_ts, job.submitted_ts))::float8 AS started,
@@ -101,7 +101,7 @@ INSERT INTO irp_duration_history (batch_type, measure, samples, classes, record)
 VALUES (:batch_type::text, :measure::text, :samples::int, :classes::jsonb, :record::jsonb)
 ON CONFLICT (batch_type, measure) DO UPDATE
 SET samples = excluded.samples, classes = excluded.classes, record = excluded.record,
-    refreshed_ts = now();
+    refreshed_ts = irp_now();
 
 -- name: outcomes(most)
 -- The last forecasts of each stage whose batches have ended: seconds that were left.
@@ -120,12 +120,12 @@ ORDER BY id;
 INSERT INTO irp_forecast
     (batch_id, activation_num, hour_ts, stage, samples, reason, low_ts, median_ts, high_ts,
      drawn_low_ts, drawn_high_ts)
-VALUES (:batch_id::int, :activation_num::int, date_trunc('hour', now()), :stage::int,
+VALUES (:batch_id::int, :activation_num::int, date_trunc('hour', irp_now()), :stage::int,
         :samples::int, :reason::text,
-        now() + make_interval(secs => :low::float8), now() + make_interval(secs => :median::float8),
-        now() + make_interval(secs => :high::float8),
-        now() + make_interval(secs => :drawn_low::float8),
-        now() + make_interval(secs => :drawn_high::float8))
+        irp_now() + make_interval(secs => :low::float8), irp_now() + make_interval(secs => :median::float8),
+        irp_now() + make_interval(secs => :high::float8),
+        irp_now() + make_interval(secs => :drawn_low::float8),
+        irp_now() + make_interval(secs => :drawn_high::float8))
 ON CONFLICT (batch_id, hour_ts) DO NOTHING;
 
 -- name: held_lately(most)^

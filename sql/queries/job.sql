@@ -24,7 +24,7 @@ WHERE job.id = :job_id::int;
 -- name: claim_request_id(job_id, request_id)$
 -- Store a submission's idempotency key, once: whoever comes later gets the one that is there.
 UPDATE irp_job
-SET submission_request_id = coalesce(submission_request_id, :request_id::uuid), updated_ts = now()
+SET submission_request_id = coalesce(submission_request_id, :request_id::uuid), updated_ts = irp_now()
 WHERE id = :job_id::int AND coalesce(status, 'INITIATED') = 'INITIATED'
   AND NOT coalesce(skipped, false)
 RETURNING submission_request_id::text;
@@ -35,10 +35,10 @@ UPDATE irp_job
 SET status = :status::job_status_enum,
     moodys_workflow_id = coalesce(:workflow_id::text, moodys_workflow_id),
     submission_response = coalesce(:response::jsonb, submission_response),
-    submitted_ts = coalesce(submitted_ts, now()),
-    completed_ts = CASE WHEN :status::text = 'FINISHED' THEN now() END,
+    submitted_ts = coalesce(submitted_ts, irp_now()),
+    completed_ts = CASE WHEN :status::text = 'FINISHED' THEN irp_now() END,
     last_error = NULL,
-    updated_ts = now()
+    updated_ts = irp_now()
 WHERE id = :job_id::int AND coalesce(status, 'INITIATED') = 'INITIATED';
 
 -- name: record_failure(job_id, status, reason, response)!
@@ -49,8 +49,8 @@ SET status = :status::job_status_enum,
     last_error = :reason::text,
     submission_response = coalesce(:response::jsonb, submission_response),
     submission_request_id = NULL,
-    completed_ts = now(),
-    updated_ts = now()
+    completed_ts = irp_now(),
+    updated_ts = irp_now()
 WHERE id = :job_id::int AND coalesce(status, 'INITIATED') = 'INITIATED';
 
 -- name: record_unknown_outcome(job_id, reason, response)!
@@ -58,5 +58,5 @@ WHERE id = :job_id::int AND coalesce(status, 'INITIATED') = 'INITIATED';
 UPDATE irp_job
 SET last_error = :reason::text,
     submission_response = coalesce(:response::jsonb, submission_response),
-    updated_ts = now()
+    updated_ts = irp_now()
 WHERE id = :job_id::int AND coalesce(status, 'INITIATED') = 'INITIATED';

@@ -36,7 +36,7 @@ WITH added AS (
 ), replaced AS (
     UPDATE irp_job_configuration
     SET skipped = true, skipped_reason_txt = left(:reason::text, 1000),
-        override_job_configuration_id = (SELECT id FROM added), updated_ts = now()
+        override_job_configuration_id = (SELECT id FROM added), updated_ts = irp_now()
     WHERE id = :parent_id::int
 )
 SELECT id FROM added;
@@ -45,7 +45,7 @@ SELECT id FROM added;
 -- A new job in place of one that failed, which is done without; NULL keeps what that one had, unless
 -- its request is to be built anew.
 WITH replaced AS (
-    UPDATE irp_job SET skipped = true, updated_ts = now()
+    UPDATE irp_job SET skipped = true, updated_ts = irp_now()
     WHERE id = :job_id::int
     RETURNING id, batch_id, job_configuration_id, submission_request
 )
@@ -57,14 +57,14 @@ RETURNING id;
 
 -- name: skip_jobs(job_ids)!
 -- Do without jobs.
-UPDATE irp_job SET skipped = true, updated_ts = now() WHERE id = ANY (:job_ids::int[]);
+UPDATE irp_job SET skipped = true, updated_ts = irp_now() WHERE id = ANY (:job_ids::int[]);
 
 -- name: skip_configurations(configuration_ids, reason, override_id)!
 -- Do without configurations, unless a job of theirs still counts.
 UPDATE irp_job_configuration AS configuration
 SET skipped = true, skipped_reason_txt = left(:reason::text, 1000),
     override_job_configuration_id = coalesce(:override_id::int, override_job_configuration_id),
-    updated_ts = now()
+    updated_ts = irp_now()
 WHERE id = ANY (:configuration_ids::int[])
   AND (NOT coalesce(skipped, false)
        OR override_job_configuration_id IS DISTINCT FROM
@@ -76,15 +76,15 @@ WHERE id = ANY (:configuration_ids::int[])
 
 -- name: reactivate(batch_id)!
 -- Let a batch that has ended be watched and decided anew.
-UPDATE irp_batch SET status = 'ACTIVE', completed_ts = NULL, updated_ts = now()
+UPDATE irp_batch SET status = 'ACTIVE', completed_ts = NULL, updated_ts = irp_now()
 WHERE id = :batch_id::int AND status NOT IN ('INITIATED', 'ACTIVE');
 
 -- name: resolve_accepted(job_id, moodys_id, status)!
 -- A submission that a person found at Moody's.
 UPDATE irp_job
 SET status = :status::job_status_enum, moodys_workflow_id = :moodys_id::text,
-    submitted_ts = coalesce(submitted_ts, now()), last_error = NULL,
-    completed_ts = CASE WHEN :status::text = 'FINISHED' THEN now() END, updated_ts = now()
+    submitted_ts = coalesce(submitted_ts, irp_now()), last_error = NULL,
+    completed_ts = CASE WHEN :status::text = 'FINISHED' THEN irp_now() END, updated_ts = irp_now()
 WHERE id = :job_id::int;
 
 -- name: last_run_of_next_step(batch_id, next_step_num)^

@@ -8,7 +8,7 @@ RETURNING id;
 -- name: finish(id, batches_found, batches_settled, jobs_polled, polls_failed, status_changes, chains_run, cards_sent, errors)!
 -- A pass has ended.
 UPDATE irp_monitor_run
-SET finished_ts = now(), batches_found = :batches_found::int, batches_settled = :batches_settled::int,
+SET finished_ts = irp_now(), batches_found = :batches_found::int, batches_settled = :batches_settled::int,
     jobs_polled = :jobs_polled::int, polls_failed = :polls_failed::int,
     status_changes = :status_changes::int, chains_run = :chains_run::int,
     cards_sent = :cards_sent::int, errors = :errors::jsonb
@@ -37,20 +37,20 @@ LIMIT 1;
 -- counted.
 WITH run AS NOT MATERIALIZED (
     SELECT started_ts, finished_ts, started_by, copy_is_current, errors FROM irp_monitor_run
-    WHERE started_ts <= now() + interval '1 minute' AND id IS DISTINCT FROM :own_run_id::int
+    WHERE started_ts <= irp_now() + interval '1 minute' AND id IS DISTINCT FROM :own_run_id::int
 )
-SELECT now() AS now_ts,
+SELECT irp_now() AS now_ts,
        (SELECT finished_ts FROM run
-        WHERE finished_ts <= now() + interval '1 minute' ORDER BY started_ts DESC LIMIT 1) AS last_completed_ts,
+        WHERE finished_ts <= irp_now() + interval '1 minute' ORDER BY started_ts DESC LIMIT 1) AS last_completed_ts,
        (SELECT count(*) FROM run
-        WHERE started_ts > now() - interval '1 hour') AS started_last_hour,
+        WHERE started_ts > irp_now() - interval '1 hour') AS started_last_hour,
        (SELECT count(finished_ts) FROM run
-        WHERE started_ts > now() - interval '1 hour') AS completed_last_hour,
+        WHERE started_ts > irp_now() - interval '1 hour') AS completed_last_hour,
        (SELECT count(*) FROM run
-        WHERE started_ts > now() - :of_late::interval
+        WHERE started_ts > irp_now() - :of_late::interval
           AND started_by = :scheduled::text) AS scheduled_of_late,
        (SELECT copy_is_current FROM run
-        WHERE started_ts > now() - :of_late::interval
+        WHERE started_ts > irp_now() - :of_late::interval
           AND started_by = :scheduled::text
         ORDER BY started_ts DESC LIMIT 1) AS copy_is_current,
        error.started_ts AS last_error_ts,
@@ -59,6 +59,6 @@ SELECT now() AS now_ts,
 FROM (VALUES (1)) AS one (row)
 LEFT JOIN LATERAL (
     SELECT started_ts, errors FROM run
-    WHERE started_ts > now() - interval '7 days' AND errors <> '[]'
+    WHERE started_ts > irp_now() - interval '7 days' AND errors <> '[]'
     ORDER BY started_ts DESC LIMIT 1
 ) AS error ON true;

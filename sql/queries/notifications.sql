@@ -34,7 +34,7 @@ LIMIT 1;
 -- longest_delay: a time beyond that was set by a clock that has been put back since.
 SELECT id, kind::text AS kind, batch_id, cycle_id, activation_num, payload, attempts, next_attempt_ts,
        last_error, created_ts, is_rejected,
-       next_attempt_ts <= now() OR next_attempt_ts > now() + :longest_delay::interval AS is_due
+       next_attempt_ts <= irp_now() OR next_attempt_ts > irp_now() + :longest_delay::interval AS is_due
 FROM irp_notification
 WHERE status = 'PENDING'
 ORDER BY id;
@@ -42,20 +42,20 @@ ORDER BY id;
 -- name: abandoned_lately()$
 -- Events of the last week that a day of tries did not bring to Teams.
 SELECT count(*) FROM irp_notification
-WHERE status = 'ABANDONED' AND created_ts > now() - interval '7 days';
+WHERE status = 'ABANDONED' AND created_ts > irp_now() - interval '7 days';
 
 -- name: messages_sent()^
 -- Messages of late: the events of one message are marked at one instant. A time in the future
 -- was set by a clock that has been put back since.
 SELECT count(DISTINCT sent_ts) AS last_hour,
-       count(DISTINCT sent_ts) FILTER (WHERE sent_ts > now() - interval '1 second') AS last_second
+       count(DISTINCT sent_ts) FILTER (WHERE sent_ts > irp_now() - interval '1 second') AS last_second
 FROM irp_notification
-WHERE sent_ts > now() - interval '1 hour' AND sent_ts <= now();
+WHERE sent_ts > irp_now() - interval '1 hour' AND sent_ts <= irp_now();
 
 -- name: suppress(reason, older_than)!
 -- Close events of which nobody is to be told, or nobody could be for so long.
 UPDATE irp_notification SET status = 'SUPPRESSED', last_error = :reason::text
-WHERE status = 'PENDING' AND created_ts <= now() - :older_than::interval;
+WHERE status = 'PENDING' AND created_ts <= irp_now() - :older_than::interval;
 
 -- name: close_lone_recoveries()!
 -- Close recoveries from failures of which nobody was told, or will be.
@@ -79,7 +79,7 @@ WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
 
 -- name: mark_sent(ids)!
 -- Teams has accepted the card.
-UPDATE irp_notification SET status = 'SENT', sent_ts = now(), last_error = NULL
+UPDATE irp_notification SET status = 'SENT', sent_ts = irp_now(), last_error = NULL
 WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
 
 -- name: mark_failed(ids, reason, is_rejected, patience, longest_delay)!
@@ -87,9 +87,9 @@ WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
 UPDATE irp_notification
 SET last_error = :reason::text,
     is_rejected = is_rejected OR :is_rejected::boolean,
-    status = CASE WHEN created_ts < now() - :patience::interval THEN 'ABANDONED'
+    status = CASE WHEN created_ts < irp_now() - :patience::interval THEN 'ABANDONED'
                   ELSE 'PENDING' END::notification_status_enum,
-    next_attempt_ts = now()
+    next_attempt_ts = irp_now()
         + least(interval '1 minute' * 2 ^ least(attempts - 1, 10), :longest_delay::interval)
 WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
 

@@ -25,7 +25,7 @@ SELECT :batch_id::int, id FROM configuration ORDER BY id;
 
 -- name: store_request(job_id, request)!
 -- The request of a job that has none; one whose key is claimed may have been sent, and stays.
-UPDATE irp_job SET submission_request = :request::jsonb, updated_ts = now()
+UPDATE irp_job SET submission_request = :request::jsonb, updated_ts = irp_now()
 WHERE id = :job_id::int AND submission_request IS NULL AND submission_request_id IS NULL
   AND coalesce(status, 'INITIATED') = 'INITIATED';
 

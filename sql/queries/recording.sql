@@ -5,14 +5,14 @@ SELECT job.id AS job_id, job.batch_id, batch.batch_type, job.moodys_workflow_id 
        coalesce(job.status, 'INITIATED')::text AS status,
        batch.ids_known_at IS NOT NULL AS is_legacy,
        coalesce(greatest(job.updated_ts, job.read_ts)
-                NOT BETWEEN now() - interval '1 hour' AND now(), true) AS is_silent,
-       CASE WHEN job.read_ts <= now() THEN job.read_ts END AS read_ts
+                NOT BETWEEN irp_now() - interval '1 hour' AND irp_now(), true) AS is_silent,
+       CASE WHEN job.read_ts <= irp_now() THEN job.read_ts END AS read_ts
 FROM irp_job AS job
 JOIN irp_batch AS batch ON batch.id = job.batch_id
 WHERE job.batch_id = ANY (:batch_ids::int[])
   AND NOT coalesce(job.skipped, false)
   AND NOT coalesce(job.status, 'INITIATED')::text = ANY (:terminal::text[])
-ORDER BY CASE WHEN job.last_tracked_ts <= now() THEN job.last_tracked_ts END NULLS FIRST, job.id;
+ORDER BY CASE WHEN job.last_tracked_ts <= irp_now() THEN job.last_tracked_ts END NULLS FIRST, job.id;
 
 -- name: note_legacy_ids(batch_ids)!
 -- Remember that the older API knows the jobs of these batches: other tools submit there.
@@ -23,31 +23,31 @@ WHERE id = ANY (:batch_ids::int[]) AND ids_known_at IS NULL;
 -- What passes have learned lately of how much Moody's carries. A time in the future says nothing.
 SELECT family, at_once, per_second
 FROM irp_poll_family
-WHERE learned_ts BETWEEN now() - :forget_after::interval AND now()
+WHERE learned_ts BETWEEN irp_now() - :forget_after::interval AND irp_now()
 ORDER BY family;
 
 -- name: remember_paces(families, at_once, per_second)!
 -- Remember how much Moody's carries.
 INSERT INTO irp_poll_family (family, at_once, per_second, learned_ts)
-SELECT learned.*, now()
+SELECT learned.*, irp_now()
 FROM unnest(:families::text[], :at_once::real[], :per_second::real[]) AS learned
 ON CONFLICT (family) DO UPDATE
-SET at_once = excluded.at_once, per_second = excluded.per_second, learned_ts = now();
+SET at_once = excluded.at_once, per_second = excluded.per_second, learned_ts = irp_now();
 
 -- name: families_not_searched(forget_after)
 -- Families whose search was found to be of no use lately.
 SELECT family
 FROM irp_poll_family
-WHERE search_problem_ts BETWEEN now() - :forget_after::interval AND now()
+WHERE search_problem_ts BETWEEN irp_now() - :forget_after::interval AND irp_now()
 ORDER BY family;
 
 -- name: remember_search_problems(families, problems)!
 -- Remember why families are not to be searched for a while.
 INSERT INTO irp_poll_family (family, search_problem, search_problem_ts)
-SELECT learned.*, now()
+SELECT learned.*, irp_now()
 FROM unnest(:families::text[], :problems::text[]) AS learned
 ON CONFLICT (family) DO UPDATE
-SET search_problem = excluded.search_problem, search_problem_ts = now();
+SET search_problem = excluded.search_problem, search_problem_ts = irp_now();
 
 -- name: log_polls(job_ids, asked, workflow_ids, statuses, bodies, errors, notes, http_statuses, kept)!
 -- Put polls on record, failed ones too; first polls and status changes are kept for good. The
@@ -100,7 +100,7 @@ WITH answer AS (
     WHERE held.moodys_workflow_id = answer.workflow_id
       AND (held.last_tracked_ts IS NULL
            OR held.last_tracked_ts <= answer.asked_ts
-           OR held.last_tracked_ts > clock_timestamp() + interval '1 minute')
+           OR held.last_tracked_ts > irp_clock() + interval '1 minute')
 )
 UPDATE irp_job AS job
 SET status = coalesce(verdict.new_status, verdict.old_status)::job_status_enum,
@@ -118,7 +118,7 @@ SET status = coalesce(verdict.new_status, verdict.old_status)::job_status_enum,
     longest_still_seconds = CASE WHEN verdict.ran
         THEN greatest(extract(epoch FROM verdict.asked_ts - job.progress_ts)::float8, job.longest_still_seconds)
         ELSE job.longest_still_seconds END,
-    updated_ts = CASE WHEN verdict.new_status IS NULL THEN job.updated_ts ELSE now() END
+    updated_ts = CASE WHEN verdict.new_status IS NULL THEN job.updated_ts ELSE irp_now() END
 FROM verdict
 WHERE job.id = verdict.job_id
 RETURNING job.id AS job_id, job.batch_id, verdict.old_status, job.status::text AS new_status,
@@ -130,11 +130,11 @@ SELECT id FROM irp_job WHERE id = ANY (:job_ids::int[]) ORDER BY id FOR UPDATE S
 
 -- name: server_time()$
 -- The database's clock, which every host that runs the monitor shares.
-SELECT clock_timestamp();
+SELECT irp_clock();
 
 -- name: jobs_without_times(terminal, most)
 -- Jobs that ended before Moody's own times were kept, newest first, with what the log last said.
-SELECT job.id AS job_id, coalesce(job.last_tracked_ts, job.created_ts, now()) AS seen_ts,
+SELECT job.id AS job_id, coalesce(job.last_tracked_ts, job.created_ts, irp_now()) AS seen_ts,
        said.tracking_data AS body
 FROM irp_job AS job
 LEFT JOIN LATERAL (

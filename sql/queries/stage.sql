@@ -50,4 +50,4 @@ SELECT EXISTS (
     JOIN irp_monitor_run AS run
         ON run.finished_ts IS NULL AND run.started_ts <= claim.claimed_ts
            AND position('@' || run.host || ' pid ' || run.pid || ' #' IN claim.owner) > 0
-    WHERE claim.step_id = :step_id::int AND claim.claim_expires_ts > now());
+    WHERE claim.step_id = :step_id::int AND claim.claim_expires_ts > irp_now());

@@ -16,7 +16,7 @@ FOR UPDATE OF claim FOR SHARE OF cycle;
 -- What a plan sees of a step's claim; an expired one is nobody's.
 SELECT coalesce(max(attempt), 0) AS attempt, max(hold_action_id) AS hold_action_id,
        max(rerun_action_id) AS rerun_action_id,
-       max(owner) FILTER (WHERE claim_expires_ts >= clock_timestamp()) AS owner
+       max(owner) FILTER (WHERE claim_expires_ts >= irp_clock()) AS owner
 FROM irp_step_claim
 WHERE step_id = :step_id::int;
 

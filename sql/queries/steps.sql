@@ -36,7 +36,7 @@ SELECT id FROM irp_step WHERE id = :step_id::int FOR NO KEY UPDATE;
 -- Log that a step's notebook starts. Lock the step first, by a statement of its own: this one counts
 -- what was committed before it began.
 INSERT INTO irp_step_run (step_id, run_num, status, started_ts, started_by)
-SELECT :step_id::int, coalesce(max(run_num), 0) + 1, 'ACTIVE', now(), :started_by::text
+SELECT :step_id::int, coalesce(max(run_num), 0) + 1, 'ACTIVE', irp_now(), :started_by::text
 FROM irp_step_run
 WHERE step_id = :step_id::int
 RETURNING id, run_num;
@@ -47,18 +47,18 @@ RETURNING id, run_num;
 INSERT INTO irp_step_run (step_id, run_num, status, started_ts, completed_ts, started_by,
                           error_message, output_data)
 SELECT :step_id::int, coalesce(max(run_num), 0) + 1, :status::step_status_enum,
-       now() - make_interval(secs => :seconds::float), now(), :started_by::text, :error::text,
+       irp_now() - make_interval(secs => :seconds::float), irp_now(), :started_by::text, :error::text,
        '{"by_hand": true}'
 FROM irp_step_run
 WHERE step_id = :step_id::int
 HAVING NOT EXISTS (SELECT FROM irp_step_claim
                    WHERE step_id = :step_id::int AND owner <> :owner::text
-                     AND claim_expires_ts >= clock_timestamp());
+                     AND claim_expires_ts >= irp_clock());
 
 -- name: close_unanswered_start(step_id, attempt, error)!
 -- End the step run that this very claim began in a try whose reply was lost.
 UPDATE irp_step_run
-SET status = 'FAILED', completed_ts = now(), error_message = :error::text,
+SET status = 'FAILED', completed_ts = irp_now(), error_message = :error::text,
     output_data = '{"stopped": true}'
 WHERE status = 'ACTIVE'
   AND id = (SELECT step_run_id FROM irp_step_claim
@@ -78,7 +78,7 @@ LIMIT 1;
 -- name: finish_step_run(step_run_id, status, error, output)!
 -- Log how a step's notebook ended. What the run has logged by itself is kept.
 UPDATE irp_step_run
-SET status = :status::step_status_enum, completed_ts = coalesce(completed_ts, now()),
+SET status = :status::step_status_enum, completed_ts = coalesce(completed_ts, irp_now()),
     error_message = coalesce(:error::text, error_message),
     output_data = CASE WHEN jsonb_typeof(coalesce(output_data, '{}')) = 'object'
                        THEN :output::jsonb || coalesce(output_data, '{}') ELSE output_data END
