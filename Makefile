@@ -8,7 +8,7 @@ BIN := .venv/bin
 
 help:
 	@echo "make demo    watch a whole cycle run in a sandbox, on this machine"
-	@echo "make lab     JupyterLab on the same sandbox, to practise in"
+	@echo "make lab     JupyterLab on such a sandbox, to practise in; ARGS=--fresh makes it anew"
 	@echo "make test    run the tests, a selection of the faults among them"
 	@echo "make faults  kill monitors at every point; takes minutes"
 	@echo "make check   lint, types, imports, notebooks"
@@ -32,10 +32,10 @@ help:
 	@touch $@
 
 lab: .venv/.installed-lab,sandbox
-	$(BIN)/python -m sandbox.lab
+	@$(BIN)/python -m sandbox.lab $(ARGS)
 
 demo: .venv/.installed-sandbox
-	$(BIN)/python -m sandbox.demo
+	@$(BIN)/python -m sandbox.demo $(ARGS)
 
 # Three processes keep two cores busy: the longest files, which begin, wait more than they compute.
 test: .venv/.installed-dev

