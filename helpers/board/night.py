@@ -7,13 +7,17 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from helpers.board.history import NightHistory, marks, span
+from helpers.board.step_jobs import JobGroup, statuses_in
+from helpers.constants import JobStatus
 from helpers.database import queries, transaction
-from helpers.display import Lane, Severity, local, severity_of, time_of_day
+from helpers.display import Lane, Mark, Severity, local, severity_of, time_of_day
 from helpers.errors import SettingsError
+from helpers.job_names import job_name
 from helpers.settings import get_settings
 
 _MISSED_INTERVALS = 3  # so long without a completed pass is a gap
 _A_NIGHT = timedelta(hours=12)
+_MOST_JOBS = 40  # of one batch: those that failed, then the longest
 
 
 def night_history(since: str | datetime | None = None) -> NightHistory:
@@ -41,31 +45,53 @@ def monitoring_gaps(since: datetime) -> list[tuple[datetime, datetime]]:
 
 
 def _lanes(since: datetime, now: datetime) -> Iterator[Lane]:
-    for row in queries("board").batches_since(since=since):
+    batches = list(queries("board").batches_since(since=since))
+    runs = list(queries("board").step_runs_since(since=since))
+    cycles = {row["cycle_name"] for row in [*batches, *runs]}
+    jobs = _job_lanes([row["batch_id"] for row in batches], now)
+    for row in sorted(batches, key=lambda row: row["cycle_name"]):
         severity = severity_of(row["status"])
-        label = f"{row['batch_type']} {row['batch_id']}"
         bar = span(row["status"], row["submitted_ts"], row["completed_ts"], severity, now=now)
         ends = [
             *marks(row["finished_ts"], Severity.OK, "a job finished"),
             *marks(row["failed_ts"], Severity.ERROR, "a job failed"),
         ]
-        yield Lane(f"{_step_ref(row)} {label}", bar, ends)
-    for row in queries("board").step_runs_since(since=since):
+        label = f"{_step_ref(row, cycles)} {row['batch_type']} {row['batch_id']}"
+        lanes, total = jobs.get(row["batch_id"], ([], 0))
+        yield Lane(label, bar, ends, lanes, total)
+    for row in sorted(runs, key=lambda row: row["cycle_name"]):
         severity = severity_of(row["status"])
         bar = span(row["status"], row["started_ts"], row["completed_ts"], severity, now=now)
-        yield Lane(f"{_step_ref(row)} notebook {row['step_name']}", bar, [])
-    cards = list(queries("board").cards_since(since=since))
-    if cards:
-        sent = [
-            mark
-            for card in cards
-            for mark in marks([card["sent_ts"]], Severity.WARNING, f"batch {card['batch_id']}")
-        ]
+        yield Lane(f"{_step_ref(row, cycles)} notebook {row['step_name']}", bar, [])
+    if cards := list(queries("board").cards_since(since=since)):
+        sent = [Mark(card["sent_ts"], Severity.WARNING, _about(card)) for card in cards]
         yield Lane("cards to Teams", [], sent)
 
 
-def _step_ref(row: dict[str, Any]) -> str:
-    return f"{row['stage_num']}.{row['step_num']}"
+def _job_lanes(batch_ids: list[int], now: datetime) -> dict[int, tuple[list[Lane], int]]:
+    """Return the lanes of the first jobs of each batch, and how many jobs it has."""
+    found: dict[int, tuple[list[Lane], int]] = {}
+    for row in queries("board").job_spans(
+        batch_ids=batch_ids,
+        bad_ends=statuses_in(JobGroup.FAILED, JobGroup.CANCELLED),
+        terminal=list(JobStatus.terminal()),
+        most=_MOST_JOBS,
+    ):
+        name = job_name(row["configuration"], row["request"]) or f"job {row['job_id']}"
+        severity = severity_of(row["status"])
+        bar = span(row["status"], row["begun_ts"], row["ended_ts"], severity, now=now)
+        lanes, _ = found.setdefault(row["batch_id"], ([], row["total"]))
+        lanes.append(Lane(name, bar, []))
+    return found
+
+
+def _about(card: dict[str, Any]) -> str:
+    return f"batch {card['batch_id']}" if card["batch_id"] else "the morning report"
+
+
+def _step_ref(row: dict[str, Any], cycles: set[str]) -> str:
+    cycle = f"{row['cycle_name']} " if len(cycles) > 1 else ""
+    return f"{cycle}{row['stage_num']}.{row['step_num']}"
 
 
 def _since(since: str | datetime | None, now: datetime) -> datetime:

@@ -164,6 +164,8 @@ class Lane:
     label: str
     spans: Sequence[Span]
     marks: Sequence[Mark]
+    folded: Sequence[Lane] = ()  # what happened to its parts; a text leaves them out
+    folded_total: int | None = None  # how many parts there are, if those are not all of them
 
 
 @dataclass(frozen=True)

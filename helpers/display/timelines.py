@@ -32,6 +32,8 @@ class LaneDrawing:
     label: str
     bars: list[Piece]
     marks: list[Piece]
+    folded: list[LaneDrawing]
+    more: int  # parts that are not drawn
 
 
 class TimelineDrawing:
@@ -56,7 +58,9 @@ class TimelineDrawing:
             Piece(x, 0.0, severity, f"{clock(mark.at, self._end)} {mark.text}")
             for (x, severity), mark in sorted(marks.items())
         ]
-        return LaneDrawing(lane.label, bars, drawn)
+        folded = [self._lane(part) for part in lane.folded]
+        more = max((lane.folded_total or 0) - len(folded), 0)
+        return LaneDrawing(lane.label, bars, drawn, folded, more)
 
     def _piece(self, start: datetime, end: datetime, severity: Severity, text: str) -> Piece:
         x, to = self._x(start), self._x(end)

@@ -151,3 +151,28 @@ FROM (
 JOIN irp_v_batch AS batch USING (batch_id)
 WHERE first.ended_ts > first.high_ts
 ORDER BY first.ended_ts, first.batch_id;
+
+-- name: job_spans(batch_ids, bad_ends, terminal, most)
+-- When the jobs of these batches ran, of each batch the first: those that failed, then the longest.
+SELECT ranked.batch_id, ranked.id AS job_id, ranked.status, ranked.begun_ts, ranked.ended_ts, ranked.total,
+       configuration.job_configuration_data AS configuration, job.submission_request AS request
+FROM (
+    SELECT its.*, count(*) OVER of_batch AS total,
+           row_number() OVER (PARTITION BY its.batch_id
+                              ORDER BY its.status = ANY (:bad_ends::text[]) DESC,
+                                       its.ended_ts - its.begun_ts DESC, its.id) AS number
+    FROM (
+        SELECT job.id, job.batch_id, coalesce(job.status, 'INITIATED')::text AS status,
+               coalesce(job.moodys_started_ts, job.submitted_ts) AS begun_ts,
+               CASE WHEN job.status::text = ANY (:terminal::text[])
+                    THEN coalesce(job.moodys_ended_ts, job.completed_ts) ELSE now() END AS ended_ts
+        FROM irp_job AS job
+        WHERE job.batch_id = ANY (:batch_ids::int[]) AND NOT coalesce(job.skipped, false)
+    ) AS its
+    WHERE isfinite(its.begun_ts) AND isfinite(its.ended_ts)
+    WINDOW of_batch AS (PARTITION BY its.batch_id)
+) AS ranked
+JOIN irp_job AS job ON job.id = ranked.id
+LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
+WHERE ranked.number <= :most::int
+ORDER BY ranked.batch_id, ranked.begun_ts, ranked.id;

@@ -210,6 +210,25 @@ def test_a_night_is_reported_from_the_metastore_alone(cycle, sql):
     assert "monitoring was off once" in shown
 
 
+def test_the_jobs_of_a_batch_are_folded_into_its_lane(cycle, sql):
+    sql.execute(
+        """UPDATE irp_job SET submitted_ts = now() - interval '1 h' WHERE batch_id = 1;
+           UPDATE irp_job_configuration SET job_configuration_data = '{"edm": "CAL <EQ>"}'
+           WHERE id = 4"""
+    )
+    html = night_history()._repr_html_()
+    assert html.count('<details class="parts"') == 1
+    assert "CAL &lt;EQ&gt;" in html
+    sql.execute(
+        """INSERT INTO irp_job (batch_id, status, submitted_ts, completed_ts)
+           SELECT 1, 'FINISHED', now() - interval '2 min', now() FROM generate_series(1, 500)"""
+    )
+    html = night_history()._repr_html_()
+    assert "CAL &lt;EQ&gt;" in html  # what failed is drawn, however many there are
+    assert "… and 466 more." in html
+    assert len(html) < 60_000
+
+
 def test_passes_close_the_gap(cycle, sql):
     sql.execute(
         """INSERT INTO irp_monitor_run
