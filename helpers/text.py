@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 # CSI and OSC sequences of terminals: ECMA-48, sections 5.4 and 8.3.89.
@@ -59,6 +60,7 @@ def listed(items: list[str], *, most: int) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
+@lru_cache(maxsize=1024)  # columns repeat, row by row
 def snake_case(name: object) -> str:
     """Return ``analysis_name`` for ``analysisName``, ``Analysis Name`` and the like."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from helpers.attention import what_waits
+from helpers.attention import late_batches, what_waits
 from helpers.board.asking import LearnedFamily
 from helpers.board.files import copy_to_open, notebook_to_open
 from helpers.board.grid import Board
@@ -39,11 +39,12 @@ def board() -> Board:
     with transaction():
         now, active, steps = _steps()
         shown = {step_id: step for step_id, step in steps.items() if step.has_open_or_failed_jobs}
+        late = [job for forecast in active.values() for job in forecast.late]
         return Board(
             list(steps.values()),
             now,
             _jobs(shown, active, now, most=_MOST_JOBS),
-            what_waits(pass_seconds=seconds),
+            what_waits(pass_seconds=seconds, late=late_batches(pass_seconds=seconds, jobs=late)),
             held_lately(),
             [LearnedFamily(**row) for row in queries("board").learned_families()],
         )

@@ -122,22 +122,24 @@ def _jobs(batch_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
 
 
 def _jobs_seen(batch: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> SeenJobs:
-    def jobs(statuses: list[str], column: str = "seconds") -> list[Job]:
-        return [
-            Job(_seconds(row[column]), job_size(row["configuration"], row["members"]))
-            for row in rows
-            if row["status"] in statuses
-        ]
+    finished, running, waiting = (
+        [row for row in rows if row["status"] in statuses]
+        for statuses in (_FINISHED, _RUNNING, _WAITING)
+    )
+    sizes = {row["job_id"]: job_size(row["configuration"], row["members"]) for row in rows}
+
+    def jobs(of: Sequence[Mapping[str, Any]], column: str = "seconds") -> list[Job]:
+        return [Job(_seconds(row[column]), sizes[row["job_id"]]) for row in of]
 
     return SeenJobs(
         batch["batch_id"],
         batch["activation_num"],
-        BatchState(batch["batch_type"], jobs(_FINISHED), jobs(_RUNNING), jobs(_WAITING)),
-        running_ids=[row["job_id"] for row in rows if row["status"] in _RUNNING],
-        waiting_ids=[row["job_id"] for row in rows if row["status"] in _WAITING],
-        finished_stills=[job for job in jobs(_FINISHED, "still") if job.seconds],
-        running_stills=jobs(_RUNNING, "still"),
-        ended_ago=[_seconds(row["ended_ago"]) for row in rows if row["status"] in _FINISHED],
+        BatchState(batch["batch_type"], jobs(finished), jobs(running), jobs(waiting)),
+        running_ids=[row["job_id"] for row in running],
+        waiting_ids=[row["job_id"] for row in waiting],
+        finished_stills=jobs([row for row in finished if row["still"]], "still"),
+        running_stills=jobs(running, "still"),
+        ended_ago=[_seconds(row["ended_ago"]) for row in finished],
     )
 
 

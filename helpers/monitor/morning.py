@@ -23,6 +23,7 @@ from helpers.text import counted, shorten
 
 _A_DAY = timedelta(days=1)
 _MOST_LINES = 6  # of one section
+_MOST_REASONS = 4  # that have a section of their own
 _MOST_NAMED = 5  # jobs of one reason
 _LONGEST_REASON = 200
 
@@ -94,11 +95,13 @@ def _sections(
     """Give what the report tells, section by section; an empty section is left out."""
     now = shown.now_ts
     steps = [step for step in shown.steps if step.cycle_name == cycle_name]
-    jobs = [each for each in shown.jobs if each.cycle_name == cycle_name]
     waits = [item for item in shown.waiting.items if item.cycle_name == cycle_name]
+    failed = [line for of in shown.jobs if of.cycle_name == cycle_name for line in _failed(of)]
+    yield from failed[:_MOST_REASONS]
+    more = [f"{each['about']}: {each['text']}" for each in failed[_MOST_REASONS:]]
     done = [s for s in steps if s.state is StepState.DONE and s.ended_ts and s.ended_ts >= since]
     sections = {
-        "Failed": [line for each in jobs for line in _failed(each)],
+        "For other reasons": more,
         "Running": [_running(step, now) for step in steps if step.state is StepState.ACTIVE],
         "Waits": [_waits(item) for item in waits],
         "Slower than usual": [
@@ -114,15 +117,16 @@ def _sections(
     for about, lines in sections.items():
         if lines:
             joined = "; ".join(line.rstrip(".") for line in lines[:_MOST_LINES])
-            more = len(lines) - _MOST_LINES
-            yield {"about": about, "text": f"{joined}{f'; and {more} more' if more > 0 else ''}."}
+            left = len(lines) - _MOST_LINES
+            yield {"about": about, "text": f"{joined}{f'; and {left} more' if left > 0 else ''}."}
 
 
-def _failed(jobs: StepJobs) -> Iterator[str]:
+def _failed(jobs: StepJobs) -> Iterator[dict[str, str]]:
     for reason, failed, total in jobs.reasons(JobGroup.FAILED):
         names = [job.name for job in failed[:_MOST_NAMED]]
         names += [f"{total - len(names):,} more"] if total > len(names) else []
-        yield f"{jobs.step}: {', '.join(names)}: “{shorten(reason, _LONGEST_REASON)}”"
+        text = f"“{shorten(reason, _LONGEST_REASON)}” ({', '.join(names)})"
+        yield {"about": f"{jobs.step}: {total:,} failed", "text": text}
 
 
 def _running(step: StepRow, now: datetime) -> str:

@@ -159,9 +159,10 @@ def test_the_card_says_what_failed_why_what_runs_and_who_is_on_it(cycle, sql, mo
     [event] = pending()
     card = text_of(card_message(event, links=Links()))
     for part in (
-        "MORNING REPORT, SOMETHING FAILED: where it stands — cycle Q1",
+        "MORNING REPORT, FAILURES: where it stands — cycle Q1",
         "3 of 9 jobs of 4.1 Execute Analysis failed so far",
-        "CA EQ FAILED 0, CA EQ FAILED 1, CA EQ FAILED 2: “The EDM is locked”",
+        "4.1 Execute Analysis: 3 failed: ",
+        "“The EDM is locked” (CA EQ FAILED 0, CA EQ FAILED 1, CA EQ FAILED 2)",
         "4.1 Execute Analysis: 3 jobs, not known: few samples",
         "Batch 1 (Analysis, Q1, stage 4 step 1): Seen by anna",
         "Monitoring was off",
@@ -184,7 +185,7 @@ def test_a_report_of_10000_jobs_is_under_20_kb(cycle, sql):
     [event] = pending()
     message = card_message(event, links=Links())
     assert size_of(message) < MAX_MESSAGE_BYTES
-    assert "Failed: " in text_of(message)
+    assert "4.1 Execute Analysis: 200 failed: " in text_of(message)
     assert "10,001" in text_of(message)
 
 
