@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from helpers.irp_integration import IRPClient
 
 _MOST_ERRORS = 100
+_ENDING_AT_ONCE = 4  # connections of the pool
 
 
 class Monitor:
@@ -108,11 +110,13 @@ class Monitor:
         together: dict[int, Reconciliation] = {}
         with isolated("Batches that stay active", report.errors):
             together = reconcile_together([batch["batch_id"] for batch in found])
-        for batch in found:
-            batch_id = batch["batch_id"]
-            with isolated(f"Batch {batch_id}", report.errors):
-                outcome = together.get(batch_id) or batches.reconcile(batch_id)
-                report.batches.append(ReconciledBatch(batch, outcome))
+        ending = [batch["batch_id"] for batch in found if batch["batch_id"] not in together]
+        outcomes = together | _reconciled(ending, report.errors)
+        report.batches += [
+            ReconciledBatch(batch, outcomes[batch["batch_id"]])
+            for batch in found
+            if batch["batch_id"] in outcomes
+        ]
         with isolated("Batches that another tool has ended", report.errors):
             report.swept = sweep(interval=self._interval)
         with isolated("What failed", report.errors):
@@ -228,6 +232,22 @@ class Monitor:
     @property
     def _interval(self) -> timedelta:
         return timedelta(seconds=self._settings.monitor_interval_seconds)
+
+
+def _reconciled(batch_ids: list[int], errors: list[Remark]) -> dict[int, Reconciliation]:
+    """Reconcile each batch in a transaction of its own; an error in one costs no other.
+
+    Four at once, as several monitors would: each mostly waits for the database.
+    """
+    outcomes: dict[int, Reconciliation] = {}
+
+    def reconcile_one(batch_id: int) -> None:
+        with isolated(f"Batch {batch_id}", errors):
+            outcomes[batch_id] = batches.reconcile(batch_id)
+
+    with ThreadPoolExecutor(_ENDING_AT_ONCE, thread_name_prefix="reconcile") as pool:
+        list(pool.map(reconcile_one, batch_ids))  # an interrupt cancels those that wait
+    return outcomes
 
 
 def run_pass(*, client: Callable[[], IRPClient] | None = None) -> SummaryReport:

@@ -183,21 +183,21 @@ WHERE id = :batch_id::int AND coalesce(status, 'INITIATED') = 'INITIATED'
 -- name: log_reconciliations(batch_ids, statuses, summaries, always)!
 -- Put decisions on record, each unless it is the last one again and that was within the hour. A
 -- batch that somebody else holds is left to the next pass: whoever waits for it holds all others.
-WITH held AS (
-    SELECT id FROM irp_batch
-    WHERE id = ANY (:batch_ids::int[]) AND status = 'ACTIVE'
-    ORDER BY id
-    FOR UPDATE SKIP LOCKED
+WITH decided AS (
+    SELECT decided.*
+    FROM unnest(:batch_ids::int[], :statuses::text[], :summaries::text[])
+        AS decided (batch_id, status, summary)
+    JOIN irp_batch AS batch ON batch.id = decided.batch_id
+    WHERE batch.status = 'ACTIVE'
+    ORDER BY batch.id
+    FOR UPDATE OF batch SKIP LOCKED
 )
 INSERT INTO irp_batch_recon_log (batch_id, recon_ts, recon_result, recon_summary)
-SELECT decided.batch_id, irp_now(), decided.status::batch_status_enum, decided.summary::jsonb
-FROM unnest(:batch_ids::int[], :statuses::text[], :summaries::text[])
-    AS decided (batch_id, status, summary)
-JOIN held ON held.id = decided.batch_id
+SELECT batch_id, irp_now(), status::batch_status_enum, summary::jsonb
+FROM decided
 WHERE :always::boolean OR NOT EXISTS (
     SELECT FROM (SELECT recon_ts, recon_result, recon_summary FROM irp_batch_recon_log AS log
                  WHERE log.batch_id = decided.batch_id ORDER BY log.id DESC LIMIT 1) AS last
     WHERE last.recon_result = decided.status::batch_status_enum
       AND last.recon_summary = decided.summary::jsonb
-      AND last.recon_ts BETWEEN irp_now() - interval '1 hour' AND irp_now() + interval '1 minute')
-ORDER BY decided.batch_id;
+      AND last.recon_ts BETWEEN irp_now() - interval '1 hour' AND irp_now() + interval '1 minute');
