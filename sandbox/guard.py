@@ -28,10 +28,11 @@ def main(folder: Path) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
     user = os.getppid()
-    is_over = bool(sys.stdin.buffer.read())
-    until = time.monotonic() + _START_SECONDS
-    while not is_over and time.monotonic() < until:
-        is_over = bool([pid for pid in users_of(folder) if pid != user]) or _stop(folder)
+    was_killed = not sys.stdin.buffer.read()
+    until = time.monotonic() + (_START_SECONDS if was_killed else 0)
+    while not [pid for pid in users_of(folder) if pid != user]:
+        if _stop(folder) or time.monotonic() >= until:
+            break
         time.sleep(0.05)
 
 

@@ -1,4 +1,4 @@
-"""The demo and the lab as processes: one at a time in a folder, and nothing is left behind."""
+"""The demo and the lab as processes: one at a time in a folder, and nothing outlives them."""
 
 import os
 import signal
@@ -111,7 +111,7 @@ def wait_for_kernels(demo: subprocess.Popen) -> list[int]:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGKILL])
-def test_a_lab_is_alone_keeps_its_world_and_leaves_no_server_behind(folder, signum):
+def test_a_lab_is_alone_keeps_its_world_and_ends_its_servers(folder, signum):
     port = free_port()
     with running("lab", folder, "--no-browser", f"--port={port}") as lab:
         read_until(lab, f"127.0.0.1:{port}/lab")
