@@ -374,12 +374,14 @@ def test_the_attention_names_ten_jobs_and_counts_the_rest(metastore):
     ("jobs", "call"),
     [
         ([PreparedJob()], f"plan_rerun('{CYCLE}', 4, 1)"),  # its notebook submits what is left
-        ([job("RUNNING", "nonsense")], "plan_skip(1, [1])"),  # it cannot be asked about
+        ([job("RUNNING", "78")], "plan_cancel(1, [1])"),  # it has been so for days
+        ([job("RUNNING", "nonsense")], "plan_skip(1, [1])"),  # nobody can be asked about it
         ([job("FINISHED", "1"), job("CANCELLED", "2")], "plan_resubmit(1)"),
     ],
 )
-def test_what_needs_attention_comes_with_the_call_that_mends_it(metastore, jobs, call):
+def test_what_needs_attention_comes_with_the_call_that_mends_it(metastore, sql, jobs, call):
     seeded = analysis_batch(jobs)
+    sql.execute("UPDATE irp_job SET updated_ts = now() - interval '9 days'")
     outcome = reconcile(seeded.batch_id)
     assert (outcome.needs_attention, outcome.mend) == (True, call)
     assert callable(getattr(helpers.batch, call.partition("(")[0]))
