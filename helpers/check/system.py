@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from helpers.check.findings import CheckReport, bad, doubtful, findings_of, good
 from helpers.check.moodys import look_at_moodys
 from helpers.check.settings import look_at_settings
 from helpers.clock import CLOCK
-from helpers.database import queries, transaction
+from helpers.database import queries, require_sessions, transaction
 from helpers.database.schema import migration_ids, missing_migrations, problem
 from helpers.display import Remark
 from helpers.errors import NotificationError
 from helpers.neighbours import step_environment, team_helpers
 from helpers.notifications.teams import send
+from helpers.pass_health import pass_health
 from helpers.settings import get_settings
 from helpers.text import counted, shorten
 from helpers.workflow_paths import MONITOR_NOTEBOOK, workflows_dir
@@ -36,7 +38,7 @@ _ASK_FOR_HELPERS = (
 
 
 def check_system(*, send_card: bool = False) -> CheckReport:
-    """Look at settings, database, Moody's, Teams, workflows folder and kernel.
+    """Look at settings, database, clocks, schedule, Moody's, Teams, workflows folder and kernel.
 
     Nothing is changed anywhere, and only what is named is asked: one login and one read of each
     family at Moody's.
@@ -47,6 +49,8 @@ def check_system(*, send_card: bool = False) -> CheckReport:
     looks = {
         "settings": look_at_settings,
         "database": _look_at_database,
+        "connection": _look_at_connection,
+        "schedule": _look_at_schedule,
         "Moody's": look_at_moodys,
         "Teams": lambda: _look_at_teams(send_card=send_card),
         "workflows": _look_at_workflows,
@@ -81,9 +85,30 @@ def _look_at_database() -> Iterator[Remark]:
         )
         yield bad("database", text)
     apart = abs((CLOCK.now() - server["now_ts"]).total_seconds())
+    text = f"this machine's clock and the server's are {apart:.0f} s apart"
     if apart > _MOST_SECONDS_APART:
-        text = f"this machine's clock and the server's are {apart:.0f} s apart. Set them by NTP."
-        yield doubtful("clocks", text)
+        yield doubtful("clocks", f"{text}. Set them by NTP.")
+    else:
+        yield good("clocks", text)
+
+
+def _look_at_connection() -> Iterator[Remark]:
+    """Look whether each connection is a session of the server's, which locks are bound to."""
+    require_sessions()
+    yield good("connection", "direct, or through a pooler that keeps sessions")
+
+
+def _look_at_schedule() -> Iterator[Remark]:
+    """Judge the schedule by the passes that get through, whoever starts them."""
+    with transaction():
+        if missing_migrations():  # said already
+            return
+    interval = timedelta(seconds=get_settings().monitor_interval_seconds)
+    health = pass_health(interval=interval)
+    for warning in health.warnings():
+        yield doubtful("schedule", warning)
+    if not health.warnings():
+        yield good("schedule", " ".join(health.lines()))
 
 
 def _look_at_teams(*, send_card: bool) -> Iterator[Remark]:

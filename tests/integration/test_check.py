@@ -7,6 +7,7 @@ import pytest
 
 from helpers.check import CheckReport, check_system
 from helpers.display import Severity
+from helpers.monitor import run_pass
 from helpers.settings import get_settings
 from sandbox.misbehaviour import Fault
 
@@ -17,6 +18,7 @@ def ready(metastore, moodys, teams, workflows):
     notebook = workflows / "_Tools" / "Batch Management" / "Monitor Active Jobs.ipynb"
     notebook.parent.mkdir(parents=True)
     notebook.touch()
+    run_pass()
     return workflows
 
 
@@ -34,6 +36,9 @@ def test_a_team_that_has_set_up_everything_is_informed(ready):
         "settings",
         "database",
         "migrations",
+        "clocks",
+        "connection",
+        "schedule",
         "Moody's",
         "Moody's risk data",
         "Moody's export",
@@ -41,6 +46,16 @@ def test_a_team_that_has_set_up_everything_is_informed(ready):
         "workflows",
         "kernel",
     }
+
+
+def test_a_schedule_that_is_off_is_reported_by_the_passes_that_do_not_come(ready, sql):
+    [line] = [found for found in lines(check_system(), "✔") if found.startswith("schedule")]
+    assert "Last completed pass: " in line
+
+    sql.execute("UPDATE irp_monitor_run SET finished_ts = finished_ts - interval '1 hour'")
+    [line] = [found for found in lines(check_system(), "▲") if found.startswith("schedule")]
+    assert "Monitoring is not on: no pass was completed for 1 h" in line
+    assert "helpers.schedule status" in line
 
 
 def test_a_check_changes_nothing_and_sends_a_card_only_if_it_is_asked_to(ready, teams, moodys, sql):
