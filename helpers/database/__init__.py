@@ -4,6 +4,7 @@ The only reader of ``sql/``, and the only place that speaks to psycopg and yoyo.
 of batches and jobs.
 """
 
+from helpers.database.changes import ChangeFeed
 from helpers.database.connection import (
     Connection,
     close_pools,
@@ -24,6 +25,7 @@ from helpers.database.translation import translated_errors
 __all__ = [
     "IDLE_SECONDS",
     "AdvisoryLocks",
+    "ChangeFeed",
     "Connection",
     "LockSpace",
     "close_pools",

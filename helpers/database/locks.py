@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from enum import IntEnum
 from typing import Self
 
@@ -73,7 +73,7 @@ class AdvisoryLocks:
         self._are_lost = False
         self._owner_thread = threading.get_ident()
         try:
-            _require_session(self._connection)
+            require_session(self._connection, transaction())
         except BaseException:
             self._connection.close()
             raise
@@ -123,11 +123,19 @@ class AdvisoryLocks:
         return not self._are_lost
 
 
-def _require_session(connection: Connection) -> None:
-    """Raise if the connection changes its session of the server, or shares it with another one."""
+def require_session(connection: Connection, another: AbstractContextManager[Connection]) -> None:
+    """Make sure that a connection neither changes its session of the server nor shares it.
+
+    Args:
+        connection: with no transaction under way.
+        another: gives another connection, within a transaction.
+
+    Raises:
+        SettingsError: a pooler hands each transaction to another session.
+    """
     with translated_errors():
         session = queries("locks").session(connection)
-        with transaction() as other:  # a pooler cannot give its session to anybody now
+        with another as other:  # a pooler cannot give its session to anybody now
             sessions = {session, queries("locks").session(connection)}
             is_pooled = len(sessions) > 1 or queries("locks").session(other) in sessions
     if is_pooled:
