@@ -9,14 +9,13 @@ from typing import Any
 from helpers.clock import CLOCK
 from helpers.database import queries
 from helpers.display import (
+    AsOf,
     Block,
     Headline,
-    Note,
     Report,
     Row,
     Severity,
     Table,
-    as_of,
     badge,
     clock_and_age,
 )
@@ -54,7 +53,7 @@ class History(Report):
         ]
         columns = ["When", "Who", "What", "To what", "Why", "Status", "Outcome"]
         yield Table(columns, rows, noun="action")
-        yield Note(as_of(CLOCK.now()), is_quiet=True)
+        yield AsOf.at(CLOCK.now())
 
 
 def history(batch_id: int | None = None, *, cycle_name: str | None = None) -> History:

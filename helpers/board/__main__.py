@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from helpers.board import board, jobs_of, night_history
-from helpers.display import Report, page
+from helpers.display import Report, page, text_page
 from helpers.errors import BatchMonitoringError
 
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(exc, file=sys.stderr)
         return 1
     if given.html is None:
-        print("\n\n".join(map(str, reports)))
+        print(text_page(reports))
     else:
         given.html.write_text(page("Batch monitoring", reports), encoding="utf-8")
         print(f"Wrote {given.html}.")

@@ -13,6 +13,7 @@ from helpers.board.rows import StepRow, StepState
 from helpers.board.step_jobs import StepJobs
 from helpers.board.waits import with_waits
 from helpers.display import (
+    AsOf,
     Block,
     Cell,
     Headline,
@@ -21,7 +22,6 @@ from helpers.display import (
     Row,
     Severity,
     Table,
-    as_of,
     clock,
     duration,
     tally,
@@ -60,7 +60,9 @@ class Board(Report):
                     yield from jobs.tables(prefix=f"{jobs.step}: ", folded=True)
         if self.families:
             yield families_table(self.families, self.now_ts)
-        yield Note(f"{as_of(self.now_ts)} {_held(*self.held)}".strip(), is_quiet=True)
+        if held := _held(*self.held):
+            yield Note(held, is_quiet=True)
+        yield AsOf.at(self.now_ts)
 
     def _rows(self, steps: Sequence[StepRow]) -> Iterator[Row]:
         is_busy = False

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from helpers.display import (
+    AsOf,
     Block,
     Headline,
     Lane,
     Mark,
-    Note,
     Report,
     Severity,
     Span,
     Timeline,
-    as_of,
     clock,
     duration,
 )
@@ -47,7 +46,7 @@ class NightHistory(Report):
         severity = Severity.ERROR if bad else Severity.WARNING if self.gaps else Severity.OK
         yield Headline(severity, f"Since {clock(self.since_ts, self.now_ts)}: {', '.join(parts)}.")
         yield Timeline(self.since_ts, self.now_ts, self.lanes, self.gaps)
-        yield Note(as_of(self.now_ts), is_quiet=True)
+        yield AsOf.at(self.now_ts)
 
 
 def span(

@@ -10,6 +10,7 @@ from itertools import groupby
 
 from helpers.constants import JobStatus
 from helpers.display import (
+    AsOf,
     Block,
     Fold,
     Headline,
@@ -19,7 +20,6 @@ from helpers.display import (
     Severity,
     Table,
     Value,
-    as_of,
     badge,
     clock,
     clock_and_age,
@@ -203,7 +203,7 @@ class JobsReport(Report):
         for step in self.steps:
             yield step.headline
             yield from step.tables()
-        yield Note(as_of(self.now_ts), is_quiet=True)
+        yield AsOf.at(self.now_ts)
 
 
 def _reason(job: StepJob) -> str:

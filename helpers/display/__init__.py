@@ -4,6 +4,7 @@ Rendering only: it decides nothing and reads nothing.
 """
 
 from helpers.display.blocks import (
+    AsOf,
     Block,
     Cell,
     Fold,
@@ -24,7 +25,6 @@ from helpers.display.blocks import (
 )
 from helpers.display.formats import (
     ago,
-    as_of,
     clock,
     clock_and_age,
     duration,
@@ -38,10 +38,11 @@ from helpers.display.formats import (
 )
 from helpers.display.links import Target, file_of
 from helpers.display.progress import Progress, progress
-from helpers.display.rendering import Report, fragment, page
+from helpers.display.rendering import Report, live_page, page, parts_of, text_page
 from helpers.display.severity import Severity, severity_of
 
 __all__ = [
+    "AsOf",
     "Block",
     "Cell",
     "Fold",
@@ -63,21 +64,22 @@ __all__ = [
     "Timeline",
     "Value",
     "ago",
-    "as_of",
     "badge",
     "clock",
     "clock_and_age",
     "duration",
     "file_of",
-    "fragment",
     "ids",
     "labels",
+    "live_page",
     "local",
     "moment",
     "page",
+    "parts_of",
     "progress",
     "severity_of",
     "tally",
+    "text_page",
     "time_of_day",
     "zone",
 ]

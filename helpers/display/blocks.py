@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
+from helpers.display.formats import as_of
 from helpers.display.severity import Severity, severity_of
 
-_LONG_WORD = 24
+_LONG_WORD = 16  # a longer one may be broken, or a narrow screen scrolls
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,16 @@ class Note:
     text: str
     severity: Severity | None = None
     is_quiet: bool = False
+    link: str | None = None  # to a file below the workflows folder, ``workflows/…``
+
+
+class AsOf(Note):
+    """When a screen was made, and the zone of its times; several reports on one say it once."""
+
+    @classmethod
+    def at(cls, now: datetime) -> Self:
+        """Make the line."""
+        return cls(as_of(now), is_quiet=True)
 
 
 @dataclass(frozen=True)

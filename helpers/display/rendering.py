@@ -7,11 +7,12 @@ without secrets. The template engine escapes it for HTML.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, assert_never
 
 from helpers.display.blocks import (
+    AsOf,
     Block,
     Cell,
     Fold,
@@ -47,36 +48,79 @@ class Report(ABC):
 
     def _repr_html_(self) -> str:
         style = _environment().get_template("report.css").render()
-        return f"<style>\n{style}</style>\n{fragment(self, target=from_this_notebook)}"
+        shown = _html(self.blocks(), self.most_lines, target=from_this_notebook)
+        return f"<style>\n{style}</style>\n{shown}"
 
     def __repr__(self) -> str:
         return str(self)
 
     def __str__(self) -> str:
-        lines = (line for block in self.blocks() for line in _text(block, self.most_lines))
-        text = "\n".join(line.rstrip() for line in lines).strip("\n")
-        return text.replace("\n\n\n", "\n\n")  # between two blocks with titles
+        return _as_text(self.blocks(), self.most_lines)
 
 
 def page(title: str, reports: Sequence[Report]) -> str:
     """Return reports as one page of HTML that needs nothing else, light or dark as the reader's."""
-    parts = [fragment(report, target=as_file) for report in reports]
+    named = {str(number): report for number, report in enumerate(reports)}
+    parts = parts_of(named, target=as_file).values()
     return _environment().get_template("page.html").render(title=title, parts=parts)
 
 
-def fragment(report: Report, *, target: Target, tab: str | None = None) -> str:
-    """Return a report as a part of a page, without its style.
+def parts_of(
+    reports: Mapping[str, Report], *, target: Target, tab: str | None = None
+) -> dict[str, str]:
+    """Return reports as parts of a page, by name and without their style.
+
+    The last part, ``time``, says when they were made.
 
     Args:
-        report: what is shown.
+        reports: what is shown, from the top.
         target: where a link to a file below the workflows folder leads; None: nowhere.
         tab: of a page with a script: where its links open, with buttons that copy code.
     """
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(blocks=list(report.blocks()), most=report.most_lines, target=target, tab=tab)
-    )
+    parts = {
+        name: _html(_without_time(report), report.most_lines, target=target, tab=tab)
+        for name, report in reports.items()
+    }
+    return {**parts, "time": _html(_time(reports.values()), 0, target=target)}
+
+
+def text_page(reports: Sequence[Report]) -> str:
+    """Return reports as one text."""
+    texts = [_as_text(_without_time(report), report.most_lines) for report in reports]
+    return "\n\n".join([*texts, _as_text(_time(reports), 0)])
+
+
+def _without_time(report: Report) -> Iterator[Block]:
+    return (block for block in report.blocks() if not isinstance(block, AsOf))
+
+
+def _time(reports: Iterable[Report]) -> list[AsOf]:
+    """Return when the last of these reports was made."""
+    times = [block for one in reports for block in one.blocks() if isinstance(block, AsOf)]
+    return times[-1:]
+
+
+def _html(blocks: Iterable[Block], most: int, *, target: Target, tab: str | None = None) -> str:
+    template = _environment().get_template("report.html")
+    return template.render(blocks=list(blocks), most=most, target=target, tab=tab)
+
+
+def _as_text(blocks: Iterable[Block], most: int) -> str:
+    lines = (line for block in blocks for line in _text(block, most))
+    text = "\n".join(line.rstrip() for line in lines).strip("\n")
+    return text.replace("\n\n\n", "\n\n")  # between two blocks with titles
+
+
+def live_page(time: str, parts: Mapping[str, str], **facts: str | None) -> str:
+    """Return a page whose parts a script replaces as events arrive.
+
+    Args:
+        time: the part that says when they were made.
+        parts: the others by name, from the top.
+        facts: ``problem``, why it may be out of date; ``events``, their address; ``nonce``;
+            ``version``.
+    """
+    return _environment().get_template("live.html").render(time=time, parts=parts, **facts)
 
 
 @cache
@@ -162,7 +206,8 @@ def _lines(block: Table | Remarks, most: int) -> Iterator[str]:
 
 
 def _note(note: Note, indent: str) -> str:
-    return f"{indent}{_sign(note.severity)}{printable(note.text)}"
+    text = f"{note.text} {note.link}" if note.link else note.text
+    return f"{indent}{_sign(note.severity)}{printable(text)}"
 
 
 def _sign(severity: Severity | None) -> str:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from helpers.attention import Item, Waiting
 from helpers.display import (
+    AsOf,
     Block,
     Headline,
     Note,
@@ -18,7 +19,6 @@ from helpers.display import (
     Severity,
     Tile,
     Tiles,
-    as_of,
     clock,
     duration,
 )
@@ -121,7 +121,7 @@ class SummaryReport(Report):
             yield Note(f"Teams: {self.cards_problem}", Severity.WARNING)
         for line in self.health.lines():
             yield Note(line, is_quiet=True)
-        yield Note(as_of(self.started_ts), is_quiet=True)
+        yield AsOf.at(self.started_ts)
 
     def _tiles(self) -> Iterator[Tile]:
         found, completed, failed = self.batches_found, self.batches_completed, self.batches_failed

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from helpers.constants import BatchStatus, JobStatus
 from helpers.display import (
+    AsOf,
     Block,
     Cell,
     Headline,
@@ -17,7 +18,6 @@ from helpers.display import (
     Severity,
     Table,
     Value,
-    as_of,
     badge,
     clock,
     duration,
@@ -150,8 +150,9 @@ class StageSummary(Report):
             "batch",
             "batches",
         )
-        for line in [*self.health.lines(), as_of(self.health.now_ts)]:
+        for line in self.health.lines():
             yield Note(line, is_quiet=True)
+        yield AsOf.at(self.health.now_ts)
 
 
 @dataclass(repr=False)

@@ -87,6 +87,7 @@ def jupyter_server(
     token: str | None = None,
     base_url: str = "",
     password_only: bool = False,
+    port: int | None = None,
 ) -> Iterator[JupyterServer]:
     """Run ``jupyter <app>`` on the folder ``root``; ``app`` is ``server`` or ``lab``.
 
@@ -95,7 +96,7 @@ def jupyter_server(
     ``user/ana/``, is what the server puts before all paths.
     """
     token = secrets.token_hex(24) if token is None else token
-    port = free_port()
+    port = port or free_port()
     for folder in ("data", "runtime", "config"):
         (home / folder).mkdir(parents=True, exist_ok=True)
     if not token and not password_only:

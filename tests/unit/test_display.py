@@ -25,6 +25,7 @@ from helpers.batch.plans.seeing import SeenJob
 from helpers.batch.validating import BatchValidation, JobProblem
 from helpers.board.grid import Board
 from helpers.board.history import NightHistory
+from helpers.board.live import Monitoring
 from helpers.board.rows import StepBatch, StepRow
 from helpers.board.step_jobs import JobsReport, StepJob, StepJobs
 from helpers.check import CheckReport
@@ -41,12 +42,14 @@ from helpers.display import (
     Span,
     Table,
     duration,
-    fragment,
     ids,
     labels,
+    page,
+    parts_of,
     progress,
     severity_of,
     tally,
+    text_page,
 )
 from helpers.display.severity import _SEVERITIES
 from helpers.monitor.news import News
@@ -120,7 +123,7 @@ def test_a_thing_that_waits_has_the_line_that_mends_it_and_where_to_look():
     assert "  ✖ Batch 8: FAILED. Mend it: plan_resubmit(8)  # <b> workflows/Active_Q1/" in str(
         Linked()
     )
-    shown = fragment(Linked(), target=lambda path: f'/lab/tree/{path}?"', tab="lab")
+    shown = parts_of({"a": Linked()}, target=lambda path: f'/lab/tree/{path}?"', tab="lab")["a"]
     assert "<code>plan_resubmit(8)  # &lt;b&gt;</code>" in shown
     assert shown.count(">S03-05 &lt;X&gt; 26 Nov 16.51.ipynb</a>") == 2
     assert (
@@ -129,10 +132,21 @@ def test_a_thing_that_waits_has_the_line_that_mends_it_and_where_to_look():
     )
     assert "<X>" not in shown
     assert "<button" in shown
-    without = fragment(Linked(), target=lambda path: None)
+    without = parts_of({"a": Linked()}, target=lambda path: None)["a"]
     assert "<a " not in without
     assert "<button" not in without  # it would do nothing
     assert "workflows/Active_Q1/runs/S03-05" in without
+
+
+def test_a_page_of_several_reports_says_once_when_it_was_made_and_in_which_zone():
+    reports = [Board([], NOON), NightHistory([], [], NOON, NOON)]
+
+    assert all(str(report).count("Times are UTC") == 1 for report in reports)
+    assert text_page(reports).count("Times are UTC") == 1
+    assert page("x", reports).count("Times are UTC") == 1
+    parts = parts_of({"board": reports[0], "night": reports[1]}, target=lambda path: None)
+    assert "Times are UTC" in parts.pop("time")
+    assert "Times are UTC" not in "".join(parts.values())
 
 
 def test_small_filters():
@@ -378,7 +392,12 @@ def check(count: int, text: str) -> CheckReport:
     return CheckReport((Remark(text, text, Severity.ERROR),) * count)
 
 
+def monitoring(count: int, text: str) -> Monitoring:
+    return Monitoring(health(count, text))
+
+
 MAKERS = [
+    monitoring,
     *(found, polled, reconciled, chained, summary, waiting, stage, where, submitted),
     *(news, batch_view, validation, plan, acts, steps, step_jobs, night, check),
 ]

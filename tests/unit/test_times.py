@@ -12,13 +12,13 @@ from helpers.display import (
     Lane,
     Timeline,
     ago,
-    as_of,
     clock,
     clock_and_age,
     moment,
     time_of_day,
     zone,
 )
+from helpers.display.formats import as_of
 from helpers.display.timelines import TimelineDrawing
 from helpers.errors import SettingsError
 from helpers.settings import get_settings
