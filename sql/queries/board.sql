@@ -165,7 +165,7 @@ FROM (
         SELECT job.id, job.batch_id, coalesce(job.status, 'INITIATED')::text AS status,
                coalesce(job.moodys_started_ts, job.submitted_ts) AS begun_ts,
                CASE WHEN job.status::text = ANY (:terminal::text[])
-                    THEN coalesce(job.moodys_ended_ts, job.completed_ts) ELSE now() END AS ended_ts
+                    THEN coalesce(job.moodys_ended_ts, job.completed_ts) ELSE irp_now() END AS ended_ts
         FROM irp_job AS job
         WHERE job.batch_id = ANY (:batch_ids::int[]) AND NOT coalesce(job.skipped, false)
     ) AS its
