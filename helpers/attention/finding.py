@@ -51,23 +51,17 @@ def what_waits(
 
     Batches that ended badly, next steps that failed or are held, batches of which jobs have failed
     so far, take far longer than usual or will not move by themselves, prepared ones that nobody
-    submits, and statuses that are not ours.
-
-    Args:
-        pass_seconds: how often a pass looks.
-        failing: batches of which jobs have failed, if a pass knows them; None looks for them.
-        late: those with jobs that take far longer than usual, likewise.
-        stuck: those that will not move by themselves, likewise.
+    submits, and statuses that are not ours. ``pass_seconds`` is how often a pass looks;
+    ``failing``, ``late`` and ``stuck`` are what it has found, and are looked for if they are None.
     """
+    attention = queries("attention")
     with transaction():
-        ended = list(queries("attention").ended_badly(most=_MOST))
-        failed = list(queries("attention").failed_next_steps(most=_MOST))
-        held = list(queries("attention").held_steps(most=_MOST))
-        prepared = list(queries("attention").prepared_and_idle(most=_MOST))
-        unrecognised = list(
-            queries("attention").unrecognised_batches(known=list(BatchStatus), most=_MOST)
-        )
-        cycles = list(queries("attention").unwatched_cycles(known=list(CycleStatus), most=_MOST))
+        ended = attention.ended_badly(most=_MOST)
+        failed = attention.failed_next_steps(most=_MOST)
+        held = attention.held_steps(most=_MOST)
+        prepared = attention.prepared_and_idle(most=_MOST)
+        unrecognised = attention.unrecognised_batches(known=list(BatchStatus), most=_MOST)
+        cycles = attention.unwatched_cycles(known=list(CycleStatus), most=_MOST)
         failing = failing_batches() if failing is None else failing
         late = late_batches(pass_seconds=pass_seconds) if late is None else late
         stuck = stuck_batches() if stuck is None else stuck
