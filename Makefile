@@ -22,12 +22,16 @@ help:
 	@echo "Making .venv with $(PYTHON)"
 	@if command -v uv >/dev/null; then uv venv --quiet --python $(PYTHON) .venv; else $(PYTHON) -m venv .venv; fi
 
+# Tests start hundreds of kernels, servers and monitors, and each would compile what it imports.
+COMPILED_dev := --compile-bytecode
+COMPILED_bench := --compile-bytecode
+
 # uv installs in seconds what takes pip a minute; if it cannot be had, pip does it.
 .venv/.installed-%: pyproject.toml | .venv/bin/python
 	@echo "Installing what \`make\` needs ($*) into .venv"
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
 	@if uv=$$(command -v uv || command -v $(BIN)/uv); \
-	then "$$uv" pip install --python $(BIN)/python --editable '.[$*]'; \
+	then "$$uv" pip install --python $(BIN)/python --editable '.[$*]' $(COMPILED_$*); \
 	else $(BIN)/python -m pip install --disable-pip-version-check --editable '.[$*]'; fi
 	@touch $@
 
@@ -39,11 +43,11 @@ demo: .venv/.installed-sandbox
 
 # Three processes keep two cores busy: the longest files, which begin, wait more than they compute.
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # FAULTS_REPETITIONS=3 runs each crash three times.
 faults: .venv/.installed-dev
-	$(BIN)/python -m pytest --numprocesses 2 -m faults tests/faults tests/property
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 -m faults tests/faults tests/property
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
