@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from helpers.check import check_system
@@ -78,6 +79,13 @@ def test_the_notebook_of_the_monitor_is_ours_and_the_chained_one_is_theirs(
 
     assert outcome.error is None, texts_of(executed)
     assert steps_of(sql) == [("COMPLETED", None)]
+
+
+def test_every_notebook_of_the_monitor_begins_with_its_own_helpers():
+    for path in sorted(MONITOR.parent.glob("*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        first = next(cell.source for cell in cells if cell.cell_type == "code")
+        assert first.startswith("from batch_monitor import use_own_helpers\n\nuse_own_helpers()\n")
 
 
 def test_a_notebook_that_finds_the_wrong_helpers_says_which_it_found(
