@@ -50,6 +50,16 @@ def dashboard_address(url: str | None) -> str | None:
     return _checked(f"{_server_and_path(parts)}{query}{fragment}")
 
 
+def live_page_address(jupyterlab_url: str | None) -> str | None:
+    """Return where a Jupyter server with this package's extension shows the work.
+
+    Args:
+        jupyterlab_url: as for ``notebook_address``.
+    """
+    parts = _web_parts(jupyterlab_url)
+    return parts and _checked(f"{_server_and_folder(parts)[0]}/batch-monitoring/")
+
+
 def notebook_address(jupyterlab_url: str | None, path: str | None) -> str | None:
     """Return where JupyterLab shows a notebook of a cycle.
 
@@ -61,11 +71,16 @@ def notebook_address(jupyterlab_url: str | None, path: str | None) -> str | None
     parts, tail = _web_parts(jupyterlab_url), _below_workflows(path or "")
     if parts is None or tail is None:
         return None
+    server, folder = _server_and_folder(parts)
+    return _checked(f"{server}/lab/tree{folder}/workflows/{quote(tail, errors='replace')}")
+
+
+def _server_and_folder(parts: SplitResult) -> tuple[str, str]:
+    """Return the address of a Jupyter server, and the folder in which ``workflows`` lies there."""
     address = _server_and_path(parts).rstrip("/")
     shown = _LAB.search(address)
-    server = address[: shown.start()] if shown else address
     folder = ((shown and shown["folder"]) or "").removesuffix("/workflows")
-    return _checked(f"{server}/lab/tree{folder}/workflows/{quote(tail, errors='replace')}")
+    return address[: shown.start()] if shown else address, folder
 
 
 def _below_workflows(path: str) -> str | None:

@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from helpers.constants import NotificationKind
 from helpers.errors import NotebookError
 from helpers.notifications.cards import Json, card_message, digest_message, plain_message
 from helpers.notifications.content import Event
-from helpers.notifications.links import Links, links_for
+from helpers.notifications.links import Links, links_for, live_page_address
 from helpers.settings import get_settings
 from helpers.workflow_paths import (
     exists_below_workflows,
     find_step_notebook,
     relative_to_workflows,
 )
+
+_LIVE_PAGE_ENABLED = Path("jupyter_server_config.d", "batch-monitoring.json")
 
 DIGEST_FROM = 4
 """This many events due at once become digests in place of a card each."""
@@ -85,9 +89,19 @@ def _links(event: PendingNotification) -> Links:
     }
     return links_for(
         {**payload, **found},
-        dashboard_url=settings.teams_default_dashboard_url,
+        dashboard_url=settings.teams_default_dashboard_url or _live_page(),
         jupyterlab_url=settings.teams_default_jupyterlab_url,
     )
+
+
+def _live_page() -> str | None:
+    """Return where the live page is, if the Jupyter servers of this environment have it."""
+    from jupyter_core.paths import jupyter_config_path  # noqa: PLC0415 - a pass seldom needs it
+
+    enabled = (Path(folder, _LIVE_PAGE_ENABLED) for folder in jupyter_config_path())
+    if find_spec("jupyter_server") is None or not any(path.is_file() for path in enabled):
+        return None
+    return live_page_address(get_settings().teams_default_jupyterlab_url)
 
 
 def _notebook_path(payload: dict[str, Any]) -> str | None:

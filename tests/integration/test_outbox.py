@@ -1,6 +1,8 @@
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -17,7 +19,7 @@ from helpers.errors import (
 )
 from helpers.notifications.cards import MAX_MESSAGE_BYTES, size_of
 from helpers.notifications.outbox import pending, send_due
-from helpers.settings import get_settings
+from helpers.settings import PROJECT_DIR, get_settings
 from helpers.steps import claims, verdicts
 from sandbox.misbehaviour import Fault
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
@@ -133,7 +135,9 @@ def test_a_failed_chain_run_gets_one_card_with_links(step, teams, sql, monkeypat
     assert rows(sql) == [("CHAIN_FAILED", "SENT")]
 
 
-def test_a_batchs_card_leads_to_the_notebook_of_its_step(fail, workflows, teams, monkeypatch):
+def test_a_batchs_card_leads_to_the_notebook_of_its_step(
+    fail, workflows, teams, monkeypatch, jupyter_folders
+):
     configure(monkeypatch, TEAMS_DEFAULT_JUPYTERLAB_URL="https://lab.example")
     folder = workflows / "Active_Q1" / "notebooks" / "Stage_04_Analysis"
     folder.mkdir(parents=True)
@@ -161,13 +165,49 @@ def test_a_card_leads_to_where_the_notebook_lies_when_it_is_sent(
     (folder / "Step_01_Renamed.ipynb").write_text("{}")
     send_due()
 
-    [action] = teams.messages[0]["attachments"][0]["content"]["actions"]
-    assert action["url"].endswith("/Stage_04_Analysis/Step_01_Renamed.ipynb")
+    actions = teams.messages[0]["attachments"][0]["content"]["actions"]
+    assert actions[0]["url"].endswith("/Stage_04_Analysis/Step_01_Renamed.ipynb")
+
+
+@pytest.fixture
+def jupyter_folders(tmp_path, monkeypatch) -> Path:
+    """The only folder in which Jupyter looks for what is enabled."""
+    monkeypatch.setattr("jupyter_core.paths.jupyter_config_path", lambda: [str(tmp_path / "etc")])
+    folder = tmp_path / "etc" / "jupyter_server_config.d"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("is_installed", "dashboard", "leads_to"),
+    [
+        (True, "", "https://lab.example/user/me/batch-monitoring/"),
+        (True, "https://board.example/", "https://board.example/"),
+        (False, "", None),
+        (False, "https://board.example/", "https://board.example/"),
+    ],
+)
+def test_the_live_page_is_the_dashboard_if_it_is_installed_and_no_other_is_set(
+    fail, workflows, teams, monkeypatch, jupyter_folders, is_installed, dashboard, leads_to
+):
+    configure(
+        monkeypatch,
+        TEAMS_DEFAULT_JUPYTERLAB_URL="https://lab.example/user/me/lab/tree/workspace",
+        TEAMS_DEFAULT_DASHBOARD_URL=dashboard,
+    )
+    if is_installed:
+        shutil.copy(PROJECT_DIR / "jupyter" / "batch-monitoring.json", jupyter_folders)
+    fail("Reason.")
+    send_due()
+
+    actions = teams.messages[0]["attachments"][0]["content"]["actions"]
+    urls = [action["url"] for action in actions if action["title"] == "Open dashboard"]
+    assert urls == ([leads_to] if leads_to else [])
 
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_card_leads_to_an_executed_copy_only_if_there_is_one(
-    fail, workflows, teams, sql, monkeypatch, is_there
+    fail, workflows, teams, sql, monkeypatch, jupyter_folders, is_there
 ):
     configure(monkeypatch, TEAMS_DEFAULT_JUPYTERLAB_URL="https://lab.example")
     fail("Reason.")

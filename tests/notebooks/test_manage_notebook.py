@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
+import helpers
 from helpers.constants import BatchStatus, JobStatus
 from helpers.job import read_job
 from helpers.notebooks.run import NotebookRun
@@ -34,6 +36,18 @@ def batch(metastore, moodys, workflows, sql) -> SeededBatch:
     made = analysis_batch(jobs, status=BatchStatus.ACTIVE)
     sql.execute("UPDATE irp_batch SET status = 'FAILED', completed_ts = now()")
     return made
+
+
+def test_every_line_that_mends_can_be_run_there():
+    offered = set()
+    for source in Path(helpers.__file__).parent.joinpath("attention").glob("*.py"):
+        offered |= set(re.findall(r"mend=[^,\n]*?(?:step_call\(|f)?\"(\w+)", source.read_text()))
+    imports = nbformat.read(MANAGE, as_version=4).cells[1].source
+    namespace: dict[str, object] = {}
+    exec(imports, namespace)
+
+    assert "plan_resubmit" in offered
+    assert {name for name in offered if not callable(namespace.get(name))} == set()
 
 
 def test_as_it_stands_it_looks_and_plans_and_does_nothing(batch, moodys, tmp_path):
