@@ -79,6 +79,7 @@ class FailingBatch(TypedDict):
     step_name: str
     jobs: int
     failed: int
+    cancelled: int
     open: int
     is_announced: bool
 
@@ -89,11 +90,13 @@ def failing_batches() -> list[FailingBatch]:
 
 
 def so_far(batch: FailingBatch) -> str:
-    """Say how many jobs of a batch have failed, and how many are open."""
+    """Say how many jobs of a batch have failed or were cancelled, and how many are open."""
     of = f"{batch['failed']:,} of {counted(batch['jobs'], 'job')}"
     have = "has" if batch["failed"] == 1 else "have"
+    were = counted(batch["cancelled"], "was", "were")
+    cancelled = f", {were} cancelled" if batch["cancelled"] else ""
     are = "is" if batch["open"] == 1 else "are"
-    return f"{of} {have} failed so far; {batch['open']:,} {are} still open."
+    return f"{of} {have} failed so far{cancelled}; {batch['open']:,} {are} still open."
 
 
 def failures_of(batch_ids: Collection[int]) -> dict[int, Failures]:

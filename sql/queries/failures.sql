@@ -31,7 +31,7 @@ ORDER BY ranked.batch_id, ranked.reason_rank, ranked.id;
 -- Watched batches of which jobs have failed, or could not be submitted, while others are open.
 SELECT batch.id AS batch_id, batch.batch_type, batch.activation_num, step.notebook_path,
        cycle.cycle_name, stage.stage_num, stage.stage_name, step.step_num, step.step_name,
-       counted.jobs, counted.failed, counted.open,
+       counted.jobs, counted.failed, counted.cancelled, counted.open,
        EXISTS (SELECT FROM irp_notification AS card
                WHERE card.kind = 'JOBS_FAILED' AND card.batch_id = batch.id
                  AND card.activation_num = batch.activation_num) AS is_announced
@@ -42,6 +42,7 @@ JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
 CROSS JOIN LATERAL (
     SELECT count(*) AS jobs,
            count(*) FILTER (WHERE job.status IN ('FAILED', 'ERROR')) AS failed,
+           count(*) FILTER (WHERE job.status = 'CANCELLED') AS cancelled,
            count(*) FILTER (WHERE coalesce(job.status, 'INITIATED')
                                   NOT IN ('FINISHED', 'FAILED', 'CANCELLED', 'ERROR')) AS open
     FROM irp_job AS job

@@ -3,7 +3,7 @@
 import pytest
 
 from helpers.constants import BatchStatus, BatchType, JobStatus
-from helpers.notifications.failures import failures_of
+from helpers.notifications.failures import failing_batches, failures_of, so_far
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 
 
@@ -66,3 +66,14 @@ def test_no_reason_and_an_empty_one_are_the_same(step, sql):
 
     [group] = failures_of([batch.batch_id])[batch.batch_id].groups
     assert (group.reason, group.jobs) == ("No reason was given.", 2)
+
+
+def test_so_far_counts_every_job_whose_reason_is_given(step, sql):
+    """Cancelled jobs stand beside those that failed, and are counted beside them."""
+    jobs = [(FAILED, "EDM locked", "A"), *[(CANCELLED, "by hand", f"C{n}") for n in range(2)]]
+    batch = batch_of(step, sql, [*jobs, (JobStatus.RUNNING, None, "B")])
+    sql.execute("UPDATE irp_batch SET status = 'ACTIVE'")
+
+    [failing] = failing_batches()
+    assert so_far(failing) == "1 of 4 jobs has failed so far, 2 were cancelled; 1 is still open."
+    assert failures_of([batch.batch_id])[batch.batch_id].total == 3
