@@ -167,6 +167,8 @@ def _job(row: Mapping[str, Any], forecast: JobForecast | None, now: datetime) ->
     if forecast is None:
         return job
     job = replace(job, usual_seconds=forecast.usual_seconds)
+    if forecast.outcome is Outcome.NOT_STARTED:
+        return job  # as its status says
     if forecast.remaining is None:
         return replace(job, why_no_end=_why_no_end(forecast.outcome, forecast.samples))
     return replace(job, end=forecast.remaining.at(now))

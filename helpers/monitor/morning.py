@@ -103,7 +103,7 @@ def _sections(
     sections = {
         "For other reasons": more,
         "Running": [_running(step, now) for step in steps if step.state is StepState.ACTIVE],
-        "Waits": [_waits(item) for item in waits],
+        "Waits": list(dict.fromkeys(map(_waits, waits))),
         "Slower than usual": [
             *(item.text for item in waits if item.kind is ItemKind.LATE),
             *(_slow(row, now) for row in slow if row["cycle_name"] == cycle_name),
