@@ -29,7 +29,7 @@ from sandbox.world import (
     sandbox_parser,
 )
 
-_TIME_SCALE = 0.2  # jobs take a second or three
+_TIME_SCALE = 0.1  # jobs take a second or two
 _INTERRUPTED = 130  # as a shell has it
 
 

@@ -106,7 +106,8 @@ def _serve(root: Path, jupyter: Path, for_jupyter: Iterable[str], *, port: int) 
         *(["--allow-root"] if os.geteuid() == 0 else []),
         *for_jupyter,
     ]
-    environment = {**os.environ, **_folders(jupyter)}
+    here = {"TEAMS_DEFAULT_JUPYTERLAB_URL": f"http://{HOST}:{port}/lab/tree/workspace"}
+    environment = {**os.environ, **here, **_folders(jupyter)}
     with TemporaryDirectory(prefix="lab-") as own:
         lease = [own, str(watchdog.lease_clock()), _FOREVER]
         watched = [sys.executable, "-I", "-S", watchdog.__file__, *lease, *command]

@@ -44,11 +44,3 @@ FROM unnest(:configuration_ids::int[], :statuses::text[], :workflow_ids::text[],
     WITH ORDINALITY AS item (configuration_id, status, workflow_id, request, position)
 ORDER BY item.position
 RETURNING id;
-
--- name: totals()^
--- What a whole demo came to.
-SELECT (SELECT count(*) FROM irp_batch WHERE status = 'COMPLETED') AS completed,
-       (SELECT count(*) FROM irp_batch WHERE status IN ('FAILED', 'ERROR', 'CANCELLED')) AS failed,
-       (SELECT coalesce(sum(jobs_polled), 0) FROM irp_monitor_run) AS jobs_polled,
-       (SELECT count(*) FROM irp_chain_run WHERE status = 'COMPLETED') AS steps_chained,
-       (SELECT coalesce(sum(jsonb_array_length(errors)), 0) FROM irp_monitor_run) AS errors;

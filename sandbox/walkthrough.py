@@ -25,7 +25,7 @@ from helpers.text import counted, listed
 from sandbox.demo_cycle import CYCLE_NAME, notebook, prepare_cycle
 
 _LONGEST_SECONDS = 300.0  # the demo gives up, and says so
-_PAUSE_SECONDS = 0.3  # a schedule would wait for the next minute
+_PAUSE_SECONDS = 0.2  # a schedule would wait for the next minute
 _QUIET_SECONDS = 2.0  # without a line, until one reports progress
 _FIRST = [(2, 1), (3, 1)]  # the steps, by stage, that the analyst starts in the beginning
 _THEN = {(3, 6): [(4, 1)], (4, 1): [(5, 1), (6, 1)]}  # and those that follow by hand

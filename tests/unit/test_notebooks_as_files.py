@@ -24,7 +24,10 @@ STATUSES = {
 }
 SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE)\b|\bcursor\b|\bpsycopg\b", re.IGNORECASE)
 MOST_LINES = 8
-every_notebook = pytest.mark.parametrize("path", [MONITOR, *STAGES], ids=lambda path: path.stem)
+START_HERE = PROJECT_DIR / "sandbox" / "Start here.ipynb"
+every_notebook = pytest.mark.parametrize(
+    "path", [MONITOR, *STAGES, START_HERE], ids=lambda path: path.stem
+)
 
 
 def cells(path: Path, kind: str) -> list[str]:
