@@ -56,13 +56,13 @@ class Action:
     outcome: str | None = None
 
 
-def checked_reason(reason: str) -> str:
+def checked_reason(reason: object) -> str:
     """Return a reason as it goes on record.
 
     Raises:
         BatchMonitoringError: it is empty.
     """
-    text = clean(str(reason)).strip()
+    text = clean(reason).strip() if isinstance(reason, str) else ""
     if not text:
         raise BatchMonitoringError(
             'Say why, for whoever reads the history: reason="EDM was locked; fixed by IT".'

@@ -15,6 +15,7 @@ from helpers.actions import Action
 from helpers.batch.plans.resubmit import plan_resubmit
 from helpers.batch.plans.seeing import has_ended, open_batch, seen_jobs
 from helpers.batch.plans.skip import plan_skip
+from helpers.batch.reading import checked_id
 from helpers.constants import ActionKind
 from helpers.database import queries, transaction
 from helpers.errors import BatchError, BatchMonitoringError, JobError
@@ -154,9 +155,9 @@ def skip_job_configuration(
 def _skip_configuration(
     batch_id: int, configuration_id: int, why: str, override: int | None
 ) -> None:
-    batch = open_batch(batch_id)
     with transaction():
-        queries("batch").lock_batch(batch_id=batch_id)
+        queries("mending").lock_open_batch(batch_id=batch_id)
+        batch = open_batch(batch_id)
         changed = queries("mending").skip_configurations(
             configuration_ids=[configuration_id], reason=why, override_id=override
         )
@@ -179,7 +180,7 @@ def activate_batch(batch_id: int) -> None:
         BatchError: there is no such batch, or its cycle is not ACTIVE.
     """
     with transaction():
-        queries("batch").lock_batch(batch_id=batch_id)
+        queries("mending").lock_open_batch(batch_id=checked_id(batch_id))
         batch = open_batch(batch_id)
         if not has_ended(batch):
             return

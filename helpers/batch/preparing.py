@@ -72,7 +72,9 @@ class PreparePlan(Report):
         if self.problems or not self.rows:
             raise BatchError(f"Nothing was prepared. {self}")
         with transaction():
-            queries("steps").lock_step(step_id=self.step["step_id"])
+            status = queries("preparing").lock_open_step(step_id=self.step["step_id"])
+            if status != CycleStatus.ACTIVE:
+                raise BatchError(f"Nothing was prepared. {_not_open(self.step, status)}")
             self.held = _held(self.step["step_id"], self.batch_type, self.rows)
             if self.held:
                 return self._found()
@@ -144,7 +146,7 @@ def create_batch(
     if step is None:
         raise BatchError(f"There is no step {step_id} in the metastore.")
     if step["cycle_status"] != CycleStatus.ACTIVE:
-        raise BatchError(f"Cycle {step['cycle_name']} is {step['cycle_status']}.")
+        raise BatchError(_not_open(step, step["cycle_status"]))
     rows = read_rows(configurations)
     plan = PreparePlan(batch_type, step, rows, held=_held(step_id, batch_type, rows))
     plan.problems = duplicates(rows)
@@ -156,6 +158,10 @@ def create_batch(
             plan.problems += name_problems(batch_type, rows)
     plan.problems.sort(key=lambda problem: problem.row)
     return plan
+
+
+def _not_open(step: Step, status: str) -> str:
+    return f"Cycle {step['cycle_name']} is {status}: nobody would watch its batches."
 
 
 def duplicates(rows: Sequence[NumberedRow], *, noun: str = "row") -> list[Problem]:

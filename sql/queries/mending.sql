@@ -10,6 +10,16 @@ LEFT JOIN irp_job_configuration AS configuration ON configuration.id = job.job_c
 WHERE job.batch_id = :batch_id::int
 ORDER BY job.id;
 
+-- name: lock_open_batch(batch_id)^
+-- Hold a batch against everyone who would decide about it, and its cycle against being archived.
+SELECT batch.id
+FROM irp_batch AS batch
+JOIN irp_step AS step ON step.id = batch.step_id
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+WHERE batch.id = :batch_id::int
+FOR UPDATE OF batch FOR SHARE OF cycle;
+
 -- name: lock_jobs(job_ids)
 -- Hold jobs against answers of Moody's and submissions, until the transaction ends.
 SELECT id FROM irp_job WHERE id = ANY (:job_ids::int[]) ORDER BY id FOR UPDATE;

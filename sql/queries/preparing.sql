@@ -7,6 +7,16 @@ WHERE batch.step_id = :step_id::int AND batch.batch_type = :batch_type::text
   AND NOT coalesce(configuration.skipped, false)
 ORDER BY batch.id, configuration.id;
 
+-- name: lock_open_step(step_id)$
+-- Hold a step, so that no two batches of the same rows are made in it, and its cycle against being
+-- archived; returns the cycle's status.
+SELECT coalesce(cycle.status::text, 'UNSET')
+FROM irp_step AS step
+JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+WHERE step.id = :step_id::int
+FOR NO KEY UPDATE OF step FOR SHARE OF cycle;
+
 -- name: add_batch(step_id, batch_type)$
 -- A prepared batch.
 INSERT INTO irp_batch (step_id, batch_type) VALUES (:step_id::int, :batch_type::text) RETURNING id;

@@ -6,6 +6,7 @@ plan is applied again, here, and a third time, which changes nothing.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from helpers import batch as hands
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import close_pools
+from helpers.errors import BatchError
 from helpers.settings import get_settings
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from tests.support.faults_points import GO
@@ -166,3 +168,30 @@ def assert_nothing_twice_at_moodys(world, act: Act) -> None:
     assert submitted == (["A0", "A1"] if act.points[-1] in SUBMITS else [])
     asked = {(change.job_id, change.request_id) for change in world.moodys.changes}
     assert len(asked) == (2 if act.points[-1] in ASKS else 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "point"),
+    [
+        ("resubmit", "committed, nothing submitted"),
+        ("resubmit", "posted, id not stored"),
+        ("cancel", "committed, nothing asked"),
+        ("cancel", "asked, outcome not stored"),
+    ],
+)
+def test_a_plan_that_two_processes_apply_at_once_acts_once(scene, name, point):
+    act = ACTS[name]
+    prepare(scene, name, act)
+    plan = eval(act.call, vars(hands))
+    process = scene.apply(plan.plan_id, point, act.call)
+    stop = scene.meeting.next_stop(process)
+
+    with suppress(BatchError):  # the other one is submitting at this moment
+        plan.apply(reason="at once")
+    stop.answer(GO)
+    process.wait(DEADLINE_SECONDS)
+
+    assert process.returncode == 0, scene.output_of(process)
+    assert plan.apply(reason="afterwards")["done"] == len(act.jobs)
+    assert actions(scene) == [(1, "DONE"), (2, "DONE")]
+    assert_nothing_twice_at_moodys(scene, act)

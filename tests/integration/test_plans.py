@@ -1,3 +1,4 @@
+import html
 import threading
 from collections.abc import Sequence
 
@@ -5,6 +6,7 @@ import psycopg
 import pytest
 
 from helpers.batch import (
+    choose_batch,
     plan_cancel,
     plan_priority,
     plan_resolve,
@@ -22,6 +24,7 @@ from helpers.job import read_job, submit_job, track_job_status
 from sandbox.misbehaviour import Fault
 from sandbox.seeding import PreparedJob, SeededBatch
 from tests.support.analysis import analysis_batch
+from tests.support.waiting import wait_until
 
 MODEL_PATH = "/platform/model/v1/jobs"
 WHY = "The EDM was locked; fixed by IT"
@@ -597,6 +600,68 @@ def test_jobs_that_do_not_run_are_not_cancelled(client, moodys):
     assert "not been submitted; skip it" in shown
     assert "'not a number' is not a valid job id" in shown
     assert moodys.changes == []
+
+
+# --- what people get wrong, and at the wrong moment -----------------------------------------------
+
+
+@pytest.mark.parametrize("reason", ["", " \t", "\x00\x1b[31m", None, 7])
+def test_a_reason_is_a_text_that_says_something(client, reason):
+    batch = batch_of(analysis("A"))
+    before = snapshot()
+    with pytest.raises(BatchMonitoringError, match="Say why"):
+        plan_skip(batch.batch_id).apply(reason=reason)
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("plan", [plan_resubmit, plan_skip, plan_cancel])
+@pytest.mark.parametrize("batch_id", ["8", None, True, -1, 1.5, 10**12])
+def test_what_is_not_a_batch_id_is_refused_as_such(client, plan, batch_id):
+    with pytest.raises(BatchError, match=r"not a valid batch id|no batch"):
+        plan(batch_id)
+
+
+@pytest.mark.parametrize("job_ids", [1, "1", ["1"], [None], [True], [10**12]])
+def test_what_is_not_a_list_of_job_ids_is_refused_as_such(client, job_ids):
+    batch = batch_of(analysis("A"))
+    with pytest.raises(BatchError, match=r"given as a list|has no job"):
+        plan_skip(batch.batch_id, job_ids)
+
+
+@pytest.mark.parametrize("name", ['O\'Brien "x"; DROP TABLE irp_job', "<b>bold</b>", "ÄÖ €"])
+def test_names_of_any_kind_are_shown_and_stored_as_they_are(client, moodys, name):
+    batch = batch_of(PreparedJob(JobStatus.FAILED, "77", request(name), {"job_name": name}))
+    plan = choose_batch(batch.batch_id).plan_resubmit(name)
+    assert name in repr(plan)
+    assert name in html.unescape(plan._repr_html_())
+    assert "<b>bold" not in plan._repr_html_()
+    assert plan.apply(client, reason=f"because of {name}")["failed"] == 0
+    assert [received.name for received in moodys.submissions] == [name]
+    assert psql("SELECT reason FROM irp_action") == [(f"because of {name}",)]
+
+
+def test_a_cycle_is_not_archived_between_the_look_and_the_act_of_a_plan(client, metastore):
+    batch = batch_of(analysis("A"))
+    plan = plan_skip(batch.batch_id)
+    with psycopg.connect(metastore) as archiving:
+        archiving.execute("UPDATE irp_cycle SET status = 'ARCHIVED'")
+        outcome: list[object] = []
+
+        def apply() -> None:
+            try:
+                outcome.append(plan.apply(reason=WHY))
+            except BatchMonitoringError as exc:
+                outcome.append(exc)
+
+        thread = threading.Thread(target=apply)
+        thread.start()
+        blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        wait_until(lambda: psql(blocked) == [(1,)] or outcome)
+        assert outcome == []
+        archiving.commit()
+    thread.join(30)
+    assert isinstance(outcome[0], PlanOvertakenError)
+    assert psql("SELECT status::text FROM irp_batch") == [("FAILED",)]
 
 
 def test_plans_are_refused_in_an_archived_cycle(metastore):

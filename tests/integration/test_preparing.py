@@ -123,6 +123,14 @@ def test_a_batch_needs_a_step_of_an_active_cycle_and_rows(step_id, sql):
         create_batch("Analysis", step_id, ROWS)
 
 
+def test_a_batch_is_not_made_in_a_cycle_that_was_archived_since_the_plan(step_id, sql):
+    plan = create_batch("Analysis", step_id, ROWS)
+    sql.execute("UPDATE irp_cycle SET status = 'ARCHIVED'")
+    with pytest.raises(BatchError, match="Q1 is ARCHIVED: nobody would watch"):
+        plan.apply()
+    assert counts(sql) == [0, 0, 0]
+
+
 # --- Where rows come from.
 
 TABLE = [

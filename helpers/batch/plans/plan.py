@@ -126,7 +126,7 @@ class Plan(ABC):
 
     def _applied(self, irp_client: IRPClient | None, why: str) -> PlanOutcome:
         with self._alone(), _overtaken_by_another_tool(self.batch), transaction():
-            queries("batch").lock_batch(batch_id=self.batch["batch_id"])
+            queries("mending").lock_open_batch(batch_id=self.batch["batch_id"])
             if not actions.actions_of(self.plan_id):
                 self._require_unchanged()
                 for action in self._change(why):

@@ -67,6 +67,8 @@ def chosen_jobs(
     jobs = seen_jobs(batch_id)
     if job_ids is None:
         return [job for job in jobs if not job.skipped and job.status in by_default]
+    if isinstance(job_ids, int | str):
+        raise BatchError(f"Jobs are given as a list: [{job_ids!r}].", batch_id=batch_id)
     known = {job.job_id for job in jobs}
     strangers = [job_id for job_id in job_ids if not is_id(job_id) or job_id not in known]
     if strangers:
