@@ -212,6 +212,7 @@ def _control_routes(moodys: MoodysStandIn) -> list[Route]:
         control_route("GET", "/submissions", lambda _, __: [asdict(s) for s in moodys.submissions]),
         control_route("POST", "/advance", lambda _, body: moodys.advance(float(body["seconds"]))),
         control_route("POST", "/settings", lambda _, body: _set(moodys, body)),
+        control_route("POST", "/searchable", lambda _, body: moodys.let_search(*body["families"])),
         control_route("POST", "/expire-tokens", lambda _, __: moodys.access.expire_tokens()),
     ]
 

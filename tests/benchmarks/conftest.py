@@ -108,3 +108,21 @@ def results(request: pytest.FixtureRequest, server_url: str) -> Iterator[Results
     yield found
     if not request.session.testsfailed and not request.config.option.keyword:
         found.write()
+    request.config.stash[_MISSED] = [row.shortfall for row in found.rows if not row.is_met]
+
+
+_MISSED = pytest.StashKey[list[str]]()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail if a target was missed."""
+    if session.config.stash.get(_MISSED, []):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say by how much each target was missed."""
+    for shortfall in config.stash.get(_MISSED, []):
+        terminalreporter.write_line(f"missed: {shortfall}")

@@ -24,6 +24,7 @@ class Row:
     unit: str = "s"
     at_least: bool = False  # the target is a floor, where it usually is a ceiling
     against_baseline: float | None = None  # how many times the baseline of the same run
+    cpu_seconds: float | None = None  # of the monitor's process
     note: str = ""
     why_missed: str = ""
 
@@ -36,6 +37,15 @@ class Row:
     def is_met(self) -> bool:
         """Whether the target is met."""
         return self.ratio >= 1 if self.at_least else self.ratio <= 1
+
+    @property
+    def shortfall(self) -> str:
+        """By how much a target is missed."""
+        bound = "at least" if self.at_least else "at most"
+        return (
+            f"{self.case}: {number(self.measured)} {self.unit}, and {bound} {number(self.target)} "
+            f"is the target ({number(self.ratio)} times)"
+        )
 
     @property
     def remark(self) -> str:

@@ -6,12 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from helpers.constants import BatchStatus, BatchType, JobStatus
+from helpers.database import transaction
+from helpers.settings import PROJECT_DIR
 from sandbox.moodys_jobs import Family
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from sandbox.server import ServerProcess
@@ -30,25 +35,22 @@ def add_active_jobs(
     jobs: int,
     batches: int,
     known: JobStatus = JobStatus.RUNNING,
-) -> list[int]:
-    """Let so many jobs run at Moody's, watched in so many batches; return the batches' ids.
+    at_moodys: JobStatus = JobStatus.RUNNING,
+) -> list[str]:
+    """Let Moody's have so many jobs, watched in so many batches; return their ids.
 
     ``known`` is the status that the metastore has of them.
     """
     family, stage_num, step_num = LOCATIONS[batch_type]
-    wanted = {"family": family, "status": JobStatus.RUNNING, "count": jobs}
+    wanted = {"family": family, "status": at_moodys, "count": jobs}
     workflow_ids = moodys.control("POST", "jobs", wanted)["jobIds"]
     step = add_step(add_cycle(f"Active-{workflow_ids[0]}"), stage_num=stage_num, step_num=step_num)
     size = -(-jobs // batches)
-    return [
-        add_batch(
-            step,
-            batch_type,
-            [PreparedJob(known, i) for i in workflow_ids[start : start + size]],
-            status=BatchStatus.ACTIVE,
-        ).batch_id
-        for start in range(0, jobs, size)
-    ]
+    with transaction():
+        for start in range(0, jobs, size):
+            prepared = [PreparedJob(known, i) for i in workflow_ids[start : start + size]]
+            add_batch(step, batch_type, prepared, status=BatchStatus.ACTIVE)
+    return list(workflow_ids)
 
 
 def add_finished_batches(*, batches: int, jobs: int) -> None:
@@ -72,6 +74,35 @@ def add_long_past(database: str, *, log_rows: int) -> None:
         connection.execute(script)  # one simple query, and so one transaction
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
+
+
+def run_loop(job_ids: list[str], *arguments: str) -> dict[str, float]:
+    """Read these GeoHaz jobs and do nothing else, in a process of its own; see ``bare_loop``."""
+    command = [sys.executable, "-m", "tests.benchmarks.bare_loop", *arguments]
+    done = subprocess.run(
+        command,
+        input=json.dumps(job_ids),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=_LONGEST_SECONDS,
+        cwd=PROJECT_DIR,
+    )
+    return dict(json.loads(done.stdout))
+
+
+@contextmanager
+def far_away(database: str) -> Iterator[str]:
+    """Give the address of a database whose answers take a millisecond longer."""
+    parts = conninfo_to_dict(database)
+    command = [sys.executable, str(HERE / "distance.py"), str(parts["host"])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        try:
+            yield make_conninfo(database, host="127.0.0.1", port=port)
+        finally:
+            process.terminate()
 
 
 def run_pass(**settings: object) -> dict[str, Any]:
