@@ -8,9 +8,6 @@ one message.
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -21,14 +18,14 @@ from helpers.attention import late_batches, what_waits
 from helpers.batch.reconciling import Reconciliation, reconcile_together
 from helpers.batch.sweeping import sweep
 from helpers.clock import CLOCK
-from helpers.constants import BatchStatus, StartedBy
+from helpers.constants import BatchStatus
 from helpers.database import queries, require_sessions
 from helpers.database.schema import require_migrated
 from helpers.display import Remark
-from helpers.identity import host_name, package_version
 from helpers.monitor.chaining_section import execute_due_steps
 from helpers.monitor.housekeeping import do_housekeeping
 from helpers.monitor.outside_watch import call_heartbeat
+from helpers.monitor.pass_record import log_end, log_start
 from helpers.monitor.problems import isolated
 from helpers.monitor.reports import (
     ChainReport,
@@ -46,15 +43,11 @@ from helpers.notifications.lateness import LateBatch
 from helpers.notifications.outbox import Sending, send_due
 from helpers.pass_health import pass_health
 from helpers.recording import server_clock
-from helpers.redaction import redact_json
-from helpers.schedule.scheduled_copy import own_copy_is_current, own_run_id
 from helpers.settings import Settings, get_settings
-from helpers.text import counted
 
 if TYPE_CHECKING:
     from helpers.irp_integration import IRPClient
 
-_MOST_ERRORS = 100
 _ENDING_AT_ONCE = 4  # connections of the pool
 
 
@@ -78,7 +71,7 @@ class Monitor:
         self._clock = server_clock()
         self._started_ts = self._clock()
         self._started = CLOCK.monotonic()
-        self._run_id = _log_start()
+        self._run_id = log_start()
         self._found = FoundReport([])
         self._polled = PollReport()
         self._reconciled = ReconReport()
@@ -157,7 +150,7 @@ class Monitor:
             errors += do_housekeeping(self._run_id, settings=self._settings)
         report = self._summary(sending, failing, late, errors)
         with isolated("The record of this pass", report.errors):
-            _log_end(self._run_id, report)
+            log_end(self._run_id, report)
             if warning := call_heartbeat(self._settings.monitor_heartbeat_url):
                 report.warnings.append(warning)
         return report
@@ -258,44 +251,3 @@ def run_pass(*, client: Callable[[], IRPClient] | None = None) -> SummaryReport:
     monitor.reconcile_batches()
     monitor.execute_next_steps()
     return monitor.summarise()
-
-
-def _log_start() -> int:
-    run_id: int = queries("monitor_runs").start(
-        host=host_name(),
-        pid=os.getpid(),
-        package_version=package_version(),
-        started_by=_started_by(),
-        copy_is_current=own_copy_is_current(),
-    )
-    return run_id
-
-
-def _started_by() -> StartedBy:
-    if "ipykernel" not in sys.modules:
-        return StartedBy.COMMAND
-    return StartedBy.SCHEDULED_NOTEBOOK if own_run_id() else StartedBy.NOTEBOOK
-
-
-def _log_end(run_id: int, report: SummaryReport) -> None:
-    queries("monitor_runs").finish(
-        id=run_id,
-        batches_found=report.batches_found,
-        batches_settled=report.batches_completed + report.batches_failed,
-        jobs_polled=report.jobs_polled,
-        polls_failed=report.polls_failed,
-        status_changes=report.transitions,
-        chains_run=report.chains_executed,
-        cards_sent=report.cards_sent,
-        errors=redact_json(
-            json.dumps([{"about": e.about, "text": e.text} for e in _for_the_record(report.errors)])
-        ),
-    )
-
-
-def _for_the_record(errors: list[Remark]) -> list[Remark]:
-    """Return as many errors as a row per minute may hold; each poll is on record by itself."""
-    more = len(errors) - _MOST_ERRORS
-    if more <= 0:
-        return errors
-    return [*errors[:_MOST_ERRORS], Remark("…", f"and {counted(more, 'more error')}.")]

@@ -1,0 +1,61 @@
+"""The record of a pass in ``irp_monitor_run``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from helpers.constants import StartedBy
+from helpers.database import queries
+from helpers.display import Remark
+from helpers.identity import host_name, package_version
+from helpers.monitor.summary import SummaryReport
+from helpers.redaction import redact_json
+from helpers.schedule.scheduled_copy import own_copy_is_current, own_run_id
+from helpers.text import counted
+
+_MOST_ERRORS = 100
+
+
+def log_start() -> int:
+    """Put the start of a pass on record; return its id."""
+    run_id: int = queries("monitor_runs").start(
+        host=host_name(),
+        pid=os.getpid(),
+        package_version=package_version(),
+        started_by=_started_by(),
+        copy_is_current=own_copy_is_current(),
+    )
+    return run_id
+
+
+def _started_by() -> StartedBy:
+    if "ipykernel" not in sys.modules:
+        return StartedBy.COMMAND
+    return StartedBy.SCHEDULED_NOTEBOOK if own_run_id() else StartedBy.NOTEBOOK
+
+
+def log_end(run_id: int, report: SummaryReport) -> None:
+    """Put the end of a pass on record, with its figures and errors."""
+    queries("monitor_runs").finish(
+        id=run_id,
+        batches_found=report.batches_found,
+        batches_settled=report.batches_completed + report.batches_failed,
+        jobs_polled=report.jobs_polled,
+        polls_failed=report.polls_failed,
+        status_changes=report.transitions,
+        chains_run=report.chains_executed,
+        cards_sent=report.cards_sent,
+        errors=redact_json(
+            json.dumps([{"about": e.about, "text": e.text} for e in _for_the_record(report.errors)])
+        ),
+    )
+
+
+def _for_the_record(errors: list[Remark]) -> list[Remark]:
+    """Return as many errors as a row per minute may hold; each poll is on record by itself."""
+    more = len(errors) - _MOST_ERRORS
+    if more <= 0:
+        return errors
+    return [*errors[:_MOST_ERRORS], Remark("…", f"and {counted(more, 'more error')}.")]
