@@ -19,7 +19,7 @@ from helpers.database import in_transaction, queries, transaction
 from helpers.display import Block, Headline, Note, Remark, Remarks, Report, Row, Severity, Table
 from helpers.display import progress as progress_bar
 from helpers.errors import BatchError, BuildError
-from helpers.irp_integration.building import RequestBuilder, can_be_built, row_columns
+from helpers.irp_integration.building import NotChecked, RequestBuilder, can_be_built, row_columns
 from helpers.irp_integration.columns import arguments
 from helpers.job_names import job_name
 from helpers.records import Step
@@ -69,7 +69,7 @@ class PreparePlan(Report):
             raise BatchError("A plan is not applied inside a transaction. End it first.")
         if self.prepared:
             return self.prepared
-        if self.problems or not self.rows:
+        if self.mistakes or not self.rows:
             raise BatchError(f"Nothing was prepared. {self}")
         with transaction():
             status = queries("preparing").lock_open_step(step_id=self.step["step_id"])
@@ -86,6 +86,11 @@ class PreparePlan(Report):
                 configurations=[storable_json(row.values) for row in self.rows],
             )
         return PreparedBatch(batch_id=batch_id, jobs=len(self.rows), created=True)
+
+    @property
+    def mistakes(self) -> list[Problem]:
+        """The problems that have to be corrected; what Moody's did not answer is none of them."""
+        return [problem for problem in self.problems if not isinstance(problem.text, NotChecked)]
 
     def _found(self) -> PreparedBatch:
         [(batch_id, number), *others] = self.held.items()
@@ -110,18 +115,19 @@ class PreparePlan(Report):
             return
         jobs = counted(len(self.rows), "job")
         problems = f"; {counted(len(self.problems), 'problem')}" if self.problems else ""
-        severity = Severity.ERROR if self.problems else Severity.INFO
+        severity = Severity.ERROR if self.mistakes else Severity.INFO
         title = f"Plan: {jobs} of type {self.batch_type} to be created for {where}{problems}"
         yield Headline(severity, title)
         remarks = [Remark(f"row {p.row}", p.text, Severity.ERROR) for p in self.problems]
-        yield Remarks(remarks, noun="problem", title="To be corrected")
+        title = "To be corrected" if self.mistakes else "Not known now"
+        yield Remarks(remarks, noun="problem", title=title)
         if self.held:
             yield Note(self._held_text, Severity.WARNING)
         if self.remark:
             yield Note(self.remark, Severity.WARNING)
         rows = [Row([row.number, job_name(row.values, None) or "—"]) for row in self.rows]
         yield Table(["Row", "Job"], rows, noun="row")
-        if not self.problems and self.rows:
+        if not self.mistakes and self.rows:
             yield Note("Nothing is done yet. Do it with: plan.apply()")
 
 

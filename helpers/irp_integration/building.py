@@ -140,6 +140,12 @@ def _unconnected() -> Any:
     )
 
 
+class NotChecked(str):
+    """A problem that says nothing of the row: Moody's did not answer."""
+
+    __slots__ = ()
+
+
 class RequestBuilder:
     """Builds the requests of one batch; closes as a context manager.
 
@@ -225,9 +231,9 @@ class RequestBuilder:
             return [self._not_checked(exc)]
         return []
 
-    def _not_checked(self, exc: Exception) -> str:
-        why = str(self._adapter.trouble or exc)
-        return f"it could not be checked: {shown(why, _LONGEST_PROBLEM) or type(exc).__name__}"
+    def _not_checked(self, exc: Exception) -> NotChecked:
+        why = shown(str(self._adapter.trouble or exc), _LONGEST_PROBLEM) or type(exc).__name__
+        return NotChecked(f"it could not be checked: {why}")
 
     def _run(self, batch_type: str, row: Mapping[str, Any], *, key: UUID | None) -> None:
         given = arguments(row_columns(batch_type), row)

@@ -302,6 +302,17 @@ def test_a_batch_that_was_prepared_otherwise_stays_where_a_list_has_no_rows(
     assert counts(sql) == [1, 4, 4]
 
 
+def test_names_that_moodys_cannot_be_asked_for_are_no_mistake_of_the_rows(step, known):
+    known.misbehave(Fault.HTTP_STATUS, http_status=503, kinds=["lookup"])
+    plan = step.prepare(ROWS)
+    assert "row 1: it could not be checked" in str(plan)
+    assert "Not known now" in str(plan)
+    known.behave()
+
+    plan.apply()
+    assert step.submit_batch().done == 4
+
+
 def test_a_changed_configuration_gets_a_request_of_its_own(step_id, known, client, sql):
     made = create_batch("Analysis", step_id, ROWS[:1]).apply()
     submit_batch(made["batch_id"], client)
