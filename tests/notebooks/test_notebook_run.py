@@ -562,6 +562,28 @@ def test_a_flood_of_outputs_takes_little_memory_and_is_marked(tmp_path, cell):
     assert any("was not kept" in str(output) for output in flooded.outputs)
 
 
+LOADED = """
+import sys
+from pathlib import Path
+from helpers.notebooks.run import NotebookRun
+source = Path(sys.argv[1])
+outcome = NotebookRun(source, source.with_name("executed.ipynb"), timeout_seconds=250).execute()
+loaded = "rfc3987_syntax" in sys.modules
+import rfc3987_syntax
+print(outcome.error, loaded)
+"""
+
+
+def test_a_run_builds_no_grammar_that_no_notebook_needs_and_leaves_it_to_others(tmp_path):
+    pytest.importorskip("rfc3987_syntax")
+    source = write(tmp_path / "a.ipynb", "1")
+    command = [sys.executable, "-c", LOADED, str(source)]
+
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+
+    assert done.stdout == "None False\n"
+
+
 def test_a_python_kernel_of_another_machine_is_replaced_and_that_is_reported(tmp_path):
     spec = {"name": "irp-laptop", "display_name": "IRP", "language": "python"}
     outcome = run(write(tmp_path / "a.ipynb", "print(1)", kernelspec=spec))
