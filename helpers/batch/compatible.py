@@ -108,6 +108,8 @@ def skip_job(job_id: int) -> None:
 
     A batch that has ended becomes ACTIVE, and is decided anew. Calling it again changes nothing.
 
+    Races: those of ``plan_skip``; of two people who call it at once the second is overtaken.
+
     Raises:
         JobError: there is no such job, or Moody's may have accepted it.
         PlanOvertakenError: it changed at this moment.
@@ -128,7 +130,9 @@ def skip_job_configuration(
 ) -> None:
     """Do without a configuration and its jobs; a batch that has ended is decided anew.
 
-    Calling it again changes nothing but the configuration that replaces it.
+    Calling it again changes nothing but the configuration that replaces it. Races: those of
+    ``plan_skip`` for its jobs; the configuration itself waits for whoever holds its batch, and of
+    two people the first reason stays.
 
     Args:
         job_configuration_id: the configuration.
@@ -175,6 +179,9 @@ def _skip_configuration(
 
 def activate_batch(batch_id: int) -> None:
     """Let a batch that has ended be watched and decided anew; another is left as it is.
+
+    Races: it waits for a pass or a person who holds the batch, and looks again; of two people who
+    call it at once the second finds it ACTIVE and changes nothing.
 
     Raises:
         BatchError: there is no such batch, or its cycle is not ACTIVE.

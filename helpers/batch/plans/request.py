@@ -142,6 +142,9 @@ def plan_priority(
 ) -> PriorityPlan:
     """Plan to ask Moody's to run jobs sooner or later than others.
 
+    Races: as for ``plan_cancel``; of two people whose requests arrive at once, the later one counts
+    at Moody's, and both are on record.
+
     Args:
         batch_id: the batch.
         priority: one of ``PRIORITIES``.
