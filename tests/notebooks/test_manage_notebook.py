@@ -11,11 +11,12 @@ import pytest
 import helpers
 from helpers.constants import BatchStatus, JobStatus
 from helpers.job import read_job
+from helpers.monitor import what_waits
 from helpers.notebooks.run import NotebookRun
 from helpers.settings import PROJECT_DIR
 from sandbox.seeding import PreparedJob, SeededBatch
 from tests.support.analysis import analysis_batch
-from tests.support.notebooks import texts_of
+from tests.support.notebooks import texts_of, write_notebook
 
 MANAGE = PROJECT_DIR / "workflows" / "_Tools" / "Batch Management" / "Manage Batches.ipynb"
 REQUEST = {
@@ -75,3 +76,16 @@ def test_with_a_reason_it_mends_the_batch_and_tells_of_it(batch, moodys, tmp_pat
     assert len(moodys.submissions) == 1
     assert read_job(batch.job_ids[0])["skipped"]
     assert "The EDM was locked" in "".join(texts_of(Path(tmp_path, "executed.ipynb")))
+
+
+def test_every_call_that_is_offered_can_be_copied_into_a_cell(batch, tmp_path):
+    [item] = what_waits().items
+    cells = nbformat.read(MANAGE, as_version=4).cells
+    first = next(cell.source for cell in cells if cell.cell_type == "code")
+    others = "plan_rerun, release_step, plan_skip, plan_cancel, skip_job_configuration"
+    copied = write_notebook(tmp_path / "copied.ipynb", first, item.mend, others)
+
+    outcome = NotebookRun(copied, tmp_path / "executed.ipynb", timeout_seconds=120).execute()
+
+    assert outcome.error is None
+    assert "Plan: resubmit 1 job" in texts_of(tmp_path / "executed.ipynb")
