@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -15,8 +16,9 @@ from helpers.database import connection as database_connection
 from helpers.errors import DatabaseUnavailableError
 from helpers.monitor import Monitor, run_pass
 from helpers.notebook_executor import execute_next_step
+from helpers.notebooks.lease import Lease
 from helpers.settings import get_settings
-from helpers.steps import claims, heartbeat, signals
+from helpers.steps import claims, execution, heartbeat, signals
 from helpers.steps.claims import Claim
 from helpers.steps.execution import StepExecution
 from helpers.steps.heartbeat import Heartbeat
@@ -368,6 +370,8 @@ def test_a_restart_of_the_database_costs_neither_the_notebook_nor_its_result(
 def test_a_verdict_outlasts_a_database_that_is_away_longer_than_a_notebook_may_run_without_it(
     gated, cycle, metastore, away, monkeypatch, in_vain
 ):
+    monkeypatch.setattr(execution, "Lease", partial(Lease, seconds=15.0))
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.5)
     finished_batch(cycle, BatchType.GROUPING)
     other = notebook(get_settings().irp_workflows_dir, 5, 2, GATED)
     failures: list[BaseException] = []
@@ -376,9 +380,7 @@ def test_a_verdict_outlasts_a_database_that_is_away_longer_than_a_notebook_may_r
     away(False)
     gated.with_name("gate").touch()
     assert in_vain.wait(60)
-    monkeypatch.setattr(heartbeat, "SILENCE_SECONDS", 0.0)
-    wait_until(lambda: kernels() == [])
-    monkeypatch.setattr(heartbeat, "SILENCE_SECONDS", 45.0)
+    wait_until(lambda: kernels() == [])  # the watchdog has ended the other one
     other.with_name("gate").touch()
     away(True)
     thread.join(60)
