@@ -1,7 +1,7 @@
 -- Whoever shows the work, such as the page in JupyterLab, learns at once that something has changed:
 -- one notification for each transaction, however many rows and statements it has, because all
 -- payloads are the same. What has changed is read anew; nothing relies on a notification.
--- depends: 0011_step_claims
+-- depends: 0019_attention
 
 CREATE FUNCTION irp_notify_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -24,4 +24,6 @@ CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON irp_chain_r
 CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON irp_notification
     FOR EACH STATEMENT EXECUTE FUNCTION irp_notify_change();
 CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON irp_monitor_run
+    FOR EACH STATEMENT EXECUTE FUNCTION irp_notify_change();
+CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON irp_acknowledgement
     FOR EACH STATEMENT EXECUTE FUNCTION irp_notify_change();

@@ -45,6 +45,7 @@ def feed(batch):
         "DELETE FROM irp_job WHERE id = 50",
         "UPDATE irp_cycle SET status = 'ARCHIVED'",
         "INSERT INTO irp_step_run (step_id, run_num, status) VALUES (1, 1, 'ACTIVE')",
+        "INSERT INTO irp_acknowledgement (item, fingerprint, note, person) SELECT '', '', '', ''",
         "INSERT INTO irp_monitor_run (host, pid, package_version, started_by) SELECT '', 1, '', ''",
     ],
 )
