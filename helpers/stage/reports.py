@@ -215,8 +215,8 @@ class SubmissionReport(Report):
         yield Headline(self.severity, self.headline)
         if not self.submissions:
             yield Note(
-                "A batch is prepared by adding it, INITIATED, with its jobs to the metastore. One "
-                "that has ended is not submitted again."
+                'A batch is prepared by step.prepare("list.csv").apply(). One that has ended is '
+                "not submitted again."
             )
             return
         columns = ["Batch", "Status", self.verb.capitalize(), "Failed", "Not touched"]
