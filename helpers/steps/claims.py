@@ -167,10 +167,9 @@ def describe_wait(holders: list[WaitsFor]) -> str:
 
 
 def hold_on(step: Step) -> str:
-    """Return who keeps passes from starting a step, and the call that ends it; empty if nobody."""
+    """Return who keeps passes from starting a step, since when and why; empty if nobody does."""
     row = queries("step_claims").hold_of(step_id=step["step_id"])
-    at = step["cycle_name"], step["stage_num"], step["step_num"]
-    return f"{describe_hold(row)}, release with {step_call('release_step', *at)}" if row else ""
+    return describe_hold(row) if row else ""
 
 
 def describe_hold(hold: Mapping[str, Any]) -> str:

@@ -19,12 +19,12 @@ class HoldPlan(StepPlan):
     """Keep passes from starting a step."""
 
     kind = ActionKind.HOLD
-    verb = "hold"
+    verb = "hold {}"
 
     @property
     def why_not(self) -> str:
         """A step is held once."""
-        return f"It is {hold_on(self.step)}" if self.seen.hold_action_id else ""
+        return self.held if self.seen.hold_action_id else ""
 
     def _rests_on(self, seen: SeenStep) -> dict[str, object]:
         return {**self._claim_and_cycle(seen), "the hold": seen.hold_action_id}
@@ -43,7 +43,7 @@ class ReleasePlan(StepPlan):
     """Let a step go on that is held; or, if it is not held, that waits for other batches."""
 
     kind = ActionKind.RELEASE
-    verb = "release"
+    verb = "release {}"
 
     @property
     def why_not(self) -> str:
@@ -73,7 +73,7 @@ class ReleasePlan(StepPlan):
         if not self.seen.hold_action_id:
             yield f"The next pass starts it, although it {_waiting_text(self.seen)}."
             return
-        yield f"It is {hold_on(self.step)}"
+        yield f"It is {hold_on(self.step)}."
         due = [r for r in self.seen.chain_runs if r.status == ChainRunStatus.PENDING]
         if self.seen.waiting:
             yield f"It still {_waiting_text(self.seen)}; a second release starts it all the same."

@@ -66,7 +66,7 @@ class StepPlan(Report):
     """What would be done about a step; in a cell by itself it shows that."""
 
     kind: ClassVar[ActionKind]
-    verb: ClassVar[str]  # as in "hold step 4.2"
+    verb: ClassVar[str]  # as in "hold {}"
 
     def __init__(self, step: Step) -> None:
         """See the step as it is now."""
@@ -112,6 +112,11 @@ class StepPlan(Report):
         """Return a call about the step, ready to be copied."""
         step = self.step
         return step_call(name, step["cycle_name"], step["stage_num"], step["step_num"])
+
+    @property
+    def held(self) -> str:
+        """Who holds the step, since when and why, and the call that releases it."""
+        return f"It is {claims.hold_on(self.step)}, release with {self.call('release_step')}"
 
     @property
     @abstractmethod
@@ -162,8 +167,9 @@ class StepPlan(Report):
         """Show what would be done, or why nothing, and what follows."""
         step = self.step
         name = f"step {step['stage_num']}.{step['step_num']} {step['step_name']}"
+        name += f" of cycle {step['cycle_name']}"
         severity = Severity.WARNING if self.why_not else Severity.INFO
-        yield Headline(severity, f"Plan: {self.verb} {name} of cycle {step['cycle_name']}")
+        yield Headline(severity, f"Plan: {self.verb.format(name)}")
         if self.why_not:
             yield Note(self.why_not, Severity.WARNING)
             return

@@ -9,7 +9,7 @@ from typing import Any
 from helpers.actions import Action
 from helpers.constants import ActionKind, ActionStatus
 from helpers.database import queries
-from helpers.steps.claims import MOST_TRIES, describe_use, hold_on
+from helpers.steps.claims import MOST_TRIES, describe_use
 from helpers.steps.plans.plan import SeenChainRun, SeenStep, StepPlan, step_to_plan
 from helpers.steps.rules import stage_rules
 from helpers.text import listed
@@ -21,7 +21,7 @@ class RerunPlan(StepPlan):
     """Make a step due again, whether or not a batch has."""
 
     kind = ActionKind.RERUN
-    verb = "run again"
+    verb = "run {} again"
 
     @property
     def why_not(self) -> str:
@@ -29,7 +29,7 @@ class RerunPlan(StepPlan):
         if self.seen.owner:
             return describe_use(self.step["step_id"])
         if self.seen.hold_action_id:
-            return f"It is {hold_on(self.step)}"
+            return self.held
         return "It is due already: the next pass runs it." if self.seen.rerun_action_id else ""
 
     def _rests_on(self, seen: SeenStep) -> dict[str, object]:
