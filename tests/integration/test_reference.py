@@ -28,7 +28,9 @@ from tests.support.notebooks import write_notebook
 CYCLE = "Quake-2026"
 PATH = PROJECT_DIR / "docs" / "reference.md"
 DOCUMENT = PATH.read_text(encoding="utf-8")
-MODULES = ["job", "batch", "step_chain", "notebook_executor", "stage", "cycle", "monitor"]
+MODULES = [
+    *("job", "batch", "step_chain", "notebook_executor", "stage", "cycle", "monitor", "board"),
+]
 GROUPING = {
     "method": "POST",
     "path": "/platform/grouping/v1/jobs",
