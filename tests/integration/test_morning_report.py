@@ -5,6 +5,7 @@ import threading
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+import psycopg
 import pytest
 
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
@@ -202,6 +203,21 @@ def test_a_report_is_a_card_of_its_own_among_many_events(cycle, teams, sql):
     digest, report = teams.messages
     assert "5 events" in text_of(digest)
     assert "MORNING REPORT" in text_of(report)
+
+
+@pytest.mark.parametrize("belongs_to", ["", "batch_id, cycle_id, report_date", "cycle_id"])
+def test_a_message_belongs_to_a_batch_or_to_a_cycle_and_a_day(cycle, sql, belongs_to):
+    add_night(cycle)
+    columns = {"batch_id": "1", "cycle_id": str(cycle), "report_date": "now()"}
+    names = belongs_to.split(", ") if belongs_to else []
+    names_of = "".join(f", {name}" for name in names)
+    values = "".join(f", {columns[name]}" for name in names)
+    with pytest.raises(psycopg.errors.CheckViolation):
+        sql.execute(
+            f"INSERT INTO irp_notification (kind, activation_num, payload{names_of})"
+            f" VALUES ('JOBS_LATE', 1, '{{}}'{values})"
+        )
+    assert sql.execute("SELECT count(*) FROM irp_notification").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("text", ["7", "25:00", "07:60", "seven", "07:00 Nowhere/Land"])
