@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TypedDict
 
@@ -31,10 +31,18 @@ class JobToPoll(TypedDict):
 
 def jobs_to_poll(batch_ids: Collection[int]) -> list[JobToPoll]:
     """Return the jobs of these batches that may still move, longest unasked first."""
-    rows = queries("recording").jobs_to_poll(
-        batch_ids=list(batch_ids), terminal=list(JobStatus.terminal())
+    return list(each_job_to_poll(batch_ids))
+
+
+def each_job_to_poll(batch_ids: Collection[int]) -> Iterator[JobToPoll]:
+    """Give the same one by one: a hundred thousand at once would take the memory of all else."""
+    known = set(JobStatus)
+    rows = queries("recording").each(
+        "jobs_to_poll", batch_ids=list(batch_ids), terminal=list(JobStatus.terminal())
     )
-    return [row for row in rows if row["status"] in set(JobStatus)]
+    for row in rows:
+        if row["status"] in known:
+            yield row
 
 
 def note_legacy_ids(batch_ids: Collection[int]) -> None:

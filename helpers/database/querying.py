@@ -31,6 +31,11 @@ class Queries:
 
         return run
 
+    def each(self, name: str, /, **parameters: object) -> Iterator[Any]:
+        """Give the rows of a query one by one, in a transaction that lasts as long."""
+        with transaction() as current:
+            yield from getattr(self._statements, name)(current, **parameters)
+
 
 def _rows(result: Any) -> Any:
     """Return the rows of a query of many; they are read while the transaction lasts."""

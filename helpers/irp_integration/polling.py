@@ -43,7 +43,7 @@ _LOOK_SECONDS = 1.0  # how often a listener that waits asks whether to go on
 _GRACE_SECONDS = 2.0  # for threads to come back from the last read of a pass
 _SAMPLE_SECONDS = 3.0  # for reads before a search, and no more than a quarter of the budget
 _SEARCH_SECONDS = 10.0  # for a search, and no more than a quarter of the budget
-_MOST_HELD_BYTES = 64 * 1024**2  # of answers that nobody has recorded yet
+_MOST_HELD_BYTES = 1024**2  # of answers that nobody has recorded yet
 
 
 @dataclass

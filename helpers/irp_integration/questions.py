@@ -17,7 +17,7 @@ VERIFIED_PER_PASS = 20
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Question:
     """One job to ask about."""
 
@@ -25,6 +25,7 @@ class Question:
     workflow_id: str
     family: Family
     known_status: str
+    batch_id: int = 0
     batch_type: BatchType | None = None
     is_legacy: bool = False  # ids of its batch are known to the older API
     is_silent: bool = False  # nothing was said for long, neither a new status nor by a read

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 
 from helpers.clock import CLOCK
-from helpers.constants import BatchType, Family
+from helpers.constants import BatchType, Family, JobStatus
 from helpers.database import IDLE_SECONDS, AdvisoryLocks, LockSpace, lock_holders
 from helpers.display import Remark, progress
 from helpers.errors import MoodysCredentialsError, SettingsError
@@ -18,7 +18,7 @@ from helpers.irp_integration.questions import Answer, Question
 from helpers.monitor.reports import PollReport
 from helpers.poll_list import (
     JobToPoll,
-    jobs_to_poll,
+    each_job_to_poll,
     note_legacy_ids,
     remember_paces,
     remember_search_problems,
@@ -59,15 +59,15 @@ def _ask(
     client: Callable[[], IRPClient] | None,
     keep_asking: Callable[[], bool],
 ) -> None:
-    jobs = jobs_to_poll(report.batch_ids)
-    report.not_submitted = [
-        job["job_id"] for job in jobs if job["workflow_id"] is None and _family(job)
-    ]
-    questions = [question for job in jobs if (question := _question(job)) is not None]
+    questions: list[Question] = []
+    for job in each_job_to_poll(report.batch_ids):
+        if (question := _question(job)) is not None:
+            questions.append(question)
+        elif job["workflow_id"] is None and _family(job):
+            report.not_submitted.append(job["job_id"])
     report.jobs_due = len(questions)
     if not questions:
         return
-    batch_of = {job["job_id"]: job["batch_id"] for job in jobs}
     give_up = CLOCK.monotonic() + settings.monitor_poll_budget_seconds  # logging in takes of it
     bar = progress(len(questions), "Polling Moody's", "jobs")
     try:
@@ -83,7 +83,7 @@ def _ask(
             )
             # Closed at once if an interrupt strikes in between, so that no thread asks on.
             with closing(_counting(poller.ask(questions), bar.update)) as answers:
-                of_host = _record(answers, report, batch_of)
+                of_host = _record(answers, report)
             remember_paces(poller.paces)
             remember_search_problems(poller.health.search_problems)
             _note_gaps(report, poller, of_host)
@@ -94,21 +94,19 @@ def _ask(
         bar.close()
 
 
-def _record(
-    answers: Iterator[Answer], report: PollReport, batch_of: Mapping[int, int]
-) -> list[tuple[Family, Remark]]:
+def _record(answers: Iterator[Answer], report: PollReport) -> list[tuple[Family, Remark]]:
     """Put answers on record as they come; return what they say of hosts and not of jobs."""
     of_host: list[tuple[Family, Remark]] = []
     legacy: set[int] = set()
     for recorded in record_all(answers):
-        answer, batch_id = recorded.answer, batch_of[recorded.answer.question.job_id]
-        remark = report.note(recorded, batch_id)
+        answer = recorded.answer
+        remark = report.note(recorded)
         if remark is not None and answer.is_of_host:
             of_host.append((answer.question.family, remark))
         elif remark is not None:
             report.remarks.append(remark)
         if answer.is_legacy and not answer.question.is_legacy:
-            legacy.add(batch_id)
+            legacy.add(answer.question.batch_id)
     if legacy:
         note_legacy_ids(legacy)
     return of_host
@@ -200,7 +198,8 @@ def _question(job: JobToPoll) -> Question | None:
         job["job_id"],
         job["workflow_id"],
         family,
-        job["status"],
+        JobStatus(job["status"]),  # one object for all that have it
+        batch_id=job["batch_id"],
         batch_type=BatchType.known(job["batch_type"]),
         is_legacy=job["is_legacy"],
         is_silent=job["is_silent"],

@@ -16,7 +16,7 @@ from sandbox.moodys_access import Access
 from sandbox.postgres import embedded_postgres, recreate_database
 from sandbox.server import ServerProcess, start_process
 from tests.benchmarks.baseline import seconds_per_job
-from tests.benchmarks.report import Results, machine_facts
+from tests.benchmarks.report import Results, Row, machine_facts
 from tests.benchmarks.world import add_active_jobs
 from tests.support.certificates import make_certificate
 
@@ -108,21 +108,21 @@ def results(request: pytest.FixtureRequest, server_url: str) -> Iterator[Results
     yield found
     if not request.session.testsfailed and not request.config.option.keyword:
         found.write()
-    request.config.stash[_MISSED] = [row.shortfall for row in found.rows if not row.is_met]
+    request.config.stash[_ROWS] = found.rows
 
 
-_MISSED = pytest.StashKey[list[str]]()
+_ROWS = pytest.StashKey[list[Row]]()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail if a target was missed."""
-    if session.config.stash.get(_MISSED, []):
+    if not all(row.is_met for row in session.config.stash.get(_ROWS, [])):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say by how much each target was missed."""
-    for shortfall in config.stash.get(_MISSED, []):
-        terminalreporter.write_line(f"missed: {shortfall}")
+    """Say what was measured, and by how much each target was missed."""
+    for row in config.stash.get(_ROWS, []):
+        terminalreporter.write_line(row.line)

@@ -39,12 +39,15 @@ class Row:
         return self.ratio >= 1 if self.at_least else self.ratio <= 1
 
     @property
-    def shortfall(self) -> str:
-        """By how much a target is missed."""
+    def line(self) -> str:
+        """What was measured, and if it misses its target, by how much."""
+        cpu = f", CPU {number(self.cpu_seconds)} s" if self.cpu_seconds is not None else ""
         bound = "at least" if self.at_least else "at most"
+        target = f"{bound} {number(self.target)} {self.unit}".rstrip()
+        mark = "met   " if self.is_met else "MISSED"
         return (
-            f"{self.case}: {number(self.measured)} {self.unit}, and {bound} {number(self.target)} "
-            f"is the target ({number(self.ratio)} times)"
+            f"{mark} {self.case}: {number(self.measured)} {self.unit}{cpu} "
+            f"({number(self.ratio)} times the target, {target})"
         )
 
     @property

@@ -66,7 +66,7 @@ MOMENTS = {
     "committed, nothing asked": Moment("helpers.batch.plans.request:RequestPlan._send"),
     "asked once, not again": Moment("helpers.batch.plans.request:RequestPlan._send", call=2),
     "asked, outcome not stored": Moment("sql actions.finish_action"),
-    "locks tried": Moment("helpers.monitor.polling_section:jobs_to_poll", call=None),
+    "locks tried": Moment("helpers.monitor.polling_section:each_job_to_poll", call=None),
     "ready to claim": Moment(
         "helpers.monitor.chaining_section:fail_abandoned", after=True, call=None
     ),

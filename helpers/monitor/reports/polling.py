@@ -87,9 +87,9 @@ class PollReport(Report):
     notes: list[Remark] = field(default_factory=list)  # what went another way, and well
     seconds: float = 0.0
 
-    def note(self, recorded: Recorded, batch_id: int) -> Remark | None:
+    def note(self, recorded: Recorded) -> Remark | None:
         """Take in one recorded answer; return what people should know of it."""
-        job_id = recorded.answer.question.job_id
+        job_id, batch_id = recorded.answer.question.job_id, recorded.answer.question.batch_id
         self.jobs_polled += 1
         self.polls_failed += recorded.answer.error is not None
         if recorded.changed and recorded.old_status and recorded.new_status:
