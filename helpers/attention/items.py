@@ -103,7 +103,7 @@ class Waiting(Report):
     @property
     def headline(self) -> str:
         """How many things wait, and how many of them somebody is on."""
-        seen = f"; {self.seen:,} more seen" if self.seen else ""
+        seen = f" ({self.seen:,} more seen)" if self.seen else ""
         return f"{counted(self.open, 'thing waits', 'things wait')} for you{seen}"
 
     def blocks(self) -> Iterator[Block]:

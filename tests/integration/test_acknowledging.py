@@ -49,7 +49,7 @@ def test_an_acknowledgement_is_shown_everywhere_until_the_item_changes(batch, sq
     for report in (what_waits(), board(), run_pass()):
         assert "Seen by anna at " in str(report)
         assert "unlocking the EDM" in str(report)
-    assert "0 things wait for you; 1 more seen." in str(what_waits())
+    assert "0 things wait for you (1 more seen)." in str(what_waits())
 
     sql.execute("UPDATE irp_job SET status = 'FAILED' WHERE id = %s", [batch.job_ids[1]])
     [changed] = what_waits().items
