@@ -47,7 +47,7 @@ def open_step(notebook: Path | str | None = None) -> StepNotebook:
     """Return the step that the running notebook belongs to.
 
     If the executor runs it, that says which; else the notebook's path does. Warns if somebody else
-    runs the step, or works on it, at this moment.
+    runs the step, works on it or holds it.
 
     Args:
         notebook: the notebook of another step, relative to the workflows folder.
@@ -62,6 +62,9 @@ def open_step(notebook: Path | str | None = None) -> StepNotebook:
     holder = claims.holder_of(step["step_id"])
     if holder is not None and not is_own(step["step_id"], holder):
         warnings.warn(claims.describe_use(step["step_id"], holder), stacklevel=2)
+    held = claims.hold_on(step)
+    if held:
+        warnings.warn(f"This step is {held}: no pass starts it.", stacklevel=2)
     return StepNotebook(step)
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from helpers.batch import recon_batch
+from helpers.batch import hold_step, recon_batch
 from helpers.constants import BatchStatus, BatchType
 from helpers.errors import BatchError
 from helpers.monitor import what_waits
@@ -65,6 +65,16 @@ def test_work_beside_somebody_who_runs_the_step_is_refused_and_changes_nothing(
 
     assert held(sql) == [(1, True)]
     assert sql.execute("SELECT status::text FROM irp_batch").fetchall() == [("INITIATED",)]
+
+
+def test_a_person_who_opens_a_held_step_is_warned_and_may_run_it(step, sql, monkeypatch):
+    add_batch(step, WORK, [PreparedJob()])
+    hold_step("Q1", 3, 2).apply(reason="not tonight")
+
+    with pytest.warns(UserWarning, match=r"held by .* \(not tonight\): no pass starts it"):
+        notebook = opened(step, monkeypatch)
+
+    assert notebook.do_work(lambda configuration: None).done == 1
 
 
 def test_the_kernel_of_a_claim_acts_under_it(step, sql, monkeypatch):
