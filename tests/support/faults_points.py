@@ -33,7 +33,7 @@ class Moment:
 
 MOMENTS = {
     "nothing found yet": Moment("sql batch.active_batches"),
-    "found, not polled": Moment("sql recording.jobs_to_poll"),
+    "found, not polled": Moment("helpers.monitor.polling_section:each_job_to_poll"),
     "polled, not recorded": Moment("sql recording.apply_answers"),
     "one chunk recorded of several": Moment("sql recording.apply_answers", call=2),
     "inside a chunk's transaction": Moment("sql recording.apply_answers", after=True),
@@ -53,7 +53,7 @@ MOMENTS = {
     "end of the step written, not committed": Moment("sql steps.finish_step_run", after=True),
     "verdict recorded, claim not released": Moment("sql step_claims.release"),
     "cards due, none sent": Moment("sql notifications.note_attempt"),
-    "attempt counted, card not sent": Moment("helpers.notifications.outbox:send_to_teams"),
+    "attempt counted, card not sent": Moment("helpers.notifications.teams:send"),
     "card sent, not marked": Moment("sql notifications.mark_sent"),
     "one card marked, one due": Moment("sql notifications.note_attempt", call=2),
     "all done, pass not on record": Moment("sql monitor_runs.finish"),
