@@ -4,13 +4,14 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo lab test faults check bench forecasts workflows matrix
+.PHONY: help demo lab test faults simulate check bench forecasts workflows matrix
 
 help:
 	@echo "make demo    watch a whole cycle run in a sandbox, on this machine"
 	@echo "make lab     JupyterLab on such a sandbox, to practise in; ARGS=--fresh makes it anew"
 	@echo "make test    run the tests, a selection of the faults among them"
 	@echo "make faults  kill monitors at every point; takes minutes"
+	@echo "make simulate SEED=1 DAYS=30   weeks of a team's life in minutes"
 	@echo "make check   lint, types, imports, notebooks"
 	@echo "make bench   measure, against targets and the old way; writes docs/performance.md"
 	@echo "make matrix  the integration tests with each Python and PostgreSQL that is found"
@@ -47,7 +48,11 @@ test: .venv/.installed-dev
 
 # FAULTS_REPETITIONS=3 runs each crash three times.
 faults: .venv/.installed-dev
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 -m faults tests/faults tests/property
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 -m faults tests/faults tests/property tests/simulation
+
+# SEEDS=10 runs ten seeds; what went wrong is printed with its seed and shortest prefix.
+simulate: .venv/.installed-dev
+	$(BIN)/python -m tests.simulation --seed $(or $(SEED),1) --seeds $(or $(SEEDS),1) --days $(or $(DAYS),30)
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ them by ones that read a schema which exists nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
@@ -15,8 +16,9 @@ from helpers.clock import CLOCK
 
 _SCHEMA = """
 CREATE SCHEMA simulated;
-CREATE UNLOGGED TABLE simulated.clock (now_ts timestamptz NOT NULL) WITH (fillfactor = 10);
-INSERT INTO simulated.clock VALUES (now());
+CREATE UNLOGGED TABLE simulated.clock (now_ts timestamptz NOT NULL, passed float8 NOT NULL)
+    WITH (fillfactor = 10);
+INSERT INTO simulated.clock VALUES (now(), 0);
 GRANT USAGE ON SCHEMA simulated TO public;
 GRANT SELECT ON simulated.clock TO public;
 CREATE OR REPLACE FUNCTION irp_now() RETURNS timestamptz LANGUAGE plpgsql STABLE AS
@@ -43,7 +45,9 @@ END $$;
 class SimulatedTime:
     """Replaces the clocks of a database and of ``CLOCK`` while the block runs."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, sleep: Callable[[float], None] | None = None) -> None:
+        """Prepare; ``sleep`` is how whoever waits lets time pass, None: it passes at once."""
+        self._sleep = sleep or self.advance
         self._connection = psycopg.connect(database_url, autocommit=True)
         self._connection.execute(_SCHEMA)
         self._now = datetime.now(UTC)
@@ -52,7 +56,7 @@ class SimulatedTime:
     def __enter__(self) -> Self:
         CLOCK.now = lambda: self._now  # type: ignore[method-assign]
         CLOCK.monotonic = lambda: self._passed  # type: ignore[method-assign]
-        CLOCK.sleep = self.sleep  # type: ignore[method-assign]
+        CLOCK.sleep = self._sleep  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -60,21 +64,23 @@ class SimulatedTime:
             delattr(CLOCK, name)
         self._connection.close()
 
-    def now(self) -> datetime:
-        return self._now
-
-    def monotonic(self) -> float:
-        return self._passed
-
-    def sleep(self, seconds: float) -> None:
-        self.advance(seconds)
-
     def advance(self, seconds: float) -> None:
         """Let time pass."""
-        self._passed += seconds
-        self.set(self._now + timedelta(seconds=seconds))
+        now = self._now + timedelta(seconds=seconds)
+        self.set(now, passed=self._passed + seconds)
 
-    def set(self, now: datetime) -> None:
-        """Set the clock, forward or back, as somebody who sets the machine's does."""
+    def set(
+        self, now: datetime, *, server: datetime | None = None, passed: float | None = None
+    ) -> None:
+        """Set the clocks, forward or back.
+
+        Args:
+            now: the time of day of this process.
+            server: that of the database; None: the same.
+            passed: seconds of the clock that nobody sets; None: as before.
+        """
         self._now = now
-        self._connection.execute("UPDATE simulated.clock SET now_ts = %s", [now])
+        self._passed = self._passed if passed is None else passed
+        self._connection.execute(
+            "UPDATE simulated.clock SET now_ts = %s, passed = %s", [server or now, self._passed]
+        )
