@@ -10,12 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.constants import BACKWARD_MOVES, JOB_MOVES, Family, JobStatus
+from helpers.errors import MoodysError
 from helpers.irp_integration.polling import Poller
 from helpers.irp_integration.questions import Question
 from helpers.irp_integration.transport import Raw
 
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 STATUSES = sorted(JobStatus.of_moodys())
+NO_RESPONSE, FILTER_IGNORED = (0, b"no response"), (0, b"the newest jobs, whatever was asked")
+BROKEN = [
+    *((status, body) for status in (400, 403, 404, 500) for body in (b"{}", b"<html>")),
+    *((200, body) for body in (b"null", b"{}", b"[]", b"x", b"", b"<html><body>Log in</body>")),
+    (204, b""),
+    NO_RESPONSE,
+    FILTER_IGNORED,
+]
 LIES = [*STATUSES, "HIBERNATING", "", None, "left out", "twice", "of another job"]
 
 
@@ -40,6 +49,10 @@ class World:
         with self.lock:
             self.searches += 1
             broken = self.broken.get(self.searches)
+        if broken == NO_RESPONSE:
+            raise MoodysError("Moody's did not answer in time.")
+        if broken == FILTER_IGNORED:
+            return answer([row for i in sorted(self.truth)[:100] for row in self.rows(i)])
         if broken is not None:
             return Raw(*broken, {})
         return answer([row for i in re.findall(r"\d+", params["filter"]) for row in self.rows(i)])
@@ -76,7 +89,7 @@ def is_forward(old: str, new: str) -> bool:
     lies=st.dictionaries(st.integers(1, 150), st.sampled_from(LIES), max_size=20),
     broken=st.dictionaries(
         st.integers(1, 2),
-        st.sampled_from([(500, b""), (400, b"{}"), (403, b"<html>"), (200, b"null"), (200, b"x")]),
+        st.sampled_from(BROKEN),
         max_size=2,
     ),
 )
