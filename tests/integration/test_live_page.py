@@ -184,7 +184,7 @@ def test_it_shows_what_waits_the_steps_and_the_night(look):
 
 def test_a_change_is_on_the_screen_and_what_was_unfolded_stays_so(look, db):
     page = look()
-    fold = page.locator("details", has_text="running")
+    fold = page.locator("details", has_text="3.6 GeoHaz: ").filter(has_text="running")
     fold.locator("summary").click()
     see(page, "CAL 2")
 
