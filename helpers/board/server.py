@@ -114,7 +114,7 @@ class PageHandler(JupyterHandler):
                 await self.flush()
 
     def on_connection_close(self) -> None:
-        """Let go of a viewer as soon as it is gone."""
+        """Release a viewer as soon as it is gone."""
         if self._viewer is not None:
             self._viewer.go()
         super().on_connection_close()

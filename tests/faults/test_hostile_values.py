@@ -346,7 +346,22 @@ class Tags(HTMLParser):
         self.texts.append(data)
 
 
-OUR_TAGS = {"br", "style", "div", "p", "span", "b", "i", "ul", "li", "table", "tr", "th", "td"}
+OUR_TAGS = {
+    "br",
+    "code",
+    "style",
+    "div",
+    "p",
+    "span",
+    "b",
+    "i",
+    "ul",
+    "li",
+    "table",
+    "tr",
+    "th",
+    "td",
+}
 OUR_ATTRIBUTES = {"class", "style", "title", "colspan"}
 OUTSIDE = "touched = open('touched', 'w')"
 

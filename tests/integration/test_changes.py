@@ -172,7 +172,7 @@ def test_unnotified_it_looks_every_now_and_then(batch, metastore, follow, sql, m
             pass
 
 
-def test_a_lost_connection_is_told_and_made_anew(batch, follow, sql):
+def test_a_lost_connection_is_reported_and_made_anew(batch, follow, sql):
     seen = follow()
     seen.next()
     sql.execute(

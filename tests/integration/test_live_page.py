@@ -339,7 +339,7 @@ def is_blocked(db: psycopg.Connection) -> bool:
     return db.execute(waits).fetchone() == (1,)
 
 
-def test_a_restart_of_the_server_is_told_and_survived(world, look, db):
+def test_a_restart_of_the_server_is_shown_and_outlasted(world, look, db):
     port, home = free_port(), world.home / "second"
     enable(home)
     how = {
@@ -362,7 +362,7 @@ def test_a_restart_of_the_server_is_told_and_survived(world, look, db):
     db.execute("UPDATE irp_job SET status = 'RUNNING' WHERE id = 2")
 
 
-def test_a_restart_of_the_database_is_told_and_survived(world, look):
+def test_a_restart_of_the_database_is_shown_and_outlasted(world, look):
     page = look()
     problem = page.locator("#problem")
 
