@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo lab test faults simulate check bench forecasts workflows matrix
+.PHONY: help demo lab test faults model nightly simulate check bench forecasts workflows matrix
 
 help:
 	@echo "make demo    watch a whole cycle run in a sandbox, on this machine"
@@ -12,6 +12,8 @@ help:
 	@echo "make test    run the tests, a selection of the faults among them"
 	@echo "make faults  kill monitors at every point; takes minutes"
 	@echo "make simulate SEED=1 DAYS=30   weeks of a team's life in minutes"
+	@echo "make model   search every state of the chain protocol, and find what each part of it prevents"
+	@echo "make nightly the large sizes of model, conformance, simulation and faults; takes hours"
 	@echo "make check   lint, types, imports, notebooks"
 	@echo "make bench   measure, against targets and the old way; writes docs/performance.md"
 	@echo "make matrix  the integration tests with each Python and PostgreSQL that is found"
@@ -48,7 +50,17 @@ test: .venv/.installed-dev
 
 # FAULTS_REPETITIONS=3 runs each crash three times.
 faults: .venv/.installed-dev
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 -m faults tests/faults tests/property tests/simulation
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 -m faults tests/faults tests/property tests/simulation tests/model
+
+model: .venv/.installed-dev
+	$(BIN)/python -m tests.model
+
+# The model takes some gigabytes of memory.
+nightly: .venv/.installed-dev
+	$(BIN)/python -m tests.model --large
+	$(BIN)/python -m pytest -m nightly
+	$(MAKE) simulate SEEDS=20
+	$(MAKE) faults FAULTS_REPETITIONS=3
 
 # SEEDS=10 runs ten seeds; what went wrong is printed with its seed and shortest prefix.
 simulate: .venv/.installed-dev

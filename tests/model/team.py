@@ -1,0 +1,300 @@
+"""What the team does: batches that end, passes, people, an older monitor, an outage.
+
+``Team.moves`` yields all that may happen next in a world; each move names the promise that it
+would break, so that a search finds the shortest way to break one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.model.processes import Processes
+from tests.model.rows import MOST_TRIES, SWEEP_WAITS, Batch, ChainRun, Rows, put
+from tests.model.world import IDLE_OLDER, SPENT, Move, Runner, Wire, World
+
+WORDS = {"C": "completed", "F": "failed", "X": "cancelled"}
+
+
+class Team(Processes):
+    """Some monitors, perhaps a person and an older monitor, and how often each fault may strike."""
+
+    def __init__(
+        self,
+        *,
+        monitors: int = 2,
+        batches: int = 1,
+        first: Batch | None = None,
+        endings: str = "C",
+        rule: str = "C",
+        activations: int = 1,
+        older: str = "",  # "": none; chains: it starts the next step by itself; stays: it does not
+        strict: bool = False,  # also about the limits of what can be done beside an older monitor
+        releases: bool = False,
+        wire: bool = False,
+        split_beats: bool = False,
+        short_outage: int = 0,
+        most_faults: int = 0,
+        most_deeds: int = 0,
+        tick_seconds: float = 15,
+        **budget: int,
+    ) -> None:
+        super().__init__(activations=activations, rule=rule, tick_seconds=tick_seconds)
+        self.silence = round(self.silence_seconds / tick_seconds)
+        self.monitors, self.endings, self.older = monitors, endings, older
+        self.releases, self.wired, self.split_beats = releases, wire, split_beats
+        self.short_outage, self.is_strict = short_outage, strict
+        self.most_faults, self.most_deeds = most_faults, most_deeds
+        self._passes = f"{tick_seconds:g} s pass"
+        assert set(budget) <= set(SPENT), budget
+        self.budget = tuple(budget.get(name, 0) for name in SPENT)
+        people = 1 if budget.get("hand") or budget.get("verb") else 0
+        rows = Rows(
+            (first or Batch(),) + (Batch(),) * (batches - 1),
+            (ChainRun(),) * (batches * activations),
+        )
+        self.first = World(
+            rows,
+            (Runner(),) * (monitors + people),
+            starts=(0,) * len(rows.chain_runs),
+            budget=self.budget,
+        )
+
+    # --- Everything that may happen next.
+
+    def moves(self, world: World) -> Iterator[Move]:
+        """Yield what may happen next, and which promise it would break."""
+        if not world.down:
+            yield from self.batch_moves(world)
+            if world.wire:
+                yield from self.wire_moves(world, world.wire)
+        for i, runner in enumerate(world.runners):
+            if runner.does == "i" and runner.mode == "U" and not world.down:
+                idle = self.pass_moves if i < self.monitors else self.hand_moves
+                yield from idle(world, i, runner)
+            yield from self.process_moves(world, i, runner)
+        if self.older:
+            yield from self.older_moves(world)
+        yield from self.outage_moves(world)
+        if self.time_may_pass(world):
+            yield Move("s", self._passes, self.tick(world))
+
+    def batch_moves(self, world: World) -> Iterator[Move]:
+        rows = world.rows
+        for b, batch in enumerate(rows.batches):
+            if batch.status == "A" and not rows.archived:
+                for status in self.endings:
+                    yield self.ends(world, b, status)
+                if self.left(world, "cancel"):
+                    yield self.ends(self.spend(world, "cancel"), b, "X", by="p")
+            elif batch.activation < self.activations and not rows.archived:
+                yield from self.activations_of(world, b)
+        yield from self.cycle_moves(world)
+
+    def cycle_moves(self, world: World) -> Iterator[Move]:
+        """What a person does about the cycle, and about what waits in it."""
+        rows = world.rows
+        for j in range(len(rows.chain_runs)) if self.releases else ():
+            released = self.release_wait(rows, j)
+            if released is not None and self.is_current(rows, j):
+                story = f"the person releases the chain run {self.after(j)}"
+                after = world._replace(rows=released)
+                yield Move("p", story, after, action=("release_wait", j))
+        if self.left(world, "archive") or rows.archived:
+            after = world if rows.archived else self.spend(world, "archive")
+            verb = "opens the cycle again" if rows.archived else "archives the cycle"
+            after = after._replace(rows=self.archive(rows))
+            yield Move("p", f"the person {verb}", after, action=("archive",))
+
+    def after(self, j: int) -> str:
+        return f"after batch {j // self.activations + 1}"
+
+    def ends(self, world: World, b: int, status: str, by: str = "s") -> Move:
+        """A batch ends, in a pass or by a person's hand."""
+        rows = self.end(world.rows, b, status)
+        after = world._replace(rows=rows, unserved=self.unserved_after(world, b, status))
+        story = f"batch {b + 1} ends as {WORDS[status]}"
+        return Move(by, story, after, action=("end", b, status))
+
+    def unserved_after(self, world: World, b: int, status: str) -> int:
+        return world.unserved & ~(1 << b) | (status in self.rule) << b
+
+    def activations_of(self, world: World, b: int) -> Iterator[Move]:
+        batch = world.rows.batches[b]
+        if batch.status != "I" and not self.left(world, "resubmit"):
+            return
+        rows = self.activate(world.rows, b)
+        if rows is not None:
+            after = world if batch.status == "I" else self.spend(world, "resubmit")
+            after = after._replace(rows=rows, unserved=world.unserved & ~(1 << b))
+            verb = "submits" if batch.status == "I" else "resubmits"
+            yield Move("p", f"the person {verb} batch {b + 1}", after, action=("activate", b))
+
+    def wire_moves(self, world: World, wire: Wire) -> Iterator[Move]:
+        who = self.name((wire.owner - 1) % 4)
+        done = world._replace(wire=None)
+        yield Move("s", f"the {wire.kind} of {who} is lost on its way", done)
+        if wire.kind == "claim":
+            rows = self.claim_due(world.rows, wire.owner)
+            if rows is not None:
+                story = f"the claim of {who} arrives, and no reply reaches it"
+                yield Move("s", story, self.overtake(done, rows), action=("claim_due", wire.owner))
+            return
+        act = {"verdict": self.record_success, "release": self.release, "beat": self.renew}[
+            wire.kind
+        ]
+        rows = act(world.rows, wire.owner, wire.attempt)
+        if rows is not None:
+            broken = "overtaken" if wire.overtaken else ""
+            story = f"the {wire.kind} of {who} arrives late"
+            yield Move("s", story, done._replace(rows=rows), broken)
+
+    def record_success(self, rows: Rows, owner: int, attempt: int) -> Rows | None:
+        return self.record(rows, owner, attempt, "C")
+
+    def overtake(self, world: World, rows: Rows) -> World:
+        """After a claim was taken: whoever had claimed the step before is overtaken."""
+        runners = tuple(r._replace(overtaken=True) if r.attempt else r for r in world.runners)
+        wire = world.wire and world.wire._replace(overtaken=True)
+        return world._replace(rows=rows, runners=runners, wire=wire)
+
+    def pass_moves(self, world: World, i: int, runner: Runner) -> Iterator[Move]:
+        """What a pass does: conclude, give up, claim."""
+        who, rows = self.name(i), world.rows
+        if self.older:
+            for b in range(len(rows.batches)):
+                yield from self.sweep_moves(world, i, b)
+        tidied = self.give_up(rows)
+        if tidied != rows:
+            early = any(
+                run.status == "F" and was.status == "P" and was.tries < MOST_TRIES
+                for run, was in zip(tidied.chain_runs, rows.chain_runs, strict=True)
+            )
+            after = world._replace(rows=tidied)
+            yield Move("s", f"{who} tidies up", after, "lost" if early else "", ("give_up",))
+        claimed = self.claim_due(rows, self.owner(i, runner))
+        if claimed is not None:
+            action = ("claim_due", self.owner(i, runner))
+            yield self.claims(world, i, runner, claimed, action)
+
+    def claims(
+        self, world: World, i: int, runner: Runner, rows: Rows, action: tuple[Any, ...]
+    ) -> Move:
+        """A process has claimed the step."""
+        does = "w" if action[0] == "claim_for_work" else "c"
+        held = self.overtake(world, rows)
+        served = [
+            j
+            for j, run in enumerate(rows.chain_runs)
+            if run.status == "R" and run.served_by == rows.claim.attempt
+        ]
+        after = self.now(
+            held,
+            i,
+            runner,
+            does=does,
+            attempt=rows.claim.attempt,
+            serves=sum(1 << j for j in served),
+        )
+        for_what = " and ".join(map(self.after, served)) or "without a chain run"
+        story = f"{self.name(i)} claims the step {for_what}"
+        by = "s" if i < self.monitors else "p"
+        broken = next(filter(None, (self.broken_by_claim(world, rows, j, by) for j in served)), "")
+        return Move(by, story, after, broken, action)
+
+    def broken_by_claim(self, before: World, rows: Rows, j: int, by: str) -> str:
+        """Which promise a claim breaks by serving this chain run."""
+        if not self.is_current(rows, j) or before.rows.chain_runs[j].status in "CFX":
+            return "over"
+        if before.rows.claim.verdict and before.rows.chain_runs[j].status == "R":
+            return "again"
+        if by == "p" or rows.chain_runs[j].released:
+            return ""
+        b = j // self.activations
+        if any(batch.status == "A" for n, batch in enumerate(rows.batches) if n != b):
+            return "waits"
+        is_beside = before.older[0] == "k" and (self.is_strict or self.has_run_since(rows, b))
+        return "swept" if is_beside else ""
+
+    def sweep_moves(self, world: World, i: int, b: int) -> Iterator[Move]:
+        rows = self.conclude(world.rows, b)
+        if rows is None:
+            return
+        made_due = rows.chain_runs != world.rows.chain_runs
+        unserved = world.unserved if made_due else world.unserved & ~(1 << b)
+        what = "makes the step due after" if made_due else "only shows"
+        story = f"the sweep of {self.name(i)} {what} batch {b + 1}"
+        after = world._replace(rows=rows, unserved=unserved)
+        broken = "over" if rows.batches[b].status == "A" else ""
+        yield Move("s", story, after, broken, ("conclude", b))
+
+    def hand_moves(self, world: World, i: int, runner: Runner) -> Iterator[Move]:
+        """What a person may begin: run the step, or work in a kernel of their own."""
+        owner = self.owner(i, runner)
+        if self.left(world, "hand"):
+            rows = self.claim_step(world.rows, owner)
+            if rows is not None:
+                spent = self.spend(world, "hand")
+                yield self.claims(spent, i, runner, rows, ("claim_step", owner))
+        if self.left(world, "verb"):
+            rows = self.claim_for_work(world.rows, owner)
+            if rows is not None:
+                spent = self.spend(world, "verb")
+                yield self.claims(spent, i, runner, rows, ("claim_for_work", owner))
+
+    # --- An older monitor, and an outage.
+
+    def older_moves(self, world: World) -> Iterator[Move]:
+        """A tool of before, which ends batches by SQL and may start the next step by itself."""
+        state, j = world.older
+        if state != "i":
+            dead = world._replace(older=IDLE_OLDER)
+            yield Move("f", "the older monitor dies", dead)
+        if world.down:
+            return
+        if state == "i" and not world.rows.archived:
+            for b, batch in enumerate(world.rows.batches):
+                for status in self.endings if batch.status == "A" else "":
+                    yield self.ends_elsewhere(world, b, status)
+        elif state == "d":
+            yield self.older_starts(world, j)
+        elif state in "kl":
+            ended = self.finish_own_run(world.rows, "older", "C") or world.rows
+            after = world._replace(rows=ended, older=IDLE_OLDER)
+            action = ("finish_own_run", "older", "C")
+            yield Move("s", "the older monitor's kernel ends", after, action=action)
+
+    def ends_elsewhere(self, world: World, b: int, status: str) -> Move:
+        chains = status in self.rule and self.older == "chains"
+        j = self.row_of(b, world.rows.batches[b].activation)
+        after = world._replace(
+            rows=self.end_elsewhere(world.rows, b, status),
+            older=("d", j) if chains else IDLE_OLDER,
+            unserved=self.unserved_after(world, b, status),
+        )
+        story = f"the older monitor ends batch {b + 1} as {WORDS[status]}"
+        return Move("s", story, after, action=("end_elsewhere", b, status))
+
+    def older_starts(self, world: World, j: int) -> Move:
+        """It starts the step for an ending: in time, or after the sweep has waited for it."""
+        batch, starts = world.rows.batches[j // self.activations], world.starts
+        is_late = batch.age >= SWEEP_WAITS
+        if starts and (self.is_strict or not is_late) and self.is_current(world.rows, j):
+            starts = put(starts, j, starts[j] + 1)
+        after = world._replace(
+            rows=self.log_own_run(world.rows, "older"),
+            older=("l" if is_late else "k", j),
+            unserved=0,
+            starts=starts,
+        )
+        return Move("s", "the older monitor runs the step", after, action=("log_own_run", "older"))
+
+    def outage_moves(self, world: World) -> Iterator[Move]:
+        if world.down:
+            yield Move("s", "the database is back", world._replace(down=0))
+        # Beats come every 3 s, not every tick: a short outage begins right behind one.
+        elif self.left(world, "outage") and not (
+            self.short_outage and any(runner.lease for runner in world.runners)
+        ):
+            gone = self.spend(world, "outage")._replace(down=1)
+            yield Move("f", "the database is gone", gone)

@@ -1,0 +1,76 @@
+"""The SQL does what the model says: each action in each state, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+
+import pytest
+
+from tests.model.mutants import (
+    AttemptIsNotCompared,
+    DueRowIsNotAtomic,
+    LiveClaimIsStolen,
+    NoActivationCheck,
+    SiblingsDoNotHold,
+    StoppedIsNotDueAgain,
+    SweepIsBlind,
+)
+from tests.model.product import ACTIONS
+from tests.model.replay import pairs, replayed
+
+FEW, MANY, MOST = 1_000, 5_000, 25_000
+
+
+def replay(monkeypatch, most: int) -> None:
+    """Compare so many pairs; each kind of action has to be among them."""
+    chosen = pairs(most)
+
+    count, differences = replayed(monkeypatch, chosen)
+
+    assert differences == []
+    assert count == most == len(set(chosen))
+    assert Counter(action[0] for _, _, action in chosen).keys() == ACTIONS
+
+
+def test_the_first_pairs_agree(metastore, workflows, monkeypatch):
+    replay(monkeypatch, FEW)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1200)
+def test_thousands_of_pairs_agree(metastore, workflows, monkeypatch):
+    replay(monkeypatch, MANY)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+def test_tens_of_thousands_of_pairs_agree(metastore, workflows, monkeypatch):
+    replay(monkeypatch, MOST)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "action"),
+    [
+        (AttemptIsNotCompared, "release"),
+        (DueRowIsNotAtomic, "end"),
+        (LiveClaimIsStolen, "claim_due"),
+        (NoActivationCheck, "claim_step"),
+        (SiblingsDoNotHold, "waits_for_nothing"),
+        (StoppedIsNotDueAgain, "release"),
+        (SweepIsBlind, "conclude"),
+    ],
+)
+def test_an_action_that_the_model_gets_wrong_is_found(
+    metastore, workflows, monkeypatch, mutant, action
+):
+    """The rows are those of the whole protocol; only what is expected of them is wrong."""
+    chosen = (pair for pair in pairs(MANY) if pair[2][0] == action)
+    wrong = [
+        (mutant(activations=model.activations, rule=model.rule), rows, what)
+        for model, rows, what in islice(chosen, 100)
+    ]
+
+    _, differences = replayed(monkeypatch, wrong)
+
+    assert differences
