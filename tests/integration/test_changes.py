@@ -186,7 +186,7 @@ def test_a_lost_connection_is_reported_and_made_anew(batch, follow, sql):
 
 
 @pytest.mark.parametrize("error", [DatabaseError("x is missing"), ZeroDivisionError("x")])
-def test_what_cannot_be_shown_is_told_and_tried_again(batch, follow, error):
+def test_what_cannot_be_shown_is_reported_and_tried_again(batch, follow, error):
     tries = iter([error])
 
     def look():
