@@ -262,8 +262,8 @@ def _starts(model: Statements, rows: Rows, ends: list[float]) -> list[float] | N
     latest = 300.0
     for n, run in enumerate(rows.step_runs):
         asked = _asked(model, rows, run)
-        after = [ends[b] for b in range(len(ends)) if asked & run.since >> b & 1]
-        before = [ends[b] for b in range(len(ends)) if asked & ~run.since & 1 << b]
+        after = [ends[b] for b in range(len(ends)) if (asked & run.since) >> b & 1]
+        before = [ends[b] for b in range(len(ends)) if (asked & ~run.since) >> b & 1]
         started = min([latest, *(end - 1.0 for end in after)]) - 0.01 * n
         if any(started < end for end in before):
             return None
