@@ -62,5 +62,6 @@ REPLAYED: tuple[dict[str, Any], ...] = (
     _PAIR | {"monitors": 1, "hand": 1, "cancel": 1, "interrupt": 1},
     _PAIR | {"rule": "CF", "monitors": 1, "resubmit": 1, "activations": 2},
     {"older": "chains", "batches": 2, "monitors": 1},
+    {"older": "chains", "monitors": 1},
 )
 """Whose rows are replayed on PostgreSQL: between them they have all that rows can say."""
