@@ -34,16 +34,17 @@ LIMIT 1;
 -- name: health(of_late, scheduled, own_run_id)^
 -- Whether monitoring is on: the last pass that was completed, those of the last hour, the last error.
 -- Passes with a time in the future say nothing: the server's clock went back. A pass that asks is not
--- counted.
+-- one that is running or was cut off.
 WITH run AS NOT MATERIALIZED (
-    SELECT started_ts, finished_ts, started_by, copy_is_current, errors FROM irp_monitor_run
-    WHERE started_ts <= irp_now() + interval '1 minute' AND id IS DISTINCT FROM :own_run_id::int
+    SELECT id, started_ts, finished_ts, started_by, copy_is_current, errors FROM irp_monitor_run
+    WHERE started_ts <= irp_now() + interval '1 minute'
 )
 SELECT irp_now() AS now_ts,
        (SELECT finished_ts FROM run
         WHERE finished_ts <= irp_now() + interval '1 minute' ORDER BY started_ts DESC LIMIT 1) AS last_completed_ts,
        (SELECT count(*) FROM run
-        WHERE started_ts > irp_now() - interval '1 hour') AS started_last_hour,
+        WHERE started_ts > irp_now() - interval '1 hour'
+          AND id IS DISTINCT FROM :own_run_id::int) AS started_last_hour,
        (SELECT count(finished_ts) FROM run
         WHERE started_ts > irp_now() - interval '1 hour') AS completed_last_hour,
        (SELECT count(*) FROM run
