@@ -33,6 +33,7 @@ settings.load_profile("steady")
 
 # A shell's background ignores it, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as does `nohup`
 
 _OURS = ("RISK_MODELER_", "TEAMS_", "MONITOR_", "IRP_", "PG", "DATABASE_URL")
 _ADOPTED = Path(__file__).parent / "support" / "adopted.sql"

@@ -60,8 +60,8 @@ def _serve(client: socket.socket, free: queue.LifoQueue[_Session]) -> None:
         if code == CANCEL_REQUEST:
             return
         session = free.get()
+        free.put(session)  # before the client can ask
         client.sendall(session.greeting)
-        free.put(session)
         while True:
             first = _message(client)
             if first[:1] == b"X":

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from helpers.clock import CLOCK
 from helpers.pass_health import PassHealth
 from helpers.schedule.pruning import to_delete
 from helpers.schedule.records import Definition, Run, RunStatus
@@ -13,6 +14,12 @@ from helpers.schedule.status import ScheduleStatus, why_off
 
 NOW = datetime.now(UTC)
 MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture(autouse=True)
+def at_that_time(monkeypatch):
+    """The tests are made before they run, minutes before in a long suite."""
+    monkeypatch.setattr(CLOCK, "now", lambda: NOW)
 
 
 def ago(minutes: float) -> datetime:

@@ -8,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from helpers.clock import CLOCK
 from helpers.errors import MoodysError, SettingsError
-from helpers.irp_integration import IRPClient, transport
+from helpers.irp_integration import IRPClient
 from helpers.settings import get_settings
 
 JOBS = "/platform/model/v1/jobs"
@@ -67,7 +68,7 @@ def host() -> Iterator[Scripted]:
 def waits(monkeypatch) -> list[float]:
     """Seconds that were waited, without waiting."""
     seconds: list[float] = []
-    monkeypatch.setattr(transport.time, "sleep", seconds.append)
+    monkeypatch.setattr(CLOCK, "sleep", seconds.append)
     return seconds
 
 
