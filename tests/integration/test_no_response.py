@@ -136,6 +136,7 @@ def pipe(source: socket.socket, target: socket.socket) -> None:
     finally:
         with contextlib.suppress(OSError):  # closing it tells nobody while the other thread reads
             target.shutdown(socket.SHUT_WR)
+        source.close()
 
 
 def test_tls_goes_through_a_proxy_which_sees_none_of_our_headers(untrusted, tunnel, at):
