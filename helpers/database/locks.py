@@ -133,12 +133,14 @@ def require_session(connection: Connection, another: AbstractContextManager[Conn
     Raises:
         SettingsError: a pooler hands each transaction to another session.
     """
+    session = queries("locks").session
     with translated_errors():
-        session = queries("locks").session(connection)
+        sessions = {session(connection), session(connection)}  # two, if the pooler takes turns
         with another as other:  # a pooler cannot give its session to anybody now
-            sessions = {session, queries("locks").session(connection)}
-            is_pooled = len(sessions) > 1 or queries("locks").session(other) in sessions
-    if is_pooled:
+            sessions.add(session(connection))
+            is_shared = session(other) in sessions
+        sessions.add(session(connection))
+    if is_shared or len(sessions) > 1:
         raise SettingsError(
             "The database is reached through a pooler that shares its sessions (pgbouncer with "
             "pool_mode = transaction), under which locks are lost: let DATABASE_URL lead to "

@@ -22,11 +22,12 @@ def seeded(metastore, moodys, workflows) -> str:
     return metastore
 
 
+@pytest.mark.parametrize("takes_turns", [False, True])
 @pytest.mark.parametrize("sessions", [2, 5])
 def test_a_pass_through_a_transaction_pooler_is_refused_with_one_sentence(
-    seeded, sql, moodys, monkeypatch, sessions
+    seeded, sql, moodys, monkeypatch, sessions, takes_turns
 ):
-    with transaction_pooler(seeded, sessions=sessions) as url:
+    with transaction_pooler(seeded, sessions=sessions, takes_turns=takes_turns) as url:
         configure(monkeypatch, database_url=url)
         for _ in range(3):  # whatever session a connection gets
             with pytest.raises(SettingsError, match=r"pool_mode = transaction") as caught:

@@ -17,10 +17,10 @@ READY = b"Z"
 
 
 @contextmanager
-def transaction_pooler(url: str, *, sessions: int) -> Iterator[str]:
-    """Give a URL under which a few sessions of the server are shared."""
+def transaction_pooler(url: str, *, sessions: int, takes_turns: bool = False) -> Iterator[str]:
+    """Give a URL under which a few sessions are shared: the last one used, or each in turn."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        free: queue.LifoQueue[_Session] = queue.LifoQueue()
+        free: queue.Queue[_Session] = queue.Queue() if takes_turns else queue.LifoQueue()
         opened = [_Session(url) for _ in range(sessions)]
         for session in opened:
             free.put(session)
@@ -46,14 +46,14 @@ class _Session:
         self.greeting = b"".join(_until_ready(self.wire))
 
 
-def _accept(listening: socket.socket, free: queue.LifoQueue[_Session]) -> None:
+def _accept(listening: socket.socket, free: queue.Queue[_Session]) -> None:
     with suppress(OSError):  # it is closed at the end
         while True:
             client, _ = listening.accept()
             threading.Thread(target=_serve, args=(client, free), daemon=True).start()
 
 
-def _serve(client: socket.socket, free: queue.LifoQueue[_Session]) -> None:
+def _serve(client: socket.socket, free: queue.Queue[_Session]) -> None:
     with client, suppress(OSError, EOFError):
         while (code := _startup(client)) in {SSL_REQUEST, GSS_REQUEST}:
             client.sendall(b"N")
