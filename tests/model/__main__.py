@@ -22,7 +22,7 @@ TRACES = Path(__file__).with_name("traces.md")
 _WIDTH = 100
 
 
-def told(model: type[Checked], team: dict[str, Any]) -> Result:
+def searched(model: type[Checked], team: dict[str, Any]) -> Result:
     """Search for a broken promise; in its trace each monitor keeps its name."""
     named = model(**team)
     named.is_alike = False
@@ -38,16 +38,16 @@ def _sections() -> Iterator[str]:
     yield "# How each mutant of the chain protocol is found\n"
     yield "Written by `make model`; a test compares. Each is a shortest trace.\n"
     for mutant in MUTANTS:
-        yield from _section(mutant.__doc__ or "", told(mutant, mutant.team))
+        yield from _section(mutant.__doc__ or "", searched(mutant, mutant.team))
     yield "# What cannot be helped\n"
     for name, team in LIMITS.items():
-        yield from _section(name[0].upper() + name[1:] + ".", told(Checked, team))
+        yield from _section(name[0].upper() + name[1:] + ".", searched(Checked, team))
 
 
 def _section(title: str, found: Result) -> Iterator[str]:
     yield f"## {title}\n"
     yield f"Breaks “{PROMISES[found.broken]}”\n"
-    yield from (f"{n}. {story[0].upper()}{story[1:]}." for n, story in enumerate(found.trace, 1))
+    yield from (f"{n}. {event[0].upper()}{event[1:]}." for n, event in enumerate(found.trace, 1))
     yield ""
 
 
@@ -59,16 +59,16 @@ def main(arguments: list[str]) -> int:
         result = explore(Checked(**team))
         states += result.states
         if result.broken:
-            failed.append(f"{name}: breaks “{PROMISES[result.broken]}”: {result.story()}")
+            failed.append(f"{name}: breaks “{PROMISES[result.broken]}”: {result.event()}")
     seconds = time.process_time() - begun
-    found = {mutant: told(mutant, mutant.team) for mutant in MUTANTS}
+    found = {mutant: searched(mutant, mutant.team) for mutant in MUTANTS}
     failed += [f"{mutant.__name__} is not found" for mutant in found if not found[mutant].broken]
     TRACES.write_text(traces(), encoding="utf-8")
     print(f"{states:,} states of {len(scenarios)} scenarios in {seconds:.0f} s of CPU.")
     print(f"{len(PROMISES)} promises hold in each of them." if not failed else "\n".join(failed))
     lengths = ", ".join(f"{mutant.__name__} {len(found[mutant].trace)}" for mutant in found)
     print(textwrap.fill(f"Mutants, each found after so many steps: {lengths}.", _WIDTH))
-    print(f"Their stories are in {TRACES.relative_to(Path.cwd())}.")
+    print(f"Their events are in {TRACES.relative_to(Path.cwd())}.")
     return 1 if failed else 0
 
 

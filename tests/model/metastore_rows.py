@@ -29,7 +29,7 @@ _AGES = (60.0, 90.0, 150.0)  # seconds since a batch ended, by ticks
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where the batches of a replay stand: a cycle with two steps."""
 
     cycle_id: int
@@ -42,8 +42,8 @@ class Place:
 class MetastoreRows:
     """The rows of one pair in the metastore."""
 
-    def __init__(self, connection: Connection, place: Place, model: Statements) -> None:
-        self._connection, self._place, self._model = connection, place, model
+    def __init__(self, connection: Connection, location: Location, model: Statements) -> None:
+        self._connection, self._location, self._model = connection, location, model
         self._run_ids: list[int] = []
         self._put_expiry = (0.0, 90)  # when the claim expires, and how many seconds that was away
 
@@ -63,7 +63,7 @@ class MetastoreRows:
             self._put_claim(rows.claim)
         if rows.archived:
             self._execute(
-                "UPDATE irp_cycle SET status = 'ARCHIVED' WHERE id = %s", self._place.cycle_id
+                "UPDATE irp_cycle SET status = 'ARCHIVED' WHERE id = %s", self._location.cycle_id
             )
 
     def _execute(self, statement: str, *parameters: object) -> list[dict[str, Any]]:
@@ -78,12 +78,12 @@ class MetastoreRows:
                 BATCH_STATUSES[batch.status],
                 batch.concluded,
                 ends[b] if batch.status in JOB_STATUSES else None,
-                self._place.batch_ids[b],
+                self._location.batch_ids[b],
             )
             self._execute(  # by itself, because a trigger counts activations
                 "UPDATE irp_batch SET activation_num = %s WHERE id = %s",
                 batch.activation,
-                self._place.batch_ids[b],
+                self._location.batch_ids[b],
             )
 
     def _put_chain_run(self, j: int, run: ChainRun) -> None:
@@ -93,12 +93,12 @@ class MetastoreRows:
             " next_step_num, next_step_id, status, attempt, owner, served_by, released,"
             " completed_ts)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            self._place.batch_ids[j // self._model.activations],
+            self._location.batch_ids[j // self._model.activations],
             j % self._model.activations + 1,
-            self._place.from_step["stage_num"],
-            self._place.from_step["step_num"],
-            self._place.next_step["step_num"],
-            self._place.next_step["step_id"],
+            self._location.from_step["stage_num"],
+            self._location.from_step["step_num"],
+            self._location.next_step["step_num"],
+            self._location.next_step["step_id"],
             CHAIN_STATUSES[run.status],
             run.tries,
             "its owner" if is_running else None,
@@ -111,7 +111,7 @@ class MetastoreRows:
         [row] = self._execute(
             "INSERT INTO irp_step_run (step_id, run_num, status, started_ts)"
             " VALUES (%s, %s, %s, now() - make_interval(secs => %s)) RETURNING id",
-            self._place.next_step["step_id"],
+            self._location.next_step["step_id"],
             n + 1,
             STEP_STATUSES[run.status],
             started,
@@ -125,7 +125,7 @@ class MetastoreRows:
             "INSERT INTO irp_step_claim (step_id, attempt, owner, claim_expires_ts, step_run_id,"
             " verdict) VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s), %s, %s)"
             " RETURNING extract(epoch FROM claim_expires_ts) AS expires",
-            self._place.next_step["step_id"],
+            self._location.next_step["step_id"],
             claim.attempt,
             owner_name(claim.owner) if claim.owner else None,
             left if claim.owner else None,
@@ -141,9 +141,10 @@ class MetastoreRows:
         batches, ends = self._read_batches()
         runs = [ChainRun()] * chain_runs
         for row in self._execute(
-            "SELECT * FROM irp_chain_run WHERE next_step_id = %s", self._place.next_step["step_id"]
+            "SELECT * FROM irp_chain_run WHERE next_step_id = %s",
+            self._location.next_step["step_id"],
         ):
-            b = self._place.batch_ids.index(row["batch_id"])
+            b = self._location.batch_ids.index(row["batch_id"])
             [status] = [key for key, value in CHAIN_STATUSES.items() if value == row["status"]]
             runs[self._model.row_of(b, row["activation_num"])] = ChainRun(
                 status, row["attempt"], row["served_by"] or 0, row["released"]
@@ -151,10 +152,12 @@ class MetastoreRows:
         step_runs = self._execute(
             "SELECT id, status, output_data, started_ts FROM irp_step_run"
             " WHERE step_id = %s ORDER BY id",
-            self._place.next_step["step_id"],
+            self._location.next_step["step_id"],
         )
         ids = [row["id"] for row in step_runs]
-        [cycle] = self._execute("SELECT status FROM irp_cycle WHERE id = %s", self._place.cycle_id)
+        [cycle] = self._execute(
+            "SELECT status FROM irp_cycle WHERE id = %s", self._location.cycle_id
+        )
         rows = Rows(
             tuple(batches),
             tuple(runs),
@@ -169,7 +172,7 @@ class MetastoreRows:
             "SELECT status, activation_num, concluded_activation_num, completed_ts,"
             " extract(epoch FROM now() - completed_ts) AS ago FROM irp_batch"
             " WHERE id = ANY (%s) ORDER BY id",
-            list(self._place.batch_ids),
+            list(self._location.batch_ids),
         )
         batches = []
         for row in found:
@@ -190,7 +193,7 @@ class MetastoreRows:
             "SELECT owner, attempt, step_run_id, verdict,"
             " extract(epoch FROM claim_expires_ts) AS expires FROM irp_step_claim"
             " WHERE step_id = %s",
-            self._place.next_step["step_id"],
+            self._location.next_step["step_id"],
         )
         if not found:
             return Claim()

@@ -127,8 +127,8 @@ class Processes(Statements):
             else:
                 after = self.now(world._replace(rows=rows), i, runner, does="v")
                 what = "success" if status == "C" else "failure"
-                story = f"{self.name(i)} records the {what}"
-                yield Move("s", story, after, self.written(runner), action)
+                event = f"{self.name(i)} records the {what}"
+                yield Move("s", event, after, self.written(runner), action)
 
     def releases_claim(self, world: World, i: int, runner: Runner) -> Move:
         action = ("release", self.owner(i, runner), runner.attempt)
@@ -220,9 +220,9 @@ class Processes(Statements):
         for status in "CF":
             ended = self.finish_own_run(world.rows, "notebook", status)
             if ended is not None:
-                story = f"{who} notes that its run has {'completed' if status == 'C' else 'failed'}"
+                event = f"{who} notes that its run has {'completed' if status == 'C' else 'failed'}"
                 action = ("finish_own_run", "notebook", status)
-                yield Move("s", story, world._replace(rows=ended), action=action)
+                yield Move("s", event, world._replace(rows=ended), action=action)
 
     # --- Faults, and what ends them.
 

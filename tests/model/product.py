@@ -19,8 +19,8 @@ from tests.model.metastore_rows import (
     BATCH_STATUSES,
     JOB_STATUSES,
     SWEEP_WAITS_SECONDS,
+    Location,
     MetastoreRows,
-    Place,
     owner_name,
 )
 from tests.model.rows import Rows, Statements
@@ -35,9 +35,13 @@ class Product(MetastoreRows):
     """The product, acting on the rows of one pair."""
 
     def __init__(
-        self, connection: Connection, place: Place, model: Statements, patch: pytest.MonkeyPatch
+        self,
+        connection: Connection,
+        location: Location,
+        model: Statements,
+        patch: pytest.MonkeyPatch,
     ) -> None:
-        super().__init__(connection, place, model)
+        super().__init__(connection, location, model)
         self._patch = patch
 
     def act(self, rows: Rows, action: tuple[Any, ...]) -> bool | None:
@@ -55,7 +59,7 @@ class Product(MetastoreRows):
         return act(rows, *arguments)
 
     def _end(self, _rows: Rows, b: int, status: str) -> None:
-        batch_id = self._place.batch_ids[b]
+        batch_id = self._location.batch_ids[b]
         self._execute(
             "UPDATE irp_job SET status = %s WHERE batch_id = %s", JOB_STATUSES[status], batch_id
         )
@@ -65,11 +69,11 @@ class Product(MetastoreRows):
         owner, name = (
             ("batch", "activate") if rows.batches[b].status == "I" else ("mending", "reactivate")
         )
-        return bool(getattr(queries(owner), name)(batch_id=self._place.batch_ids[b]))
+        return bool(getattr(queries(owner), name)(batch_id=self._location.batch_ids[b]))
 
     def _conclude(self, _rows: Rows, b: int) -> bool:
         wait = timedelta(seconds=SWEEP_WAITS_SECONDS)
-        return sweeping._conclude(self._place.batch_ids[b], wait=wait) is not None
+        return sweeping._conclude(self._location.batch_ids[b], wait=wait) is not None
 
     def _waits_for_nothing(self, _rows: Rows, j: int) -> bool:
         batch_id, activation = self._batch_of(j)
@@ -77,22 +81,22 @@ class Product(MetastoreRows):
             rule
             for rule in claims.CHAIN_RULES
             if (rule.stage_num, rule.step_num)
-            == (self._place.from_step["stage_num"], self._place.from_step["step_num"])
+            == (self._location.from_step["stage_num"], self._location.from_step["step_num"])
         ]
-        waits = claims.waits_for(batch_id, step_id=self._place.next_step["step_id"], rule=rule)
+        waits = claims.waits_for(batch_id, step_id=self._location.next_step["step_id"], rule=rule)
         return claims.is_released(batch_id, activation) or not waits
 
     def _batch_of(self, j: int) -> tuple[int, int]:
         b, activation = divmod(j, self._model.activations)
-        return self._place.batch_ids[b], activation + 1
+        return self._location.batch_ids[b], activation + 1
 
     def _archive(self, rows: Rows) -> None:
         if rows.archived:
             self._execute(
-                "UPDATE irp_cycle SET status = 'ACTIVE' WHERE id = %s", self._place.cycle_id
+                "UPDATE irp_cycle SET status = 'ACTIVE' WHERE id = %s", self._location.cycle_id
             )
         else:
-            queries("cycle").archive_cycle(cycle_id=self._place.cycle_id)
+            queries("cycle").archive_cycle(cycle_id=self._location.cycle_id)
 
     def _release_wait(self, _rows: Rows, j: int) -> None:
         batch_id, activation = self._batch_of(j)
@@ -108,7 +112,7 @@ class Product(MetastoreRows):
 
     def _claim(self, name: str, owner: int) -> bool:
         self._patch.setattr(claims, "owner_id", lambda: owner_name(owner))
-        step_id = self._place.next_step["step_id"]
+        step_id = self._location.next_step["step_id"]
         claim = claims.claim_due() if name == "claim_due" else getattr(claims, name)(step_id)
         return claim is not None
 
@@ -117,7 +121,7 @@ class Product(MetastoreRows):
     ) -> bool | None:
         for module in (claims, heartbeat):
             self._patch.setattr(module, "owner_id", lambda: owner_name(owner))
-        claim = claims.Claim(self._place.next_step, attempt, tuple(self._served(rows, attempt)))
+        claim = claims.Claim(self._location.next_step, attempt, tuple(self._served(rows, attempt)))
         match name:
             case "renew":
                 return bool(heartbeat.Heartbeat(lambda _: None)._renew([claim.key]))
@@ -154,19 +158,19 @@ class Product(MetastoreRows):
         found = self._execute(
             "SELECT id, batch_id, activation_num, served_by FROM irp_chain_run ORDER BY id"
         )
-        step = self._place.from_step
+        step = self._location.from_step
         for row in found:
             if row["served_by"] == attempt:
                 yield ServedRun(
                     id=row["id"],
                     batch_id=row["batch_id"],
                     activation_num=row["activation_num"],
-                    batch_type=self._place.batch_type,
+                    batch_type=self._location.batch_type,
                     cycle_name=step["cycle_name"],
                     stage_num=step["stage_num"],
                     stage_name=step["stage_name"],
                     step_num=step["step_num"],
                     step_name=step["step_name"],
-                    next_step_num=self._place.next_step["step_num"],
-                    next_step_id=self._place.next_step["step_id"],
+                    next_step_num=self._location.next_step["step_num"],
+                    next_step_id=self._location.next_step["step_id"],
                 )

@@ -35,7 +35,7 @@ PROMISES = {
 class Checked(Team):
     """A team whose promises are checked."""
 
-    is_alike = True  # monitors are told apart only in traces
+    is_alike = True  # monitors are distinguished only in traces
 
     def broken(self, world: World) -> str:
         """Return which promise this state breaks; empty if none."""
@@ -170,12 +170,12 @@ class Checked(Team):
         )
         if order == list(range(self.monitors)):
             return world
-        place = {old: n for n, old in enumerate(order)}
+        rank = {old: n for n, old in enumerate(order)}
         rows = world.rows
-        if of_claim in place:
-            owner = claim.owner + place[of_claim] - of_claim
+        if of_claim in rank:
+            owner = claim.owner + rank[of_claim] - of_claim
             rows = rows._replace(claim=claim._replace(owner=owner))
-        if wire and of_wire in place:
-            wire = wire._replace(owner=wire.owner + place[of_wire] - of_wire)
+        if wire and of_wire in rank:
+            wire = wire._replace(owner=wire.owner + rank[of_wire] - of_wire)
         ordered = tuple(runners[i] for i in order) + runners[self.monitors :]
         return world._replace(rows=rows, runners=ordered, wire=wire)

@@ -18,7 +18,7 @@ import pytest
 from helpers.database import Connection, queries, transaction
 from helpers.steps import heartbeat
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
-from tests.model.metastore_rows import JOB_STATUSES, LOCATIONS, Place, visible
+from tests.model.metastore_rows import JOB_STATUSES, LOCATIONS, Location, visible
 from tests.model.product import Product
 from tests.model.promises import Checked
 from tests.model.rows import Rows, Statements
@@ -82,8 +82,8 @@ def expected(model: Statements, rows: Rows, action: Action) -> tuple[Rows, bool]
     if isinstance(after, bool):
         return rows, after
     if after is None:  # refused, although a claim that had expired is released
-        tidied = model.expire(rows) if name.startswith("claim_") else rows
-        return tidied, False
+        pruned = model.expire(rows) if name.startswith("claim_") else rows
+        return pruned, False
     return after, True
 
 
@@ -92,7 +92,7 @@ class Replay:
 
     def __init__(self, connection: Connection, patch: pytest.MonkeyPatch) -> None:
         self._connection, self._patch = connection, patch
-        self._places: dict[tuple[str, int], Place] = {}
+        self._locations: dict[tuple[str, int], Location] = {}
 
         @contextmanager
         def same_connection(**_: object) -> Iterator[Connection]:
@@ -103,9 +103,9 @@ class Replay:
     def difference(self, model: Statements, rows: Rows, action: Action) -> str:
         """Return how product and model differ about one action; empty if they do not."""
         after, accepted = expected(model, rows, action)
-        place = self._place(model.rule, len(rows.batches))
+        location = self._location(model.rule, len(rows.batches))
         with self._connection.transaction(force_rollback=True):
-            product = Product(self._connection, place, model, self._patch)
+            product = Product(self._connection, location, model, self._patch)
             product.put(rows)
             was_accepted = product.act(rows, action)
             found = product.read(len(rows.chain_runs))
@@ -116,17 +116,17 @@ class Replay:
             f"{action} on {rows}:\n  model   {accepted} {wanted}\n  product {was_accepted} {found}"
         )
 
-    def _place(self, rule: str, batches: int) -> Place:
+    def _location(self, rule: str, batches: int) -> Location:
         key = (rule, batches)
-        if key not in self._places:
+        if key not in self._locations:
             stage_num, step_num, batch_type = LOCATIONS[rule]
             cycle_id = add_cycle(f"Cycle {rule} {batches}")
             ids = [add_step(cycle_id, stage_num=stage_num, step_num=step_num + n) for n in (0, 1)]
             steps = [queries("steps").step_by_id(step_id=step_id) for step_id in ids]
             job = PreparedJob(workflow_id="1")
             made = [add_batch(ids[0], batch_type, [job]).batch_id for _ in range(batches)]
-            self._places[key] = Place(cycle_id, *steps, batch_type, tuple(made))
-        return self._places[key]
+            self._locations[key] = Location(cycle_id, *steps, batch_type, tuple(made))
+        return self._locations[key]
 
 
 def replayed(

@@ -311,9 +311,9 @@ class Statements:
     def give_up(self, rows: Rows) -> Rows:
         """Cancel the chain runs that were overtaken, and fail those without a try left."""
         rows = self.expire(rows)
-        return rows._replace(chain_runs=tuple(self._tidied(rows)))
+        return rows._replace(chain_runs=tuple(self._pruned(rows)))
 
-    def _tidied(self, rows: Rows) -> Iterator[ChainRun]:
+    def _pruned(self, rows: Rows) -> Iterator[ChainRun]:
         for j, run in enumerate(rows.chain_runs):
             if run.status != "P":
                 yield run

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 
 class Step(Protocol):
-    """A move of a model: who makes it, its story, where it leads, and what it breaks."""
+    """A move of a model: who makes it, its event, where it leads, and what it breaks."""
 
     by: str
-    story: str
+    event: str
     world: Any
     broken: str
 
@@ -37,7 +37,7 @@ class Result:
     broken: str = ""  # the promise; empty if all hold
     trace: list[str] = field(default_factory=list)
 
-    def story(self) -> str:
+    def event(self) -> str:
         """The trace in sentences."""
         return "; ".join(self.trace)
 
@@ -54,7 +54,7 @@ def explore(
     Args:
         model: what may happen, and what must hold.
         most: states, beyond which the search is given up.
-        see: is told each world and each of its moves.
+        see: sees each world and each of its moves.
     """
     search = _Search(model, most)
     for number, world in enumerate(search.worlds):  # they grow meanwhile
@@ -64,7 +64,7 @@ def explore(
             if see is not None:
                 see(world, move)
             if move.broken:
-                return search.result(move.broken, number, move.story)
+                return search.result(move.broken, number, move.event)
             search.go(number, move)
     stuck = search.edges.cannot_reach([model.is_good(world) for world in search.worlds])
     return search.result("", 0) if stuck is None else search.result("stuck", stuck)
@@ -97,16 +97,16 @@ class _Search:
         return Result(len(self.worlds), broken, trace)
 
     def _trace(self, number: int) -> list[str]:
-        stories: list[str] = []
+        events: list[str] = []
         while (parent := self._parents[number]) >= 0:
-            stories.append(self._story(parent, number))
+            events.append(self._event(parent, number))
             number = parent
-        return stories[::-1]
+        return events[::-1]
 
-    def _story(self, parent: int, number: int) -> str:
+    def _event(self, parent: int, number: int) -> str:
         moves = self._model.moves(self.worlds[parent])
         led_to = self.worlds[number]
-        return next(m.story for m in moves if self._model.canonical(m.world) == led_to)
+        return next(m.event for m in moves if self._model.canonical(m.world) == led_to)
 
 
 class _Edges:

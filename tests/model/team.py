@@ -97,9 +97,9 @@ class Team(Processes):
         for j in range(len(rows.chain_runs)) if self.releases else ():
             released = self.release_wait(rows, j)
             if released is not None and self.is_current(rows, j):
-                story = f"the person releases the chain run {self.after(j)}"
+                event = f"the person releases the chain run {self.after(j)}"
                 after = world._replace(rows=released)
-                yield Move("p", story, after, action=("release_wait", j))
+                yield Move("p", event, after, action=("release_wait", j))
         if self.left(world, "archive") or rows.archived:
             after = world if rows.archived else self.spend(world, "archive")
             verb = "opens the cycle again" if rows.archived else "archives the cycle"
@@ -113,8 +113,8 @@ class Team(Processes):
         """A batch ends, in a pass or by a person's hand."""
         rows = self.end(world.rows, b, status)
         after = world._replace(rows=rows, unserved=self.unserved_after(world, b, status))
-        story = f"batch {b + 1} ends as {WORDS[status]}"
-        return Move(by, story, after, action=("end", b, status))
+        event = f"batch {b + 1} ends as {WORDS[status]}"
+        return Move(by, event, after, action=("end", b, status))
 
     def unserved_after(self, world: World, b: int, status: str) -> int:
         return world.unserved & ~(1 << b) | (status in self.rule) << b
@@ -137,8 +137,8 @@ class Team(Processes):
         if wire.kind == "claim":
             rows = self.claim_due(world.rows, wire.owner)
             if rows is not None:
-                story = f"the claim of {who} arrives, and no reply reaches it"
-                yield Move("s", story, self.overtake(done, rows), action=("claim_due", wire.owner))
+                event = f"the claim of {who} arrives, and no reply reaches it"
+                yield Move("s", event, self.overtake(done, rows), action=("claim_due", wire.owner))
             return
         act = {"verdict": self.record_success, "release": self.release, "beat": self.renew}[
             wire.kind
@@ -146,8 +146,8 @@ class Team(Processes):
         rows = act(world.rows, wire.owner, wire.attempt)
         if rows is not None:
             broken = "overtaken" if wire.overtaken else ""
-            story = f"the {wire.kind} of {who} arrives late"
-            yield Move("s", story, done._replace(rows=rows), broken)
+            event = f"the {wire.kind} of {who} arrives late"
+            yield Move("s", event, done._replace(rows=rows), broken)
 
     def record_success(self, rows: Rows, owner: int, attempt: int) -> Rows | None:
         return self.record(rows, owner, attempt, "C")
@@ -164,14 +164,20 @@ class Team(Processes):
         if self.older:
             for b in range(len(rows.batches)):
                 yield from self.sweep_moves(world, i, b)
-        tidied = self.give_up(rows)
-        if tidied != rows:
+        pruned = self.give_up(rows)
+        if pruned != rows:
             early = any(
                 run.status == "F" and was.status == "P" and was.tries < MOST_TRIES
-                for run, was in zip(tidied.chain_runs, rows.chain_runs, strict=True)
+                for run, was in zip(pruned.chain_runs, rows.chain_runs, strict=True)
             )
-            after = world._replace(rows=tidied)
-            yield Move("s", f"{who} tidies up", after, "lost" if early else "", ("give_up",))
+            after = world._replace(rows=pruned)
+            yield Move(
+                "s",
+                f"{who} gives up what has had its tries",
+                after,
+                "lost" if early else "",
+                ("give_up",),
+            )
         claimed = self.claim_due(rows, self.owner(i, runner))
         if claimed is not None:
             action = ("claim_due", self.owner(i, runner))
@@ -197,10 +203,10 @@ class Team(Processes):
             serves=sum(1 << j for j in served),
         )
         for_what = " and ".join(map(self.after, served)) or "without a chain run"
-        story = f"{self.name(i)} claims the step {for_what}"
+        event = f"{self.name(i)} claims the step {for_what}"
         by = "s" if i < self.monitors else "p"
         broken = next(filter(None, (self.broken_by_claim(world, rows, j, by) for j in served)), "")
-        return Move(by, story, after, broken, action)
+        return Move(by, event, after, broken, action)
 
     def broken_by_claim(self, before: World, rows: Rows, j: int, by: str) -> str:
         """Which promise a claim breaks by serving this chain run."""
@@ -223,10 +229,10 @@ class Team(Processes):
         made_due = rows.chain_runs != world.rows.chain_runs
         unserved = world.unserved if made_due else world.unserved & ~(1 << b)
         what = "makes the step due after" if made_due else "only shows"
-        story = f"the sweep of {self.name(i)} {what} batch {b + 1}"
+        event = f"the sweep of {self.name(i)} {what} batch {b + 1}"
         after = world._replace(rows=rows, unserved=unserved)
         broken = "over" if rows.batches[b].status == "A" else ""
-        yield Move("s", story, after, broken, ("conclude", b))
+        yield Move("s", event, after, broken, ("conclude", b))
 
     def hand_moves(self, world: World, i: int, runner: Runner) -> Iterator[Move]:
         """What a person may begin: run the step, or work in a kernel of their own."""
@@ -272,8 +278,8 @@ class Team(Processes):
             older=("d", j) if chains else IDLE_OLDER,
             unserved=self.unserved_after(world, b, status),
         )
-        story = f"the older monitor ends batch {b + 1} as {WORDS[status]}"
-        return Move("s", story, after, action=("end_elsewhere", b, status))
+        event = f"the older monitor ends batch {b + 1} as {WORDS[status]}"
+        return Move("s", event, after, action=("end_elsewhere", b, status))
 
     def older_starts(self, world: World, j: int) -> Move:
         """It starts the step for an ending: in time, or after the sweep has waited for it."""

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from helpers.settings import PROJECT_DIR
-from tests.model.__main__ import TRACES, told, traces
+from tests.model.__main__ import TRACES, searched, traces
 from tests.model.mutants import MUTANTS
 from tests.model.promises import PROMISES, Checked
 from tests.model.scenarios import LARGE, LIMITS, SMALL
@@ -53,13 +53,13 @@ def test_each_mutant_is_found_by_the_trace_on_record():
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_the_whole_protocol_holds_where_its_mutant_breaks(mutant):
-    assert told(mutant, mutant.team).broken
+    assert searched(mutant, mutant.team).broken
     assert explore(Checked(**mutant.team)).broken == ""
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-def test_what_cannot_be_helped_is_only_what_is_said_to_remain(limit):
-    assert told(Checked, LIMITS[limit]).broken == "swept"
+def test_what_cannot_be_helped_is_only_what_the_document_names(limit):
+    assert searched(Checked, LIMITS[limit]).broken == "swept"
     assert explore(Checked(**(LIMITS[limit] | {"strict": False}))).broken == ""
 
 
@@ -67,7 +67,7 @@ def test_a_search_finds_the_shortest_trace():
     """Against a second, slower search: no trace of fewer moves breaks the promise."""
     mutant = next(mutant for mutant in MUTANTS if mutant.__name__ == "ReleaseAfterFinish")
     model = mutant(**mutant.team)
-    length = len(told(mutant, mutant.team).trace)
+    length = len(searched(mutant, mutant.team).trace)
     front = {model.first}
     for _ in range(length - 1):
         moves = [move for world in front for move in model.moves(world)]

@@ -53,7 +53,7 @@ class Move(NamedTuple):
     """Something that may happen."""
 
     by: str  # s the system itself, p a person, f a fault
-    story: str
+    event: str
     world: World
     broken: str = ""  # the promise that it breaks
     action: tuple[Any, ...] = ()  # what the database was asked, beside the rows before
