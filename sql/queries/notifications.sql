@@ -78,9 +78,9 @@ UPDATE irp_notification SET attempts = attempts + 1
 WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
 
 -- name: mark_sent(ids)!
--- Teams has accepted the card.
+-- Teams has accepted the card, whatever has closed the events meanwhile: an early card's batch may end.
 UPDATE irp_notification SET status = 'SENT', sent_ts = irp_now(), last_error = NULL
-WHERE id = ANY (:ids::int[]) AND status = 'PENDING';
+WHERE id = ANY (:ids::int[]);
 
 -- name: mark_failed(ids, reason, is_rejected, patience, longest_delay)!
 -- Try again later, each time after twice as long, until patience ends.

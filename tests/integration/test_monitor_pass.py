@@ -10,6 +10,7 @@ from types import ModuleType
 import psycopg
 import pytest
 
+from helpers.batch import recon_batch
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.database import AdvisoryLocks, LockSpace
 from helpers.display import clock
@@ -18,6 +19,7 @@ from helpers.irp_integration import IRPClient
 from helpers.irp_integration.bodies import MAX_READ_BYTES
 from helpers.monitor import Monitor, run_pass
 from helpers.monitor.reports import Remark
+from helpers.notifications.outbox import send_due
 from helpers.pass_health import pass_health
 from helpers.recording import server_clock
 from helpers.schedule.scheduled_copy import STAGING_DIR
@@ -224,6 +226,25 @@ def test_the_card_of_a_batch_that_has_ended_replaces_the_early_one_that_was_not_
     )
     assert rows(sql, about_batch) == [("JOBS_FAILED", "SUPPRESSED"), ("BATCH_FAILED", "SENT")]
     assert "FAILING" not in json.dumps(teams.messages)
+
+
+def test_an_early_card_that_teams_accepts_while_its_batch_ends_is_on_record_as_sent(
+    cycle, moodys, teams, sql
+):
+    jobs = [running(moodys, "model", "FAILED"), running(moodys, "model", "RUNNING")]
+    batch = active_batch(cycle, BatchType.ANALYSIS, jobs)
+    teams.misbehave(Fault.HTTP_STATUS, http_status=503)
+    one_pass()
+    sql.execute("UPDATE irp_notification SET next_attempt_ts = now()")
+
+    def accept(_card: dict[str, object]) -> None:
+        sql.execute("UPDATE irp_job SET status = 'FINISHED' WHERE id = %s", [batch.job_ids[1]])
+        recon_batch(batch.batch_id)
+
+    assert send_due(send=accept).cards == 1
+
+    [early, *_] = rows(sql, "SELECT kind::text, status::text FROM irp_notification ORDER BY id")
+    assert early == ("JOBS_FAILED", "SENT")
 
 
 def test_each_activation_has_an_early_card_of_its_own(cycle, moodys, teams, sql):
