@@ -14,7 +14,7 @@ from typing import Any, assert_never
 from helpers.clock import CLOCK
 from helpers.constants import BatchStatus, NotificationKind
 from helpers.database import queries
-from helpers.notifications.failures import FailingBatch, Failures, failures_of, so_far
+from helpers.notifications.failures import ActiveBatch, FailingBatch, Failures, failures_of, so_far
 from helpers.notifications.lateness import LateBatch, how_many
 from helpers.reconciliation import BatchFacts, Decision
 from helpers.records import Batch, ChainRun
@@ -80,9 +80,7 @@ def announce_late(batches: Sequence[LateBatch]) -> None:
         _enqueue_early(NotificationKind.JOBS_LATE, batch, more)
 
 
-def _enqueue_early(
-    kind: NotificationKind, batch: FailingBatch | LateBatch, more: dict[str, Any]
-) -> None:
+def _enqueue_early(kind: NotificationKind, batch: ActiveBatch, more: dict[str, Any]) -> None:
     payload = {**_location(batch), "notebook_path": batch["notebook_path"], **more}
     queries("notifications").enqueue_early(
         kind=kind,
@@ -147,7 +145,7 @@ def announce_chain_failure(
     )
 
 
-def _location(of: Batch | ChainRun | FailingBatch | LateBatch) -> dict[str, Any]:
+def _location(of: Batch | ChainRun | ActiveBatch) -> dict[str, Any]:
     return {
         "cycle_name": of["cycle_name"],
         "stage_num": of["stage_num"],

@@ -65,8 +65,8 @@ class Failures:
         return sentence if sentence.endswith((".”", "!”", "?”")) else f"{sentence}."
 
 
-class FailingBatch(TypedDict):
-    """A batch that is still ACTIVE, and of which jobs have failed."""
+class ActiveBatch(TypedDict):
+    """An ACTIVE batch that people hear of before it ends."""
 
     batch_id: int
     batch_type: str
@@ -77,11 +77,16 @@ class FailingBatch(TypedDict):
     stage_name: str
     step_num: int
     step_name: str
+    is_announced: bool
+
+
+class FailingBatch(ActiveBatch):
+    """One of which jobs have failed while others are open: how many are what."""
+
     jobs: int
     failed: int
     cancelled: int
     open: int
-    is_announced: bool
 
 
 def failing_batches() -> list[FailingBatch]:

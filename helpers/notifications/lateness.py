@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any
 
-from helpers.notifications.failures import known_as
+from helpers.notifications.failures import ActiveBatch, known_as
 from helpers.text import counted
 
 _MOST_NAMED = 4
 
 
-class LateBatch(TypedDict):
-    """An ACTIVE batch of which jobs take far longer than usual."""
+class LateBatch(ActiveBatch):
+    """One of which jobs take far longer than usual."""
 
-    batch_id: int
-    batch_type: str
-    activation_num: int
-    notebook_path: str | None
-    cycle_name: str
-    stage_num: int
-    stage_name: str
-    step_num: int
-    step_name: str
-    is_announced: bool
     jobs: list[dict[str, Any]]  # as those of failures, the latest first
 
 
