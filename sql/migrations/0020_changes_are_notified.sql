@@ -9,21 +9,24 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON irp_cycle
-    FOR EACH STATEMENT EXECUTE FUNCTION irp_notify_change();
-CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON irp_step
-    FOR EACH STATEMENT EXECUTE FUNCTION irp_notify_change();
-CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON irp_batch
-    FOR EACH STATEMENT EXECUTE FUNCTION irp_notify_change();
-CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON irp_job
-    FOR EACH STATEMENT EXECUTE FUNCTION irp_notify_change();
-CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON irp_step_run
-    FOR EACH STATEMENT EXECUTE FUNCTION irp_notify_change();
-CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON irp_chain_run
-    FOR EACH STATEMENT EXECUTE FUNCTION irp_notify_change();
-CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON irp_notification
-    FOR EACH STATEMENT EXECUTE FUNCTION irp_notify_change();
-CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON irp_monitor_run
-    FOR EACH STATEMENT EXECUTE FUNCTION irp_notify_change();
-CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON irp_acknowledgement
-    FOR EACH STATEMENT EXECUTE FUNCTION irp_notify_change();
+DO $$
+DECLARE
+    watched text;
+BEGIN
+    FOREACH watched IN ARRAY ARRAY[
+        'irp_cycle',
+        'irp_step',
+        'irp_batch',
+        'irp_job',
+        'irp_step_run',
+        'irp_chain_run',
+        'irp_notification',
+        'irp_monitor_run',
+        'irp_acknowledgement'
+    ] LOOP
+        EXECUTE format(
+            'CREATE TRIGGER irp_notify_change AFTER INSERT OR UPDATE OR DELETE ON %I '
+            'FOR EACH STATEMENT EXECUTE FUNCTION irp_notify_change()',
+            watched);
+    END LOOP;
+END $$;
