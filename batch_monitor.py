@@ -37,7 +37,8 @@ def use_own_helpers() -> None:
             f"The package helpers of {Path(loaded).parent} is loaded, and not the monitor's of "
             f"{_HOME / 'helpers'}. Restart the kernel, and import nothing before this."
         )
-    sys.path.insert(0, str(_HOME))
+    if sys.path[:1] != [str(_HOME)]:
+        sys.path.insert(0, str(_HOME))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
