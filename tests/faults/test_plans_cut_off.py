@@ -17,6 +17,7 @@ from helpers.database import close_pools
 from helpers.errors import BatchError
 from helpers.settings import get_settings
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
+from tests.support.analysis import request
 from tests.support.faults_points import GO
 from tests.support.faults_world import DEADLINE_SECONDS
 
@@ -81,19 +82,6 @@ EVERY = [
     for point in act.points
     for strike in (KILL, CONNECTIONS)
 ]
-
-
-def request(name: str) -> dict[str, object]:
-    return {
-        "method": "POST",
-        "path": "/platform/model/v1/jobs",
-        "json": {
-            "resourceUri": "/platform/riskdata/v1/exposures/7/portfolios/3",
-            "resourceType": "portfolio",
-            "type": "DLM",
-            "settings": {"name": name, "modelProfileId": 4001},
-        },
-    }
 
 
 @pytest.fixture

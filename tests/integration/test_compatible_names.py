@@ -13,18 +13,9 @@ from helpers.errors import BatchError, JobError
 from helpers.irp_integration import IRPClient
 from helpers.job import read_job
 from sandbox.seeding import PreparedJob, SeededBatch, add_configurations
-from tests.support.analysis import analysis_batch
+from tests.support.analysis import analysis_batch, request
 
-REQUEST = {
-    "method": "POST",
-    "path": "/platform/model/v1/jobs",
-    "json": {
-        "resourceUri": "/platform/riskdata/v1/exposures/7/portfolios/3",
-        "resourceType": "portfolio",
-        "type": "DLM",
-        "settings": {"name": "A", "modelProfileId": 4001},
-    },
-}
+REQUEST = request("A")
 
 
 @pytest.fixture

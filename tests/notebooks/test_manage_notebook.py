@@ -16,20 +16,11 @@ from helpers.monitor import what_waits
 from helpers.notebooks.run import NotebookRun
 from helpers.settings import PROJECT_DIR
 from sandbox.seeding import PreparedJob, SeededBatch
-from tests.support.analysis import analysis_batch
+from tests.support.analysis import analysis_batch, request
 from tests.support.notebooks import texts_of, write_notebook
 
 MANAGE = PROJECT_DIR / "workflows" / "_Tools" / "Batch Management" / "Manage Batches.ipynb"
-REQUEST = {
-    "method": "POST",
-    "path": "/platform/model/v1/jobs",
-    "json": {
-        "resourceUri": "/platform/riskdata/v1/exposures/7/portfolios/3",
-        "resourceType": "portfolio",
-        "type": "DLM",
-        "settings": {"name": "CAL EQ - Commercial", "modelProfileId": 4001},
-    },
-}
+REQUEST = request("CAL EQ - Commercial")
 
 
 @pytest.fixture

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from sandbox.seeding import PreparedJob, SeededBatch, add_batch, add_cycle, add_step
 
 CYCLE = "Analysis-2025-Q1"
+
+
+def request(name: str) -> dict[str, Any]:
+    """Return the prepared request of an analysis of this name."""
+    return {
+        "method": "POST",
+        "path": "/platform/model/v1/jobs",
+        "json": {
+            "resourceUri": "/platform/riskdata/v1/exposures/7/portfolios/3",
+            "resourceType": "portfolio",
+            "type": "DLM",
+            "settings": {"name": name, "modelProfileId": 4001},
+        },
+    }
 
 
 def job(label: str, workflow_id: str | None = None) -> PreparedJob:

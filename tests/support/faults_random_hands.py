@@ -14,24 +14,11 @@ from helpers.constants import BatchStatus, BatchType
 from helpers.errors import BatchMonitoringError
 from helpers.irp_integration import IRPClient
 from sandbox.seeding import PreparedJob, add_batch
+from tests.support.analysis import request
 
 CYCLE = "Q1"
 JOBS_A_BATCH = 4
 STEPS = (1, 2, 3)
-
-
-def request(name: str) -> dict[str, Any]:
-    """Return the prepared request of an analysis; FAILS… fails at Moody's each time."""
-    return {
-        "method": "POST",
-        "path": "/platform/model/v1/jobs",
-        "json": {
-            "resourceUri": "/platform/riskdata/v1/exposures/7/portfolios/3",
-            "resourceType": "portfolio",
-            "type": "DLM",
-            "settings": {"name": name, "modelProfileId": 4001},
-        },
-    }
 
 
 @dataclass
