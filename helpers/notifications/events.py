@@ -14,7 +14,13 @@ from typing import Any, assert_never
 from helpers.clock import CLOCK
 from helpers.constants import BatchStatus, NotificationKind
 from helpers.database import queries
-from helpers.notifications.failures import ActiveBatch, FailingBatch, Failures, failures_of, so_far
+from helpers.notifications.failures import (
+    FailingBatch,
+    Failures,
+    UnfinishedBatch,
+    failures_of,
+    so_far,
+)
 from helpers.notifications.lateness import LateBatch, how_many
 from helpers.reconciliation import BatchFacts, Decision
 from helpers.records import Batch, ChainRun
@@ -80,7 +86,7 @@ def announce_late(batches: Sequence[LateBatch]) -> None:
         _enqueue_early(NotificationKind.JOBS_LATE, batch, more)
 
 
-def _enqueue_early(kind: NotificationKind, batch: ActiveBatch, more: dict[str, Any]) -> None:
+def _enqueue_early(kind: NotificationKind, batch: UnfinishedBatch, more: dict[str, Any]) -> None:
     payload = {**_location(batch), "notebook_path": batch["notebook_path"], **more}
     queries("notifications").enqueue_early(
         kind=kind,
@@ -145,7 +151,7 @@ def announce_chain_failure(
     )
 
 
-def _location(of: Batch | ChainRun | ActiveBatch) -> dict[str, Any]:
+def _location(of: Batch | ChainRun | UnfinishedBatch) -> dict[str, Any]:
     return {
         "cycle_name": of["cycle_name"],
         "stage_num": of["stage_num"],

@@ -65,7 +65,7 @@ class Failures:
         return sentence if sentence.endswith((".”", "!”", "?”")) else f"{sentence}."
 
 
-class ActiveBatch(TypedDict):
+class UnfinishedBatch(TypedDict):
     """An ACTIVE batch that people hear of before it ends."""
 
     batch_id: int
@@ -80,7 +80,7 @@ class ActiveBatch(TypedDict):
     is_announced: bool
 
 
-class FailingBatch(ActiveBatch):
+class FailingBatch(UnfinishedBatch):
     """One of which jobs have failed while others are open: how many are what."""
 
     jobs: int

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from helpers.notifications.failures import ActiveBatch, known_as
+from helpers.notifications.failures import UnfinishedBatch, known_as
 from helpers.text import counted
 
 _MOST_NAMED = 4
 
 
-class LateBatch(ActiveBatch):
+class LateBatch(UnfinishedBatch):
     """One of which jobs take far longer than usual."""
 
     jobs: list[dict[str, Any]]  # as those of failures, the latest first
