@@ -135,7 +135,7 @@ class Monitor:
         late: list[LateBatch] = []
         with isolated("Jobs that failed so far", errors):
             failing = failing_batches()
-            announce_failing(failing)
+            announce_failing([batch for batch in failing if batch["batch_id"] in self._polled_here])
         with isolated("Jobs that take far longer than usual", errors):
             late = late_batches(pass_seconds=self._settings.monitor_interval_seconds)
             announce_late(late)
@@ -221,6 +221,12 @@ class Monitor:
         if not work_is_left:
             return None
         return max(self._started_ts + self._interval, self._clock())
+
+    @property
+    def _polled_here(self) -> set[int]:
+        """The batches whose answers are all on record; of others another pass may have half."""
+        found = {batch["batch_id"] for batch in self._found.batches}
+        return found - set(self._polled.held_elsewhere)
 
     @property
     def _interval(self) -> timedelta:
