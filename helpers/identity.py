@@ -10,13 +10,13 @@ import getpass
 import os
 import socket
 import uuid
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from helpers.text import clean
 
 _LONGEST_NAME = 200
 _START = " #"  # before what tells two starts of a process apart
+_owners: dict[int, str] = {}  # by pid
 
 
 def host_name() -> str:
@@ -49,14 +49,12 @@ def process_name() -> str:
     return f"monitor {_user()[:16]}@{host_name()[:24]} pid {os.getpid()}"
 
 
-@cache
-def _process_start(pid: int) -> str:
-    return f"{_account()} pid {pid}{_START}{uuid.uuid4().hex}"
-
-
 def owner_id() -> str:
     """Return an id that no other process start has, not even one with the same pid."""
-    return _process_start(os.getpid())  # a forked child is another process
+    pid = os.getpid()  # a forked child is another process
+    if pid not in _owners:  # of threads that come here at once, all take the id of the first
+        _owners.setdefault(pid, f"{_account()} pid {pid}{_START}{uuid.uuid4().hex}")
+    return _owners[pid]
 
 
 def owner_name(owner: str) -> str:

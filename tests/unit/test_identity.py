@@ -2,6 +2,9 @@
 
 import os
 import re
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -33,3 +36,19 @@ def test_a_user_without_a_name_is_named_by_number(monkeypatch):
     monkeypatch.setattr("getpass.getuser", unknown)
 
     assert identity.person().startswith(f"uid-{os.getuid()}@")
+
+
+def test_threads_that_ask_for_the_first_time_together_are_one_owner(monkeypatch):
+    """Else a step that one of them claims would seem to be somebody else's at its start."""
+    monkeypatch.setattr(identity, "_owners", {})
+    together, new_id = threading.Barrier(4, timeout=30), uuid.uuid4
+
+    def made() -> uuid.UUID:
+        together.wait()
+        return new_id()
+
+    monkeypatch.setattr(identity.uuid, "uuid4", made)
+    with ThreadPoolExecutor(4) as pool:
+        owners = set(pool.map(lambda _: identity.owner_id(), range(4)))
+
+    assert owners == {identity.owner_id()}
