@@ -5,8 +5,6 @@ comes before everything that is installed. This module bears a name of its own, 
 beside both.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

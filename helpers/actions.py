@@ -4,8 +4,6 @@ Each row of ``irp_action`` is written in the transaction that does what it tells
 Moody's is on record before it is sent. Rows are never changed except for their outcome.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypedDict

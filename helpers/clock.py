@@ -5,8 +5,6 @@ Only what waits for real processes reads the machine's own clock: the watchdog a
 it (``notebooks.watchdog``, ``notebooks.kernel``, ``notebooks.session``).
 """
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime
 

@@ -5,8 +5,6 @@ labels of the database's enum types. Groups of statuses are derived from the tab
 moves and never listed a second time. This module decides nothing and imports nothing of ours.
 """
 
-from __future__ import annotations
-
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Self
@@ -28,12 +26,12 @@ class JobStatus(StrEnum):
     ERROR = "ERROR"  # ours: it could not be submitted
 
     @classmethod
-    def terminal(cls) -> frozenset[JobStatus]:
+    def terminal(cls) -> "frozenset[JobStatus]":
         """Return the statuses that no answer changes any more: polling stops there."""
         return frozenset(status for status, moves in JOB_MOVES.items() if not moves)
 
     @classmethod
-    def of_moodys(cls) -> frozenset[JobStatus]:
+    def of_moodys(cls) -> "frozenset[JobStatus]":
         """Return the statuses that Moody's sends; the others exist only here."""
         return frozenset(cls) - {cls.INITIATED, cls.SUBMITTED, cls.ERROR}
 
@@ -86,12 +84,12 @@ class BatchStatus(StrEnum):
     ERROR = "ERROR"  # every job is terminal, and a job could not be submitted
 
     @classmethod
-    def terminal(cls) -> frozenset[BatchStatus]:
+    def terminal(cls) -> "frozenset[BatchStatus]":
         """Return the statuses in which a batch is no longer watched."""
         return frozenset(cls) - {cls.INITIATED, cls.ACTIVE}
 
     @classmethod
-    def announced(cls) -> frozenset[BatchStatus]:
+    def announced(cls) -> "frozenset[BatchStatus]":
         """Return the terminal statuses that people are told about."""
         return cls.terminal() - {cls.COMPLETED}
 
@@ -239,12 +237,12 @@ class BatchType(StrEnum):
         return batch_type
 
     @classmethod
-    def known(cls, label: object) -> BatchType | None:
+    def known(cls, label: object) -> "BatchType | None":
         """Return the type with exactly this label; None if nobody knows it."""
         return next((batch_type for batch_type in cls if batch_type == label), None)
 
     @classmethod
-    def polled(cls) -> frozenset[BatchType]:
+    def polled(cls) -> "frozenset[BatchType]":
         """Return the types whose jobs run at Moody's."""
         return frozenset(batch_type for batch_type in cls if batch_type.family is not None)
 

@@ -5,8 +5,6 @@ The names of folders and files are the plan of a cycle: ``Stage_03_Data_Import``
 archived first and the folder is moved after that; each call goes on where one before was cut off.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Iterator

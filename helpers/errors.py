@@ -23,8 +23,6 @@
 Facts are attributes, the message is for people and says what to do. No message holds a secret.
 """
 
-from __future__ import annotations
-
 
 class BatchMonitoringError(Exception):
     """Anything that this package raises on purpose."""

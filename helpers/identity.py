@@ -4,8 +4,6 @@ A person is ``user@host`` on every screen, or whom JupyterHub or ``MONITOR_USER`
 share an account; a process of theirs is ``user@host pid 123``.
 """
 
-from __future__ import annotations
-
 import getpass
 import os
 import socket

@@ -4,8 +4,6 @@ A job is known by the name that its configuration or its request gives to what i
 nothing else; an id says nothing to the people who prepared it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

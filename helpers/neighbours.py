@@ -1,7 +1,5 @@
 """Which package ``helpers`` the kernels of steps import: this one, or one of the team's own."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ The source is never written; the executed copy goes to the ``runs`` folder of it
 when the run fails. A notebook's own failure is a result, not an exception.
 """
 
-from __future__ import annotations
-
 from concurrent.futures import Executor
 from pathlib import Path
 

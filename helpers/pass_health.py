@@ -4,8 +4,6 @@ The scheduler knows that a run ended, the metastore that a pass was completed; a
 a person is only known here.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 

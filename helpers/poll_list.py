@@ -1,7 +1,5 @@
 """Which jobs a pass asks Moody's about, which of its APIs knows them, and how fast it may ask."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta

@@ -5,8 +5,6 @@ ACTIVE. Otherwise it would leave the watch at its first failure, its other jobs 
 be asked about again, and a chain that fires on FAILED would summarise a half-run analysis.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

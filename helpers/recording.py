@@ -5,8 +5,6 @@ failed ones too. A job moves only if the database agrees at that moment: the mov
 no later question was answered before, and the job is still the one that was asked about.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

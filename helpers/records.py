@@ -4,8 +4,6 @@ They are plain dicts, as stage notebooks have always used them; these types say 
 All times are timezone-aware. None means what NULL means: not yet, or not known.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypedDict, TypeGuard

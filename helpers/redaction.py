@@ -6,8 +6,6 @@ time. Whoever passes foreign text on, calls ``shown`` or ``redact`` where the te
 process, and nowhere before.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import re

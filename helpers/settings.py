@@ -6,8 +6,6 @@ Secrets are ``SecretStr``: they leave this module to open a connection, and for
 
 # ruff: noqa: RUF009 - what _read returns is a field, as of dataclasses
 
-from __future__ import annotations
-
 import logging
 import os
 import re
@@ -147,7 +145,7 @@ class Settings:
     monitor_report_at: ReportTime | None = _read(_report_time)
 
     @classmethod
-    def of_environment(cls) -> Settings:
+    def of_environment(cls) -> "Settings":
         """Read the environment; a variable that is set to nothing is not set.
 
         Raises:

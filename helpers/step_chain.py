@@ -4,8 +4,6 @@ These functions apply the rules to the batch as it is now and do not look at his
 step is started once lives in the unique row of ``irp_chain_run`` and its claim.
 """
 
-from __future__ import annotations
-
 from helpers.batch import read_batch
 from helpers.constants import CycleStatus
 from helpers.database import queries

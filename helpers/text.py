@@ -5,8 +5,6 @@ character that can be seen and stored, and drop those that steer terminals or th
 PostgreSQL cannot hold. Escaping for HTML or Markdown is the business of who displays it.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from datetime import date

@@ -4,8 +4,6 @@ Names of cycles and paths in the metastore are foreign text: whatever they hold,
 here resolves to a file below the workflows folder, or is refused.
 """
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ rest, pass after pass, until nothing is active. One analysis fails and is submit
 run starts afresh. Returns 1, and says why, if that is not what happened.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Prepared as an analyst does: the template notebooks are copied, and a list for e
 a batch lies in the cycle's folder ``data``. The notebooks do the rest.
 """
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

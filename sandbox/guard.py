@@ -5,8 +5,6 @@ input is a pipe that the user of the server holds open. If that closes without a
 killed, perhaps while the server was starting.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -5,8 +5,6 @@ there, and at Moody's too. The server's root holds ``workspace/workflows``, so t
 the documentation are the ones that are seen. Ctrl-C ends it, and everything with it.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

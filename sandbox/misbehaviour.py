@@ -5,8 +5,6 @@ requests it hits; those of one request's misbehaviours that only delay it add up
 first of the others decides its answer.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable

@@ -6,8 +6,6 @@ faithfulness. Run it with ``with MoodysStandIn() as moodys: … moodys.url``, or
 its own with ``python -m sandbox.moodys``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
@@ -49,7 +47,7 @@ class MoodysStandIn(StandIn):
         clock: Callable[[], datetime] = utc_now,
         time_scale: float = 1.0,
         memory: Path | None = None,
-        script: Callable[[MoodysStandIn], None] = lambda _: None,
+        script: "Callable[[MoodysStandIn], None]" = lambda _: None,
     ) -> None:
         """Know no job yet, or all that was submitted before.
 

@@ -1,7 +1,5 @@
 """Who may speak to the stand-in for Moody's, and which submission is a repeat."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field

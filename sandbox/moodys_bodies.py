@@ -4,8 +4,6 @@ Shapes: published OpenAPI files and real answers that others have published. Whe
 disagree on absent or null, both occur here, so that a reader has to cope with both.
 """
 
-from __future__ import annotations
-
 import uuid
 from datetime import datetime
 from typing import Any, TypeAlias

@@ -5,8 +5,6 @@ Whatever is made through the API can be looked up afterwards; what a job makes, 
 is finished. Reference data answers to any name that is not made unknown.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Changing jobs at the stand-in for Moody's: cancelling them, and their priority."""
 
-from __future__ import annotations
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route

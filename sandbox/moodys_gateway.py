@@ -4,8 +4,6 @@ In the order of the real host: what stands in front may fail or throttle before 
 at the credentials, and a repeated submission is recognised before it is carried out.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial

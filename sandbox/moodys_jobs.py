@@ -5,8 +5,6 @@ list. Nothing runs in the background, so that a clock that is an argument decide
 and ten thousand jobs cost no more than their lists.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -65,7 +63,7 @@ class Script:
     reason: str | None = None
 
     @classmethod
-    def of_json(cls, value: dict[str, Any]) -> Script:
+    def of_json(cls, value: dict[str, Any]) -> "Script":
         """Return the script in a control body; raises TypeError or ValueError."""
         given = dict(value)
         if "steps" in given:
@@ -73,7 +71,7 @@ class Script:
         return cls(**given)
 
     @classmethod
-    def standing(cls, status: str, reason: str | None = None) -> Script:
+    def standing(cls, status: str, reason: str | None = None) -> "Script":
         """Return the script of a job that is in this status and stays there."""
         return cls(steps=(), end=status, reason=reason)
 

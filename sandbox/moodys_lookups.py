@@ -4,8 +4,6 @@ The client uploads the files of an MRI import to S3 by way of boto3. With
 ``AWS_ENDPOINT_URL_S3`` set to the stand-in's URL that works too: files are taken and dropped.
 """
 
-from __future__ import annotations
-
 import base64
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """Reading jobs from the stand-in for Moody's: by id, by search, and in the legacy way."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from itertools import islice
 

@@ -5,8 +5,6 @@ legacy processing call. Ids in a path are taken as they come: they need not exis
 that a prepared request works by itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias

@@ -1,7 +1,5 @@
 """All that the stand-in for Moody's knows, and how it says no."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import uuid

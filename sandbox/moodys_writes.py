@@ -1,7 +1,5 @@
 """Submitting to the stand-in for Moody's: jobs, resources made at once, and the login."""
 
-from __future__ import annotations
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route

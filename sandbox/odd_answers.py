@@ -4,8 +4,6 @@ Resetting and cutting off need the socket, which ASGI does not offer: the protoc
 ``server.py`` puts the transport into the scope's state.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import math

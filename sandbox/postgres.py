@@ -1,7 +1,5 @@
 """An embedded PostgreSQL, from PyPI wheels: needs no root rights and no container."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -63,7 +61,7 @@ def _guarded(folder: Path, hold: tuple[int, ...]) -> Iterator[None]:
         process.stdin.write(b"stopped")
 
 
-def _started(folder: Path) -> PostgresServer:
+def _started(folder: Path) -> "PostgresServer":
     """Start the server, or join those that use it; those that died without leaving are pruned."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of folders of the desktop that a server lacks

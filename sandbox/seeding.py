@@ -3,8 +3,6 @@
 For the demo, the tests and the benchmarks. A team's own metastore is filled by its own tools.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

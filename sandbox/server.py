@@ -4,8 +4,6 @@ Loopback only, on a free port unless one is asked for. The protocol counts conne
 hands the transport to the application, so that it can reset or cut off what ASGI cannot.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import os
@@ -35,7 +33,7 @@ class Listener:
     """What a stand-in's application and its server share."""
 
     opened: int = 0  # TCP connections since the start or the last reset
-    server: _Server | None = None
+    server: "_Server | None" = None
 
     def refuse(self, seconds: float) -> None:
         """Refuse connections for a while, and drop the idle ones; from any thread.

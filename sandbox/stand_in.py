@@ -4,8 +4,6 @@ Control is by this object, or by JSON under ``/_sandbox/`` on the same port, wit
 credentials: tests and demos live in other processes.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection

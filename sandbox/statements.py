@@ -1,7 +1,5 @@
 """The named statements of ``statements.sql``: they fill a metastore to practise on."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ would not show. Run it with ``with TeamsStandIn() as teams: … teams.webhook_ur
 process of its own with ``python -m sandbox.teams``.
 """
 
-from __future__ import annotations
-
 import json
 import secrets
 from functools import partial

@@ -3,8 +3,6 @@
 Nothing is played: the analyst's lines are run as they are printed, and the passes are real.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 import time

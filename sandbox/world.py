@@ -4,8 +4,6 @@ Everything lies below ``.sandbox`` and reaches nothing outside. One process at a
 says so in a file that it holds locked; the system takes the lock away from one that is killed.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import fcntl

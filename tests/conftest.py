@@ -1,7 +1,5 @@
 """Databases and stand-ins: real ones, made for each test."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -5,8 +5,6 @@ this. Servers come from the npm registry if there is npm, and from where Debian 
 Everything lies in ``.matrix``; the table that is printed at the end is for the README.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -1,7 +1,5 @@
 """Seen, I am on it: a person says so of what waits, and everybody sees it until it changes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

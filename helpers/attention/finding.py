@@ -4,8 +4,6 @@ Somebody who looks at seven in the morning sees what failed at two. Nothing is p
 written or sent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

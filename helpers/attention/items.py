@@ -1,7 +1,5 @@
 """What waits for a person: each thing by a name, as the metastore has it now. Pure."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Sequence

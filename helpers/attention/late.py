@@ -1,7 +1,5 @@
 """The ACTIVE batches of which jobs take far longer than usual, with what people call the jobs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import cast
 

@@ -1,7 +1,5 @@
 """The ACTIVE batches that will not end by themselves."""
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 from helpers.batch import Reconciliation, get_active_batches

@@ -4,8 +4,6 @@ Each makes a plan and applies it at once; the reason on record is the caller's, 
 notebooks use the plans, which show what they would do first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import uuid4
@@ -39,7 +37,7 @@ class Resubmissions(TypedDict):
 
 def resubmit_job(
     job_id: int,
-    irp_client: IRPClient,
+    irp_client: "IRPClient",
     batch_type: str,
     job_configuration_data: Mapping[str, Any] | None = None,
     override_reason: str | None = None,
@@ -77,7 +75,7 @@ def resubmit_job(
 
 def resubmit_jobs(
     job_ids: Iterable[int],
-    irp_client: IRPClient,
+    irp_client: "IRPClient",
     batch_type: str,
     job_configuration_data: Mapping[str, Any] | None = None,
     override_reason: str | None = None,

@@ -1,7 +1,5 @@
 """What people did to batches: who, when, why, and with which outcome."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ In a cell by itself it shows its jobs, those that need a person first. Each ``pl
 for the jobs that were named, or for all that it is about; see ``helpers.batch.plans``.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

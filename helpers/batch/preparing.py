@@ -5,8 +5,6 @@ nothing. Applying it makes the batch with one configuration and one job for each
 holds already, from this plan, another one or another person, is found and not made again.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Read batches, their jobs and their configurations."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import cast
 

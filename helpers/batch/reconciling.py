@@ -6,8 +6,6 @@ chain run of the next step): all of it or none of it. Those that stay ACTIVE, al
 are decided about together, in as many statements as one takes.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ It is done when the batch is submitted, because ids exist only after earlier ste
 once the key of a job is claimed: the database refuses to change a request that may have been sent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid5

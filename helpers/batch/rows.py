@@ -3,8 +3,6 @@
 Nothing is judged here; a row keeps the number by which its author finds it again.
 """
 
-from __future__ import annotations
-
 import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping

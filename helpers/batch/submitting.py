@@ -1,7 +1,5 @@
 """Submit the prepared jobs of a batch, several at a time; a repeat submits nothing twice."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -53,7 +51,7 @@ def _require_open(batch: Batch) -> None:
 
 
 def submit_batch(
-    batch_id: int, irp_client: IRPClient, *, retry_after: Sequence[float] = ()
+    batch_id: int, irp_client: "IRPClient", *, retry_after: Sequence[float] = ()
 ) -> BatchSubmission:
     """Make a prepared batch ACTIVE and submit its jobs, several at a time.
 
@@ -185,7 +183,7 @@ class _Submitter:
     """Submits jobs of one batch, several at a time."""
 
     batch_type: str
-    irp_client: IRPClient
+    irp_client: "IRPClient"
     may_submit: Callable[[], bool]
 
     def submit(self, job_ids: Sequence[int], bar: Progress) -> dict[int, JobError]:

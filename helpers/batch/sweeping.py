@@ -4,8 +4,6 @@ Our own transaction that ends a batch writes what follows from it. Here the same
 batches that something else has ended: their card, and the next step, unless that has run since.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any

@@ -5,8 +5,6 @@ Jobs that were submitted, ended or are skipped are left out, and so is work that
 itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

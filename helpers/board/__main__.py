@@ -4,8 +4,6 @@ With ``--jobs 3.6`` it shows the jobs of a step, with ``--since 18:00`` what hap
 It polls, decides and sends nothing.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What passes have learned of asking Moody's, family by family. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -3,8 +3,6 @@
 Everything here happens in the event loop of the server, except for what the follower reads.
 """
 
-from __future__ import annotations
-
 import asyncio
 import atexit
 import json

@@ -1,7 +1,5 @@
 """The files that the board leads to: only those that are there, below the workflows folder."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any

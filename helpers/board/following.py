@@ -1,7 +1,5 @@
 """Follow the metastore: look again when something has changed, in one thread on one connection."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable
@@ -40,7 +38,7 @@ class Follower:
         look: Callable[[], dict[str, str]],
         publish: Callable[[Sight], object],
         *,
-        after: Follower | None = None,
+        after: "Follower | None" = None,
     ) -> None:
         """Begin to follow.
 

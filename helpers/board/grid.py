@@ -1,7 +1,5 @@
 """The board: what waits for a person, the steps of each cycle, and their jobs. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

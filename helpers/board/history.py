@@ -1,7 +1,5 @@
 """What happened in a night, on one time line: batches, notebooks, cards, and gaps. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """What the live page shows, in parts, and the page around them. It reads and changes nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Read what happened in a night, from the metastore alone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Read what the board shows: a few statements, whatever the number of batches."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Where each step of a cycle stands. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

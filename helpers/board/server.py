@@ -5,8 +5,6 @@ metastore by server-sent events. It changes nothing: GET is the only method of i
 and all is read in read-only transactions, in a thread beside the server's event loop.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The jobs of one step, in groups: those that need a person first. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime

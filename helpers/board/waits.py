@@ -1,7 +1,5 @@
 """What each step waits for: a person, a pass, Moody's, or the steps before it. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from helpers.board.rows import BAD_ENDS, StepRow, StepState

@@ -3,8 +3,6 @@
 Exits with 1 if something would keep a pass from its work.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

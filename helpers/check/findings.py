@@ -3,8 +3,6 @@
 A finding is a remark: OK, ERROR for what keeps a pass from its work, or WARNING for what does not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 

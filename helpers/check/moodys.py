@@ -1,7 +1,5 @@
 """Look at Moody's: the login, and one harmless read of each family."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus

@@ -1,7 +1,5 @@
 """Look at the settings: what is missing, a placeholder, or has a name that nobody reads."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

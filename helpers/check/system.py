@@ -1,7 +1,5 @@
 """Look at everything that a pass needs, in the order in which it builds on each other."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

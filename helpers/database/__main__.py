@@ -1,7 +1,5 @@
 """``python -m helpers.database migrate`` applies the migrations and says what it did."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

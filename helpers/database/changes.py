@@ -3,8 +3,6 @@
 It reads, and cannot write.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from types import TracebackType

@@ -5,8 +5,6 @@ variable, nested calls join it, and outside one each call is its own transaction
 request belongs inside a transaction.
 """
 
-from __future__ import annotations
-
 import atexit
 import logging
 import os

@@ -8,8 +8,6 @@ work of row locks and unique keys. A pooler in transaction mode (pgbouncer) woul
 and is refused.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Collection
 from contextlib import AbstractContextManager, closing, suppress

@@ -4,8 +4,6 @@ All of it runs on one connection, as the owner of the tables that are there, who
 Nothing here runs in a pass, which only asks whether the schema is up to date (``schema``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field

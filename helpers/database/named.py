@@ -5,8 +5,6 @@ one on a connection; everybody above this package asks ``queries`` (``querying``
 current transaction. Parameters are named, and rows are dicts.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any

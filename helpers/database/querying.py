@@ -1,7 +1,5 @@
 """Named queries that join the current transaction, or are one of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any

@@ -5,8 +5,6 @@ The list of applied migrations alone proves little: the tables may have been mad
 Applying migrations is ``helpers.database.migrations``, by an explicit command and nothing else.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import cache

@@ -5,8 +5,6 @@ views, grants, triggers and publications move to the new table, or the migration
 the list of what cannot. The rows follow piece by piece.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import psycopg

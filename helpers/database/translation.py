@@ -1,7 +1,5 @@
 """Turn psycopg's errors into ours: what went wrong, and what a person can do about it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """What reports are made of: a few blocks, which know nothing of HTML or terminals."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -175,7 +173,7 @@ class Lane:
     label: str
     spans: Sequence[Span]
     marks: Sequence[Mark]
-    folded: Sequence[Lane] = ()  # what happened to its parts; a text leaves them out
+    folded: "Sequence[Lane]" = ()  # what happened to its parts; a text leaves them out
     folded_total: int | None = None  # how many parts there are, if those are not all of them
 
 

@@ -1,7 +1,5 @@
 """Times, counts and names in the words of all reports. Times are those of the people here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any

@@ -3,8 +3,6 @@
 Files are named as ``workflow_paths.relative_to_workflows`` names them: ``workflows/…``.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath

@@ -4,8 +4,6 @@ In a notebook the bar is a display that is updated in place, so that an executed
 last state only, and no widget is needed to look at it.
 """
 
-from __future__ import annotations
-
 from typing import Protocol
 
 

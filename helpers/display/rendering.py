@@ -4,8 +4,6 @@ Every text passes through ``printable``, whoever wrote it: cleaned of what steer
 without secrets. The template engine escapes it for HTML.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -124,7 +122,7 @@ def live_page(time: str, parts: Mapping[str, str], **facts: str | None) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
     # Imported for HTML only: a pass as a command prints text.
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
 

@@ -1,7 +1,5 @@
 """How good or bad a thing is: the colours and signs of all reports."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from helpers.constants import (

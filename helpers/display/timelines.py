@@ -1,7 +1,5 @@
 """Lay a time line out: where each bar, mark and hour stands. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,7 +30,7 @@ class LaneDrawing:
     label: str
     bars: list[Piece]
     marks: list[Piece]
-    folded: list[LaneDrawing]
+    folded: "list[LaneDrawing]"
     more: int  # parts that are not drawn
 
 

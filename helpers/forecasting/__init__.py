@@ -7,8 +7,6 @@ here; ``batches``, ``jobs`` and ``learning`` compute, and are imported by whoeve
 numpy, which takes a tenth of a second to load.
 """
 
-from __future__ import annotations
-
 from helpers.forecasting.history import (
     COVERAGE,
     SAMPLES_NEEDED,

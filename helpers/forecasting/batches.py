@@ -1,7 +1,5 @@
 """Forecast when batches end: draw what is left of them many times, and play it out."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import TypeAlias

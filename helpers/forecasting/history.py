@@ -5,8 +5,6 @@ most a thousand numbers of each, whatever the history holds. Without numpy, so t
 types cost nothing to whoever only stores or shows them.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Forecast single jobs: a base from history, moved by the own run, spread by past errors."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How jobs lie around their base: by an effect that a batch shares, and each by its own."""
 
-from __future__ import annotations
-
 import functools
 import math
 from dataclasses import dataclass
@@ -51,7 +49,7 @@ class Law:
         below = self.share_below(errors)
         return np.asarray(np.maximum(self.at(below + (1 - below) * shares), errors))
 
-    def shown_by(self, finished: Array, running: Array) -> Law:
+    def shown_by(self, finished: Array, running: Array) -> "Law":
         """Return the law as a batch's own jobs, beside its effect, have shown it to be.
 
         The running ones count with their probable errors: without them the batch would look
@@ -98,7 +96,7 @@ class Belief:
         far = math.hypot(max(float(law.at(np.array(_OVERRUN_SHARE))), 0.0), _OVERRUN_SDS * self.sd)
         return self.mean + far + _OVERRUN_MARGIN + margin
 
-    def with_running(self, law: Law, reached: Array) -> Belief:
+    def with_running(self, law: Law, reached: Array) -> "Belief":
         """Return what is believed if these residuals are reached, and the jobs still run.
 
         They are survivors: a batch is probably no faster than their ages allow.

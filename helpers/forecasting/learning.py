@@ -4,8 +4,6 @@ A forecast of a job is made from what was known before it, and judged when the j
 finished: the errors, the level and the effects of batches come from that.
 """
 
-from __future__ import annotations
-
 import bisect
 import copy
 import math
@@ -94,7 +92,7 @@ class Learner:
         )
         return KindHistory(len(self._last), self._classes, record)
 
-    def copy(self) -> Learner:
+    def copy(self) -> "Learner":
         """Return a history that grows on its own from here."""
         return copy.deepcopy(self)
 

@@ -1,7 +1,5 @@
 """Play out what is left of batches on the servers that run now, many drawn worlds at once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias

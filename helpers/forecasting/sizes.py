@@ -1,7 +1,5 @@
 """How large a job is, if its configuration or its request says so."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """What a forecast is asked about, and what it answers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +71,7 @@ class Interval:
         )
         return low, median, high
 
-    def widened(self, by: float) -> Interval:
+    def widened(self, by: float) -> "Interval":
         """Return it with both sides moved by this much on the log, never past the median."""
         return Interval(
             min(self.median, self.low * math.exp(-by)),

@@ -5,8 +5,6 @@ or that have none, count as over at once. If a step's batch is not prepared yet,
 ends before that step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 

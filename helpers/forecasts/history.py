@@ -3,8 +3,6 @@
 The decisions are those of ``helpers.forecasting``. Nothing here asks Moody's or changes a job.
 """
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Keep what was forecast, so that it can be judged when the batch has ended."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from helpers.database import queries, transaction

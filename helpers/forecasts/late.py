@@ -5,8 +5,6 @@ is compared differs. A queue stands still while jobs of its batch run, so waitin
 from the last of their ends on, and only if none runs.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

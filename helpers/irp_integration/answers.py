@@ -4,8 +4,6 @@ An answer is a job status only if every part of it says so. Anything else raises
 ``MoodysError`` with a sentence for people; nothing ever defaults to "done".
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Ask about one job, or search for several: one or two requests, and what their answers say."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus

@@ -4,8 +4,6 @@ A job's texts stand in its body for ever, so that one odd value among them must 
 job from its end: what cannot be kept becomes a text that says so in its place. Pure.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

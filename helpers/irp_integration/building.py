@@ -6,8 +6,6 @@ when its step starts, because ids exist only after earlier steps, and never agai
 been sent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,13 +40,13 @@ _EXPOSURE = "/platform/riskdata/v1/exposures/{}"
 class _Call:
     """How the published client builds the request of a batch type."""
 
-    method: Callable[[PublishedIRPClient], Callable[..., Any]]
+    method: "Callable[[PublishedIRPClient], Callable[..., Any]]"
     writes: Writes
     always: Mapping[str, Any]  # parameters that are no column
 
 
 def _call(
-    method: Callable[[PublishedIRPClient], Callable[..., Any]],
+    method: "Callable[[PublishedIRPClient], Callable[..., Any]]",
     last: str,
     *,
     before: tuple[str, ...] = (),

@@ -6,8 +6,6 @@ made-up 201, so that the call ends as usual and the writes that follow show them
 must come before it go through with a key, or end a check. Any other write ends the call.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import defaultdict

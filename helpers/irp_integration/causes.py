@@ -4,8 +4,6 @@ What people read is the same for every job, names no job and no address, and say
 look at.
 """
 
-from __future__ import annotations
-
 import socket
 import ssl
 from collections.abc import Iterator

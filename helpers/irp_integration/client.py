@@ -5,8 +5,6 @@ submission calls it uses; ours are the names under which stage notebooks poll, a
 polling itself.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus

@@ -4,8 +4,6 @@ The columns of a row are the parameters of the call that builds its request. Eve
 wrong with a row is said at once, by column.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import math

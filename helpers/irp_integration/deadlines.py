@@ -6,8 +6,6 @@ whoever reads from it. What cannot be woken, such as a name that is being resolv
 its caller: the threads of a pass are daemons.
 """
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Iterator

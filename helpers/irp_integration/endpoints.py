@@ -4,8 +4,6 @@ What is known of the searches comes from the published OpenAPI files and the ``i
 client (0.12.0).
 """
 
-from __future__ import annotations
-
 import re
 
 from helpers.constants import BatchType

@@ -1,7 +1,5 @@
 """Submit a grouping by the names of its members, as the published client's own calls do by ids."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 class Grouping:
     """Groups analyses and groups of one published client."""
 
-    def __init__(self, published: PublishedIRPClient) -> None:
+    def __init__(self, published: "PublishedIRPClient") -> None:
         self._published = published
 
     def submit(
@@ -75,7 +73,7 @@ class Grouping:
         return int(found[0]["analysisId"])
 
 
-def _settings(group_name: str, money: Mapping[str, str], **more: Any) -> GroupingSettings:
+def _settings(group_name: str, money: Mapping[str, str], **more: Any) -> "GroupingSettings":
     from irp_integration.grouping import (  # noqa: PLC0415 - boto3, see login.py
         GroupingCurrency,
         GroupingSettings,

@@ -4,8 +4,6 @@ A 401 may be about one job, about a family that this key may not see, or about w
 which of these shows only in what the others are answered. A rejected login is about who we are.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import defaultdict
 from dataclasses import dataclass

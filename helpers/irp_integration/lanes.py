@@ -5,8 +5,6 @@ search goes alone, and shows whether searches can be believed. What throttles on
 it wait, holds up no other.
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping

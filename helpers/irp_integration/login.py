@@ -5,8 +5,6 @@ a redirect, so that tenant, user and password reach whatever host stands there; 
 it gets are secrets which no setting knows. Here both are ours, for every call of that client.
 """
 
-from __future__ import annotations
-
 import queue
 import threading
 from functools import cache
@@ -46,7 +44,7 @@ def _require_settings(settings: Settings) -> None:
         )
 
 
-def published_client() -> PublishedIRPClient:
+def published_client() -> "PublishedIRPClient":
     """Return the published client, logged in with what the settings hold.
 
     Its login would be tried for twenty minutes on a dead host, and cannot be hurried from outside:
@@ -73,7 +71,7 @@ def published_client() -> PublishedIRPClient:
     return client
 
 
-def _made() -> PublishedIRPClient | MoodysCredentialsError:
+def _made() -> "PublishedIRPClient | MoodysCredentialsError":
     from irp_integration.exceptions import IRPIntegrationError  # noqa: PLC0415 - see below
 
     try:
@@ -95,7 +93,7 @@ def login_rejected(problem: str, http_status: int | None) -> MoodysCredentialsEr
 
 
 @cache
-def _published_class() -> type[PublishedIRPClient]:
+def _published_class() -> "type[PublishedIRPClient]":
     """Return the published ``IRPClient``, which from now on makes its HTTP client with our login.
 
     It offers no other way than the name by which it finds that class.

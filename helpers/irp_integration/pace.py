@@ -7,8 +7,6 @@ answered: a little more every second, and less again when it throttles again (ad
 multiplicative decrease). How long the host wants us to wait is obeyed.
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Mapping

@@ -16,8 +16,6 @@ HTTP only, in threads; what becomes of the answers is the caller's business. How
   next pass.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from collections import deque

@@ -1,7 +1,5 @@
 """The requests that wait in ``irp_job.submission_request`` to be sent to Moody's. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,10 +33,10 @@ class PreparedRequest:
     method: str
     path: str  # below the base URL, with a slash at its beginning
     json: Any = None
-    then: tuple[PreparedRequest, ...] = ()
+    then: "tuple[PreparedRequest, ...]" = ()
 
     @classmethod
-    def read(cls, record: object) -> PreparedRequest | None:
+    def read(cls, record: object) -> "PreparedRequest | None":
         """Return a stored request; None if it cannot be sent: another tool's may be a bare body."""
         if not isinstance(record, Mapping):
             return None

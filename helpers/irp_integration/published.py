@@ -1,7 +1,5 @@
 """What we use of the published client's HTTP client."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from requests import PreparedRequest, Session

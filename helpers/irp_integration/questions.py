@@ -1,7 +1,5 @@
 """What is asked about jobs, and what came of it; how questions are put together. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -4,8 +4,6 @@ The build stops at the first name that it does not find; here each name is searc
 The searches are worded as the published client's own, so that none of them is sent twice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +27,7 @@ def missing_files(given: Mapping[str, Any]) -> Iterator[str]:
 class Searches:
     """What Moody's knows, and does not know, of one row after another; threads may share it."""
 
-    def __init__(self, published: PublishedIRPClient) -> None:
+    def __init__(self, published: "PublishedIRPClient") -> None:
         self._published = published
 
     def problems(self, batch_type: BatchType, given: Mapping[str, Any]) -> Iterator[str]:

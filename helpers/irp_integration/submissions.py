@@ -6,8 +6,6 @@ key is safe. Gateways, proxies and login pages answer in Moody's place, and know
 try that was accepted.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass

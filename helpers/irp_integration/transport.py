@@ -5,8 +5,6 @@ call for twenty minutes. Here a question gets at most two tries, its own timeout
 deadline that covers the whole answer, however slowly it drips in.
 """
 
-from __future__ import annotations
-
 import math
 import threading
 from collections.abc import Callable, Mapping

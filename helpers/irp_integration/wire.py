@@ -6,8 +6,6 @@ host names, writes its few lines, and has the standard library parse the answer.
 kept. Logins and submissions, a handful, go through the session.
 """
 
-from __future__ import annotations
-
 import threading
 import zlib
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """End jobs that are INITIATED: those that were not accepted, and a notebook's own work."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

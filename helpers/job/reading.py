@@ -1,7 +1,5 @@
 """Read a job, and tell what may be done with it at all."""
 
-from __future__ import annotations
-
 from typing import cast
 
 from helpers.constants import BatchType, unknown_batch_type

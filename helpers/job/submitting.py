@@ -1,7 +1,5 @@
 """Send a job's prepared request to Moody's, once."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, assert_never
@@ -26,7 +24,7 @@ _UNKNOWN = (
 )
 
 
-def submit_job(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
+def submit_job(job_id: int, batch_type: str, irp_client: "IRPClient") -> str:
     """Send a job's prepared request to Moody's, once, and return the job's status.
 
     The request stands in ``submission_request`` as ``{"method", "path", "json"}``. It carries an

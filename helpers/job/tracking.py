@@ -1,7 +1,5 @@
 """Ask Moody's where one job stands."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 from helpers.constants import BatchType, JobStatus
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from helpers.irp_integration import IRPClient
 
 
-def track_job_status(job_id: int, batch_type: str, irp_client: IRPClient) -> str:
+def track_job_status(job_id: int, batch_type: str, irp_client: "IRPClient") -> str:
     """Ask Moody's where a job stands, record the answer, and return the job's status.
 
     The poll is recorded whether it succeeds or not. A job that has already ended is not asked
@@ -58,7 +56,7 @@ def track_job_status(job_id: int, batch_type: str, irp_client: IRPClient) -> str
     return recorded.new_status or read_job(job_id)["status"]
 
 
-def _ask(question: Question, irp_client: IRPClient) -> Answer:
+def _ask(question: Question, irp_client: "IRPClient") -> Answer:
     from helpers.irp_integration.client import job_reader  # noqa: PLC0415 - brings requests
 
     asked_ts = server_clock()()

@@ -4,8 +4,6 @@ Prints the summary as text. Exits with 0, or with 1 if the pass itself met an er
 ``--status`` it runs none, and tells whether monitoring is on: 1 if it has been silent.
 """
 
-from __future__ import annotations
-
 import argparse
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Section 4: run the steps that are due, whoever made them due, and report how they ended."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from helpers.display import Progress, Remark, progress

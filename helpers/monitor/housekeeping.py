@@ -5,8 +5,6 @@ copies, and the finished runs of the schedule that started this pass. What is ke
 An hour is counted for each host and way of starting, because copies and schedules are theirs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import timedelta
 

@@ -6,8 +6,6 @@ batch is recorded and shown, and the rest goes on; what makes the pass pointless
 one message.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -55,7 +53,7 @@ class Monitor:
     """One pass. Call the sections in order; each may be called again."""
 
     def __init__(
-        self, *, settings: Settings | None = None, client: Callable[[], IRPClient] | None = None
+        self, *, settings: Settings | None = None, client: "Callable[[], IRPClient] | None" = None
     ) -> None:
         """Put the start of the pass on record.
 
@@ -249,7 +247,7 @@ def _reconciled(batch_ids: list[int], errors: list[Remark]) -> dict[int, Reconci
     return outcomes
 
 
-def run_pass(*, client: Callable[[], IRPClient] | None = None) -> SummaryReport:
+def run_pass(*, client: "Callable[[], IRPClient] | None" = None) -> SummaryReport:
     """Run all five sections and return the summary."""
     monitor = Monitor(client=client)
     monitor.find_batches()

@@ -4,8 +4,6 @@ The row in the outbox is unique for each cycle and day, so that any number of mo
 A monitor that was off at the time sends it when it is on again, if that is the same day.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any

@@ -4,8 +4,6 @@ Cron mails whatever is printed. So a thing is printed when it appears, changes o
 once a day everything that waits is.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

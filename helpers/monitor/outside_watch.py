@@ -1,7 +1,5 @@
 """Tell an outside watch that a pass was completed: it notices when the monitor itself is dead."""
 
-from __future__ import annotations
-
 from helpers.redaction import register_secret
 from helpers.settings import SecretStr
 

@@ -1,7 +1,5 @@
 """The record of a pass in ``irp_monitor_run``."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """Section 2: take the batches that nobody else polls, ask Moody's, record the answers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 

@@ -3,8 +3,6 @@
 The rest of the section goes on. Only a database that is gone ends the pass: it is let through.
 """
 
-from __future__ import annotations
-
 import logging
 import traceback
 from collections.abc import Iterator

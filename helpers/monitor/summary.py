@@ -1,7 +1,5 @@
 """Section 5: the pass in numbers, and what waits for a person."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,7 +1,5 @@
 """What is amiss with the watch itself: batches that nobody polls, or nothing to watch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Decide how a cell ended, from the kernel's reply and from what the cell shows; nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +51,7 @@ class _Error:
     value: str
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> _Error:
+    def of(cls, content: Mapping[str, Any]) -> "_Error":
         return cls(str(content.get("ename") or ""), str(content.get("evalue") or ""))
 
     @property

@@ -4,8 +4,6 @@ Only files are touched whose names are of the form that ``executed_copy_path`` g
 0.1.0: ``Stage_03_Data_Import Step_05_EDM_DB_Upgrade 2026-11-26T15-51-07-000123.ipynb``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections import defaultdict

@@ -6,8 +6,6 @@ last, and whether its owner wants the run to stop. An attempt is good for one st
 engine may repeat work whose worker has died.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Mapping

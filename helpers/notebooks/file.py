@@ -4,8 +4,6 @@ What a notebook holds is foreign, and so is what its cells wrote: nothing leaves
 configured secret in it. Imported only where a notebook is run: nbformat takes its time.
 """
 
-from __future__ import annotations
-
 import json
 import uuid
 from contextlib import suppress

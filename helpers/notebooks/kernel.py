@@ -6,8 +6,6 @@ a folder has no TCP ports, which two kernels that start side by side could both 
 free, and which other accounts could reach.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import itertools

@@ -1,7 +1,5 @@
 """Choose the kernel that runs a notebook on this machine, as JupyterLab does when it opens it."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from pathlib import Path

@@ -5,8 +5,6 @@ confirmed. An owner who is frozen, cut off or gone renews nothing, and the watch
 frozen with him, ends the notebook well before the claim expires and another may start it.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """How a run of a notebook ended: what is known at its last cell, and what when all is over."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -41,11 +39,11 @@ class NotebookOutcome(Verdict):
     stderr: str = ""
 
     @classmethod
-    def failed(cls, error: str) -> NotebookOutcome:
+    def failed(cls, error: str) -> "NotebookOutcome":
         """Return the outcome of a run that failed before it began."""
         return cls(Ending.FAILED, error)
 
     @classmethod
-    def stopped(cls, reason: str) -> NotebookOutcome:
+    def stopped(cls, reason: str) -> "NotebookOutcome":
         """Return the outcome of a run that was stopped before it began."""
         return cls(Ending.STOPPED, reason)

@@ -5,8 +5,6 @@ a large one. A kernel may send anything; nothing that it sends raises here. Impo
 notebook is run, because nbconvert takes a second to import.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import re

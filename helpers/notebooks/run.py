@@ -5,8 +5,6 @@ failed. A notebook's own failure is an outcome, not an exception. When the run i
 it ended, so is everything that the notebook started; and that holds when this process is killed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging
@@ -121,7 +119,7 @@ class NotebookRun:
             verdict = replace(verdict, remarks=(remark, *verdict.remarks))
         return self._written(notebook, verdict)
 
-    def _run(self, notebook: NotebookNode, kernel_name: str) -> Verdict:
+    def _run(self, notebook: "NotebookNode", kernel_name: str) -> Verdict:
         """Run the cells; whatever goes wrong is a verdict, so that the outputs are kept."""
         from helpers.notebooks import session  # noqa: PLC0415 - see above
 
@@ -155,7 +153,7 @@ class NotebookRun:
         with contextlib.suppress(InvalidStateError):  # the first one counts
             self.verdict.set_result(verdict)
 
-    def _written(self, notebook: NotebookNode, verdict: Verdict) -> NotebookOutcome:
+    def _written(self, notebook: "NotebookNode", verdict: Verdict) -> NotebookOutcome:
         """Write the copy; one that cannot be written takes the outputs, and not the work."""
         from helpers.notebooks import file  # noqa: PLC0415 - see above
 

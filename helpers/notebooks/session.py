@@ -3,8 +3,6 @@
 Imported only when a notebook is run, because nbconvert takes a second to import.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Callable, Mapping

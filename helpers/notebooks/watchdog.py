@@ -10,8 +10,6 @@ program of the notebook leaves behind, however it detached; elsewhere it ends th
 process group. It needs the standard library only, because it must start in no time.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import select

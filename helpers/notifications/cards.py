@@ -5,8 +5,6 @@ Foreign text stands in text runs only, which know no Markdown
 links, images, lists or bold print. Facts and the fallback text do know it.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from bisect import bisect_right

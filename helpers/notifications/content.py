@@ -5,8 +5,6 @@ Foreign text stands in ``subject``, ``cycle``, ``location``, ``summary``, ``reas
 where Markdown is understood.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, assert_never

@@ -4,8 +4,6 @@ An event is written in the transaction that makes it true, so that none is lost,
 that its card tells, so that a late card still tells what happened then.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from datetime import date

@@ -4,8 +4,6 @@ Jobs are told by name, with Moody's id beside it, together if they failed for th
 the first of them by name, all of them by number.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict

@@ -1,7 +1,5 @@
 """Which jobs take far longer than usual: told in one way on cards, boards and in summaries."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from helpers.notifications.failures import UnfinishedBatch, known_as

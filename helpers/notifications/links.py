@@ -4,8 +4,6 @@ Addresses come from the settings and paths from the metastore; whatever they hol
 http or https address, percent-encoded, without a password, or there is none.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath

@@ -4,8 +4,6 @@ Where a card leads is looked up when it is made, and not when its event is store
 workflows folder costs, no batch is locked meanwhile.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime

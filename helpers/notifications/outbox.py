@@ -8,8 +8,6 @@ While Teams is down, all events wait and keep their order. If it rejects a messa
 that message is sent by itself in a plain form, and only those that it rejects again wait.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -4,8 +4,6 @@ The address is the secret, and everybody else repeats it: the exceptions of requ
 of urllib3, and perhaps the answer. Nothing that leaves this module holds it.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Iterator

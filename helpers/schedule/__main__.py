@@ -5,8 +5,6 @@ Exits with 0, or with 1 if something failed or, for status, monitoring is not on
 page, Notebook Jobs, pauses the schedule, resumes it, and runs it at once.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable

@@ -5,8 +5,6 @@ that it answers with 500 is stored all the same, and ``output_formats`` must alw
 Every failure becomes a ``ScheduleError`` that says what to do next; no token is in any.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 from collections.abc import Callable

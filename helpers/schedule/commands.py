@@ -3,8 +3,6 @@
 Each returns what to tell the person, and raises if it failed; a refused creation leaves nothing.
 """
 
-from __future__ import annotations
-
 import shutil
 from contextlib import suppress
 from datetime import timedelta

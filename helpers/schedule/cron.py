@@ -5,8 +5,6 @@ on it, and one such row stops all schedules at the next start of the server. So 
 tried here first, with the same libraries, which come with it.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 from importlib.util import find_spec

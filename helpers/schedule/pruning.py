@@ -5,8 +5,6 @@ never touches a run that may be running, takes no longer than it is given, and a
 not answer is no error of the pass.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable
 from contextlib import closing

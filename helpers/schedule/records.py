@@ -1,7 +1,5 @@
 """What the scheduler tells: its schedules and their runs, read from its JSON."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,7 +38,7 @@ class Definition:
     update_ts: datetime
 
     @classmethod
-    def read(cls, item: dict[str, Any]) -> Definition:
+    def read(cls, item: dict[str, Any]) -> "Definition":
         """Return the schedule that the scheduler describes."""
         return cls(
             id=read_id(item["job_definition_id"]),
@@ -65,7 +63,7 @@ class Run:
     message: str
 
     @classmethod
-    def read(cls, item: dict[str, Any]) -> Run:
+    def read(cls, item: dict[str, Any]) -> "Run":
         """Return the run that the scheduler describes."""
         definition_id = item.get("job_definition_id")
         return cls(

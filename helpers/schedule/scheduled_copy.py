@@ -5,8 +5,6 @@ by what they run: the sources of their code cells, not their bytes, because Jupy
 notebook's metadata whenever it saves it.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ A running server describes itself in a file of Jupyter's runtime directory: that
 and the token never leaves ``Server``.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from contextlib import suppress

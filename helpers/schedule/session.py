@@ -1,7 +1,5 @@
 """What every command needs: the server, its scheduler, and the schedules of the notebook."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager

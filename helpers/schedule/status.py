@@ -1,7 +1,5 @@
 """Whether monitoring is on, in lines for people: what the scheduler and the metastore know."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -5,8 +5,6 @@ notebook; Visual Studio Code, which leaves the path among the variables; and at 
 where only one step's notebook lies in it.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

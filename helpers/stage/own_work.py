@@ -1,7 +1,5 @@
 """Do the work of a batch's jobs in the notebook itself, and put on record how each went."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a stage notebook shows: its step, what was submitted, and what became of the stage."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """The step that a stage notebook stands for."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -43,7 +41,7 @@ RETRY_AFTER_SECONDS = (10.0, 30.0, 90.0)
 _MOST_NAMED = 3
 
 
-def open_step(notebook: Path | str | None = None) -> StepNotebook:
+def open_step(notebook: Path | str | None = None) -> "StepNotebook":
     """Return the step that the running notebook belongs to.
 
     If the executor runs it, that says which; else the notebook's path does. Warns if somebody else

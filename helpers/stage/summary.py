@@ -1,7 +1,5 @@
 """Read what became of a stage from the metastore."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import timedelta

@@ -3,8 +3,6 @@
 In a kernel that a claim runs, that claim is meant, and is not taken again.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable, Iterator

@@ -15,8 +15,6 @@ How it works:
   claim that expires with a verdict is closed; without one, what it served is due again.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

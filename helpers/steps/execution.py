@@ -4,8 +4,6 @@
 thread and beside others.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, InvalidStateError

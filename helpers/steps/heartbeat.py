@@ -1,7 +1,5 @@
 """The heartbeat of this process's claims."""
 
-from __future__ import annotations
-
 import logging
 import math
 import threading

@@ -4,8 +4,6 @@ Rules are rows. They look at a batch as it is, never at what happened before: th
 fires once per activation is the business of the unique row in ``irp_chain_run``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 

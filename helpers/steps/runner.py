@@ -5,8 +5,6 @@ run in threads; everything that touches the metastore is done by the thread that
 except for the heartbeat. A claim is held until its notebook is gone with all that it started.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait

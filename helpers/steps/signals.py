@@ -1,7 +1,5 @@
 """Acts that a signal must not cut in half, and that a restart of the database must not undo."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable, Iterator

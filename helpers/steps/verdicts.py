@@ -4,8 +4,6 @@ The verdict is committed as soon as the last cell has ended, while the claim is 
 update decides whether it still counts.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

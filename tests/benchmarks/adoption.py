@@ -1,7 +1,5 @@
 """How long the adoption of a tracking log from before takes, and how long others wait for it."""
 
-from __future__ import annotations
-
 import threading
 import time
 from dataclasses import dataclass

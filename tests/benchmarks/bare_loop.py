@@ -5,8 +5,6 @@ credentials of the environment; with ``ours`` as its argument, over our own read
 instead. The ids come as JSON on standard input.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import ssl

@@ -4,8 +4,6 @@ Our own short version of that loop: for each job a client with a session of its 
 and four connections to the database (read the job, log the answer, move the job, read it again).
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """The targets, each measured; `make bench` runs this file and writes ``docs/performance.md``."""
 
-from __future__ import annotations
-
 import resource
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What the benchmarks share: durable databases, Moody's at a distance, the page of results."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory

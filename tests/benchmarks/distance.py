@@ -3,8 +3,6 @@
 Run as ``python distance.py <folder of the server's socket>``; prints the port.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from collections.abc import Callable

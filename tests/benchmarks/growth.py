@@ -1,7 +1,5 @@
 """What the tracking log costs on disk."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import psycopg

@@ -5,8 +5,6 @@ that it sent, and how many jobs it polled.
 With ``BENCH_SHARE=0/2`` it leaves every other batch to somebody else.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import resource

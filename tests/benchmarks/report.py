@@ -1,7 +1,5 @@
 """What the benchmarks measured, as ``docs/performance.md``."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Mapping

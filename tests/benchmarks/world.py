@@ -1,7 +1,5 @@
 """The worlds in which passes are measured: many active jobs, and a long past."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The world around the monitors of a test."""
 
-from __future__ import annotations
-
 import pytest
 
 from sandbox.moodys import MoodysStandIn

@@ -4,8 +4,6 @@ A real monitor is stopped at a named point and killed, told to end, or loses its
 Then one normal pass runs, and everything is as if nothing had happened.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A monitor that is frozen (Ctrl-Z, a laptop that sleeps) keeps nobody from the work it holds."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

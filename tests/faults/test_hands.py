@@ -4,8 +4,6 @@ The pass runs in this process, and the hand strikes at a named point of it, by S
 of a team do: the batch is locked, and all is done in one transaction.
 """
 
-from __future__ import annotations
-
 import threading
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ What is secret is planted everywhere, in each way that it may be written, and th
 in everything that comes out.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import logging

@@ -3,8 +3,6 @@
 It says so once. And when Moody's is back, the next pass has caught up: nothing was lost meanwhile.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Two schedulers and a person who clicks "Run All" are the same case: processes th
 of each other, and share a metastore.
 """
 
-from __future__ import annotations
-
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -4,8 +4,6 @@ A person's process is stopped at a named point and killed, or loses its connecti
 plan is applied again, here, and a third time, which changes nothing.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import dataclass
 

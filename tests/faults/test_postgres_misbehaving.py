@@ -4,8 +4,6 @@ A database that is gone ends the pass with one message; a statement that is refu
 that somebody else holds, costs the one item that it is about.
 """
 
-from __future__ import annotations
-
 import json
 from contextlib import ExitStack, contextmanager
 from uuid import uuid4

@@ -8,8 +8,6 @@ several tries to fail again.
     RANDOM_ACTS=2000 RANDOM_SEED=7 pytest -m nightly tests/faults/test_random_hands.py
 """
 
-from __future__ import annotations
-
 import os
 import random
 import subprocess

@@ -1,7 +1,5 @@
 """Whatever Teams does, each event is told once, in order, and within what Teams takes."""
 
-from __future__ import annotations
-
 import json
 import re
 

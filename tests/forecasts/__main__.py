@@ -1,7 +1,5 @@
 """Evaluate the forecasts: ``python -m tests.forecasts [folder of *.csv.gz]``."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Take a finished batch back to points in its life, forecast its end there, and judge that."""
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass

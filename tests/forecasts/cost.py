@@ -4,8 +4,6 @@
 the CPU time in seconds.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import subprocess

@@ -1,7 +1,5 @@
 """What an evaluation measured, as plain numbers beside their goals."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -151,7 +149,7 @@ class Hangs:
     false: float
 
     @classmethod
-    def of(cls, planted: Sequence[Planted]) -> Hangs:
+    def of(cls, planted: Sequence[Planted]) -> "Hangs":
         """Return the figures of these."""
         return cls(
             len(planted),

@@ -1,7 +1,5 @@
 """Plant a job that never ends in each simulated batch, and look at it pass by pass."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 

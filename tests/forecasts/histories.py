@@ -1,7 +1,5 @@
 """Histories to forecast from, built from plain numbers."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Forecast a simulated batch by the true law: the best that anybody can do."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from helpers.forecasting.play import Open, ends

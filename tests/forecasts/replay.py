@@ -5,8 +5,6 @@ order of the file, and rows of other runs once they can have ended: the start of
 their duration, as runs overlap.
 """
 
-from __future__ import annotations
-
 import heapq
 import itertools
 import zlib

@@ -1,7 +1,5 @@
 """The figures as ``docs/forecasts.md``, beside their goals."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@
 stragglers, which take three to six times as long.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Progress comes in steps: 5 to 20 of them, the gaps between which vary as those o
 Batches come as they will to one pool of servers, so that a batch waits behind those before it.
 """
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass

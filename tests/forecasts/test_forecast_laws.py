@@ -1,7 +1,5 @@
 """Laws that every forecast keeps, whatever the batch."""
 
-from __future__ import annotations
-
 import heapq
 import random
 

@@ -1,7 +1,5 @@
 """Forecasts name a number only if they have one, and say what it stands on."""
 
-from __future__ import annotations
-
 import math
 import subprocess
 import sys

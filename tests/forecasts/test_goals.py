@@ -1,7 +1,5 @@
 """The goals of ``make forecasts``, on a simulation and a trace that are small enough for a test."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import math

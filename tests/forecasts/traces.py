@@ -4,8 +4,6 @@ One row per job in time order, with ``runtime_seconds``, or ``submitted_s, start
 ``workflow``, ``run``, ``run_started``, ``kind`` and ``input_bytes`` if they are known.
 """
 
-from __future__ import annotations
-
 import csv
 import gzip
 import math

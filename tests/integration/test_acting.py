@@ -1,7 +1,5 @@
 """What people do in a step holds its claim."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -1,7 +1,5 @@
 """What a team has built on its metastore is still there after the migrations, whoever runs them."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

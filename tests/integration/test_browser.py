@@ -1,7 +1,5 @@
 """The monitor scheduled by JupyterLab's own pages, as its README shows, in a real browser."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """Who follows the metastore is told of what changes, and never writes."""
 
-from __future__ import annotations
-
 import queue
 
 import psycopg

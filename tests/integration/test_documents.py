@@ -1,7 +1,5 @@
 """What the documents tell people to do works, on a real metastore."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from pathlib import Path

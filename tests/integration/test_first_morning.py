@@ -4,8 +4,6 @@ The lines are the documents' own, with their example names, so that a document t
 out fails here.
 """
 
-from __future__ import annotations
-
 import csv
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The live page: a real Jupyter server, a real PostgreSQL, a real browser."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A pass of the version before, on a database that was migrated under it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """One pass: what its sections report, what it survives, and what it leaves on record."""
 
-from __future__ import annotations
-
 import json
 import sys
 from datetime import UTC, datetime, timedelta

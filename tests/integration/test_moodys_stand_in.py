@@ -1,7 +1,5 @@
 """The stand-in is faithful: the published client works against it, and it errs as Moody's does."""
 
-from __future__ import annotations
-
 import socket
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The database's clock is one, costs nothing, and cannot be set from outside."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 import psycopg

@@ -1,7 +1,5 @@
 """The fourth section of a pass: what it starts, what it refuses, and what it survives."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from functools import partial

@@ -1,7 +1,5 @@
 """What a pass costs: in time, connections, statements and imports."""
 
-from __future__ import annotations
-
 import resource
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What the metastore knows of the passes, and when it warns."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import psycopg

@@ -1,7 +1,5 @@
 """A pass that is interrupted, in each section: no lock, claim or process stays behind."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

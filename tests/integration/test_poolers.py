@@ -1,7 +1,5 @@
 """A pooler that shares sessions would leak locks: it is noticed before anything is written."""
 
-from __future__ import annotations
-
 import pytest
 
 from helpers.constants import BatchType

@@ -4,8 +4,6 @@ Each is planned both ways that a pass may meet: for its parameters, and once for
 which is what PostgreSQL may do with a statement that a connection repeats.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field

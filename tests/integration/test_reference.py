@@ -1,7 +1,5 @@
 """docs/reference.md: its examples do what it shows, its signatures and tables are the code's."""
 
-from __future__ import annotations
-
 import doctest
 import importlib
 import inspect

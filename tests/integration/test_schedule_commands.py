@@ -1,7 +1,5 @@
 """The schedule's commands against a real Jupyter server, shared by all tests here."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import threading

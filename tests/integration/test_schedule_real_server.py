@@ -1,7 +1,5 @@
 """Two runs in a row that the scheduler of a real Jupyter server starts by itself."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import time

@@ -1,7 +1,5 @@
 """Which Jupyter server is meant, and the ones that will not do: real servers, one per test."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """That a database is up to date is read from its tables, and not from a list alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import psycopg

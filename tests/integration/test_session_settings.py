@@ -1,7 +1,5 @@
 """What a session is trusted with: nothing that a role, a database or the environment may change."""
 
-from __future__ import annotations
-
 from contextlib import closing
 
 import psycopg

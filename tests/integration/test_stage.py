@@ -1,7 +1,5 @@
 """What stage notebooks call: submitting, doing work, summing up; once, whoever calls."""
 
-from __future__ import annotations
-
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """A metastore of 0.1.0 in which a monitor runs a step while it is migrated."""
 
-from __future__ import annotations
-
 import psycopg
 import pytest
 

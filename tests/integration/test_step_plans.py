@@ -1,7 +1,5 @@
 """What people do with a step: not tonight, on after all, and once more."""
 
-from __future__ import annotations
-
 import threading
 
 import psycopg

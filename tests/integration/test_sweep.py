@@ -1,7 +1,5 @@
 """Endings that other tools wrote are announced and lead on, once, unless the step has run since."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """The stand-in for a Teams webhook takes what Teams would show, and nothing else."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time

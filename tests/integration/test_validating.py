@@ -1,7 +1,5 @@
 """What Moody's would refuse of a batch is named before submission, at once, without effects."""
 
-from __future__ import annotations
-
 import pytest
 
 from helpers.batch import BatchValidation, choose_batch, create_batch, submit_batch, validate_batch

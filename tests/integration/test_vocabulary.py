@@ -1,7 +1,5 @@
 """A database may have labels, types and states of the team's own: people are told, and no more."""
 
-from __future__ import annotations
-
 import psycopg
 import pytest
 

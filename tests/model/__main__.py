@@ -4,8 +4,6 @@ Prints what was proved and how each mutant was found, and writes all shortest tr
 ``traces.md`` beside this file.
 """
 
-from __future__ import annotations
-
 import sys
 import textwrap
 import time

@@ -1,7 +1,5 @@
 """The model's rows in the metastore: put there, and read back, in the terms of the model."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ Each mutant overrides one method or attribute of the model, and names the smalle
 faults with which the search finds it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, ClassVar
 

@@ -4,8 +4,6 @@ A process that is up beats in every tick, and does what it owes within one. The 
 kernel is not frozen with its process, and knows when the last confirmed beat was sent.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

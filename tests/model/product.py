@@ -1,7 +1,5 @@
 """What the product does about the model's rows: each action through its own functions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any

@@ -5,8 +5,6 @@ document. ``Checked`` adds to the team what a search needs: which promise a stat
 it is good (the next step has run, can run, or a person is shown why not), and its normal form.
 """
 
-from __future__ import annotations
-
 from functools import cached_property
 
 from tests.model.rows import ChainRun, Rows, StepRun

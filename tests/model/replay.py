@@ -5,8 +5,6 @@ stands there then is compared with what the model says. Each pair is undone by a
 thousands of them fit into a minute.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress

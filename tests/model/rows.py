@@ -6,8 +6,6 @@ of them with the product's own on a real PostgreSQL. A guarded statement that is
 None. Time goes in ticks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 

@@ -3,8 +3,6 @@
 Each entry is named after what may happen beside the work of the monitors.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 _PAIR: dict[str, Any] = {"batches": 2, "endings": "CF", "releases": True}

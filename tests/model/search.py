@@ -1,7 +1,5 @@
 """Search every state that can be reached, breadth first, so that each trace is a shortest one."""
 
-from __future__ import annotations
-
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@
 would break, so that a search finds the shortest way to break one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The SQL does what the model says: each action in each state, on a real PostgreSQL."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

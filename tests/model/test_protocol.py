@@ -1,7 +1,5 @@
 """The chain protocol keeps its promises in every state; without any part of it, it does not."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """A state of everything: the rows, the processes that act on them, and what may still strike."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from tests.model.rows import Rows

@@ -1,7 +1,5 @@
 """System Check, executed in a fresh kernel as a new team runs it."""
 
-from __future__ import annotations
-
 from helpers.notebooks.run import NotebookRun
 from helpers.settings import PROJECT_DIR
 from tests.support.notebooks import texts_of

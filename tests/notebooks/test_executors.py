@@ -1,7 +1,5 @@
 """Step notebooks that run elsewhere: in another process, or in a cluster of workers."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import threading

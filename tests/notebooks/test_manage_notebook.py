@@ -1,7 +1,5 @@
 """Manage Batches, executed in a fresh kernel as an analyst runs it."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

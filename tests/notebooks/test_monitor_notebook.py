@@ -1,7 +1,5 @@
 """The monitor's notebook, executed as people, cron and the scheduler execute it."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

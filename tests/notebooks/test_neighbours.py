@@ -1,7 +1,5 @@
 """The monitor beside a team's own package ``helpers``, which comes first on PYTHONPATH."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

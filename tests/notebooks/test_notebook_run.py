@@ -1,7 +1,5 @@
 """Runs of real notebooks in real kernels, ended in every way there is."""
 
-from __future__ import annotations
-
 import gc
 import json
 import os

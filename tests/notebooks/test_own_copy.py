@@ -1,7 +1,5 @@
 """Notebooks that people run lie outside the checkout, so that running them changes none of it."""
 
-from __future__ import annotations
-
 import subprocess
 
 from helpers.settings import PROJECT_DIR

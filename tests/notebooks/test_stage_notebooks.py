@@ -5,8 +5,6 @@ begins when what it names is there. Between the notebooks Moody's goes on and a 
 notebooks run a second time. The tests look at what came of it.
 """
 
-from __future__ import annotations
-
 import csv
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The kernel's stop button in the middle of a pass, on a real kernel."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import psutil

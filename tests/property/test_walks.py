@@ -5,8 +5,6 @@ time, from the sentences of the reference and the design, as slowly and plainly 
 A walk is whatever Moody's, analysts, their own tools and several passes do, in any order.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Iterator

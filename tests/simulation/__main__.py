@@ -4,8 +4,6 @@ Prints one line per seed. A seed that goes wrong is run again with fewer and few
 and the command exits with 1.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -5,8 +5,6 @@ transaction, every request, every sleep. Who goes on is drawn from the seed, so 
 repeated. Actors belong to processes, which can be killed or frozen at such a boundary.
 """
 
-from __future__ import annotations
-
 import math
 import random
 import threading
@@ -44,7 +42,7 @@ class Process:
 class Actor:
     """One thread of a process."""
 
-    def __init__(self, scheduler: Scheduler, process: Process, work: Callable[[], Any]) -> None:
+    def __init__(self, scheduler: "Scheduler", process: Process, work: Callable[[], Any]) -> None:
         self.process = process
         self.wake = scheduler.elapsed
         self.ready: Callable[[], bool] | None = None

@@ -4,8 +4,6 @@ Judges by what Moody's, Teams and the kernels have noted themselves, and by trig
 ending, activation, job and poll as it happens; the rules are written down here a second time.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Notebooks without kernels, at the boundary of ``helpers.notebooks``, and what each did."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -45,7 +43,7 @@ class Kernels:
         environment: Mapping[str, str],
         lease: Lease,
         on_cell: object = None,
-    ) -> SimulatedNotebook:
+    ) -> "SimulatedNotebook":
         return SimulatedNotebook(self, dict(environment), lease)
 
     def run_cells(self, step_id: int) -> None:

@@ -1,7 +1,5 @@
 """Moody's and Teams at the HTTP boundary, each with a ledger of its own: the judge's evidence."""
 
-from __future__ import annotations
-
 import json
 import random
 import re

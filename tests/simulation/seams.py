@@ -3,8 +3,6 @@
 Everything else is the product's own: its SQL, its decisions, its passes.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator

@@ -1,7 +1,5 @@
 """Run a seed, and find the shortest prefix of its events that goes wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

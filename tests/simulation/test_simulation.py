@@ -1,7 +1,5 @@
 """Weeks in minutes: the promise holds over a team's life, and the judge finds what breaks it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Weeks of a team's life, drawn from a seed: who does what and what goes wrong, and when."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """Batches of analyses to work on, in step 4.1 of a cycle, with what follows it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Shorthands for tests of chain runs and step claims."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ The database's clock is two functions that nothing sets. A test owns its databas
 them by ones that read a schema which exists nowhere else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Self

@@ -1,7 +1,5 @@
 """What must hold in a metastore at every moment, whatever was killed when."""
 
-from __future__ import annotations
-
 import psycopg
 
 _ENDED = "('COMPLETED', 'FAILED', 'CANCELLED', 'ERROR')"

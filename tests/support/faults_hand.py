@@ -1,7 +1,5 @@
 """A person who applies a plan and stops at a point: ``faults_hand.py <plan id> <point> <call>``."""
 
-from __future__ import annotations
-
 import sys
 from uuid import UUID
 

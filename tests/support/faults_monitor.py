@@ -4,8 +4,6 @@ Runs one pass by its own entry point; with ``--crew``, one pass section by secti
 notebook does, each time that the test says so.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

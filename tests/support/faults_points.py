@@ -6,8 +6,6 @@ afterwards, goes to a meeting. Needs the standard library only, because stage no
 use it as well.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import itertools

@@ -1,7 +1,5 @@
 """Random acts of people: each takes what the metastore holds, makes a plan, and applies it."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A metastore, a Moody's and a Teams around real monitors that a test may stop and kill."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -4,8 +4,6 @@ Nothing of the machine's Jupyter is seen by it, and it and everything that it st
 when the block is left, also where the test failed.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 import signal

@@ -1,7 +1,5 @@
 """A PostgreSQL of a test's own, to restart, to fill up and to take away."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import subprocess

@@ -1,7 +1,5 @@
 """Worlds for passes of the monitor, and one pass with what each of its sections reported."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A pooler in transaction mode, as small as it can be: each transaction gets any free session."""
 
-from __future__ import annotations
-
 import queue
 import socket
 import struct

@@ -1,7 +1,5 @@
 """Rows and folders in a scheduler's data directory, as months of runs leave them."""
 
-from __future__ import annotations
-
 import sqlite3
 import uuid
 from contextlib import closing

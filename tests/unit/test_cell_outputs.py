@@ -1,7 +1,5 @@
 """What a kernel sends, put into cells: whole, or marked, and never more than the bound."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import nbformat

@@ -1,7 +1,5 @@
 """How a cell ended, told from every kind of reply and output."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

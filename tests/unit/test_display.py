@@ -1,7 +1,5 @@
 """What people see: severities, times, and every report as text and as HTML."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import re

@@ -1,7 +1,5 @@
 """The watchdog as a process of its own, with programs in the place of a kernel."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Notebooks as files: what is read, shown and written."""
 
-from __future__ import annotations
-
 import os
 import stat
 

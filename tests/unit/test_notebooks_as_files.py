@@ -1,7 +1,5 @@
 """The notebooks as they lie in the project: thin, stripped, as the reference shows them."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

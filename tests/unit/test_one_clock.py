@@ -1,7 +1,5 @@
 """Time comes from one place: ``irp_now()`` and ``irp_clock()`` in SQL, ``CLOCK`` in Python."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

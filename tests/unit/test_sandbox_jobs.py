@@ -1,7 +1,5 @@
 """The stand-in's jobs move by their scripts and a clock that is an argument."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 import pytest

@@ -1,7 +1,5 @@
 """Which requests a misbehaviour hits, and what it does to what is said of a job."""
 
-from __future__ import annotations
-
 import pytest
 
 from sandbox.misbehaviour import Call, Fault, Misbehaviour, Misbehaviours, edited

@@ -1,7 +1,5 @@
 """What may be sent as a schedule, and when it is due."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import pytest

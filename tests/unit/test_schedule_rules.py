@@ -1,7 +1,5 @@
 """Which runs are pruned, and whether monitoring is on."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 
 import pytest

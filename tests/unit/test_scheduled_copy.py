@@ -1,7 +1,5 @@
 """Scheduled copies are compared by what they run."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A stage notebook finds out which step it is, from whoever runs it."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

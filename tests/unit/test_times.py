@@ -1,7 +1,5 @@
 """Times as people read them: in their own zone, which is said once."""
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from datetime import time as day_time

@@ -5,8 +5,6 @@ variables and attributes; texts are everything else that people read, comments i
 released as it is, and ordinary English, is excepted.
 """
 
-from __future__ import annotations
-
 import ast
 import io
 import json

@@ -11,8 +11,6 @@ Two people who apply plans for the same job meet at the lock: the second one is 
 tool's SQL that replaces the same job meets the unique index on live replacements.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -104,7 +102,7 @@ class Plan(ABC):
         self.jobs = tuple(jobs)
         self.refused = refused
 
-    def apply(self, irp_client: IRPClient | None = None, *, reason: str) -> PlanOutcome:
+    def apply(self, irp_client: "IRPClient | None" = None, *, reason: str) -> PlanOutcome:
         """Do what the plan shows, or refuse.
 
         Args:
@@ -124,7 +122,7 @@ class Plan(ABC):
                 return self._applied(own_client, why)
         return self._applied(irp_client, why)
 
-    def _applied(self, irp_client: IRPClient | None, why: str) -> PlanOutcome:
+    def _applied(self, irp_client: "IRPClient | None", why: str) -> PlanOutcome:
         with self._alone(), _overtaken_by_another_tool(self.batch), transaction():
             queries("mending").lock_open_batch(batch_id=self.batch["batch_id"])
             if not actions.actions_of(self.plan_id):
@@ -162,7 +160,7 @@ class Plan(ABC):
     def _consequences(self) -> list[str]:
         """Return what follows, a line each."""
 
-    def _follow_up(self, irp_client: IRPClient | None) -> None:  # noqa: B027 - most do nothing
+    def _follow_up(self, irp_client: "IRPClient | None") -> None:  # noqa: B027 - most do nothing
         """Do what comes after the transaction; a repeat goes on with it."""
 
     @contextmanager

@@ -4,8 +4,6 @@ Our job moves only when Moody's says so, at its next poll: what is asked here is
 is sent, under the key with which every repeat is sent, and its outcome afterwards.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
@@ -57,7 +55,7 @@ class RequestPlan(Plan):
             for job in self.jobs
         ]
 
-    def _follow_up(self, irp_client: IRPClient | None) -> None:
+    def _follow_up(self, irp_client: "IRPClient | None") -> None:
         """Send what has no outcome, or an unknown one; a repeat carries the same key."""
         rows = actions.actions_of(self.plan_id)
         due = [row for row in rows if row["status"] in actions.REPEATABLE]
@@ -71,7 +69,7 @@ class RequestPlan(Plan):
             bar.update()
         bar.close()
 
-    def _send(self, client: IRPClient, family: Family, row: ActionRow, moodys_id: str) -> None:
+    def _send(self, client: "IRPClient", family: Family, row: ActionRow, moodys_id: str) -> None:
         key = str(row["request_id"])
         try:
             raw = client.submit(

@@ -1,7 +1,5 @@
 """Say what became of a submission whose outcome stayed unknown."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 

@@ -3,8 +3,6 @@
 A job that ended stays as it was, with its reason, and its replacement points to it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +94,7 @@ class ResubmitPlan(Plan):
         ]
         return found | {"failed": len(errors), "errors": errors}
 
-    def _follow_up(self, irp_client: IRPClient | None) -> None:
+    def _follow_up(self, irp_client: "IRPClient | None") -> None:
         """Submit what was replaced and is not submitted yet."""
         new = set(super().outcome()["new_job_ids"])
         batch_id = self.batch["batch_id"]

@@ -1,7 +1,5 @@
 """What a plan sees of a batch and its jobs, and what has changed since."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any

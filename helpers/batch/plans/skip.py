@@ -1,7 +1,5 @@
 """Do without jobs, and without what they were made for."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 from helpers.actions import Action

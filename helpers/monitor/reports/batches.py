@@ -1,7 +1,5 @@
 """What sections 1 and 3 of a pass found and decided: the watched batches."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 

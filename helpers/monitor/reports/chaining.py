@@ -1,7 +1,5 @@
 """What section 4 of a pass did: the steps that followed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """What section 2 of a pass found out: the answers of Moody's."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator

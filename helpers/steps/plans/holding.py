@@ -1,7 +1,5 @@
 """Keep passes from starting a step, and let it go on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

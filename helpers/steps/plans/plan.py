@@ -1,7 +1,5 @@
 """What a plan about a step has in common: it shows itself, and is applied exactly or refused."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass

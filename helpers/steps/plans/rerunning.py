@@ -1,7 +1,5 @@
 """Make a step due again, because a person wants it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
