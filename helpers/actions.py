@@ -1,17 +1,19 @@
-"""What people do by hand, on record: who, when, why, and with which outcome.
+"""What people do by hand, planned and on record: who, when, why, and with which outcome.
 
 Each row of ``irp_action`` is written in the transaction that does what it tells of; a request to
 Moody's is on record before it is sent. Rows are never changed except for their outcome.
 """
 
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, TypedDict
-from uuid import UUID
+from typing import Any, ClassVar, TypedDict
+from uuid import UUID, uuid4
 
 from helpers.constants import ActionKind, ActionStatus
-from helpers.database import queries
-from helpers.errors import BatchMonitoringError
+from helpers.database import in_transaction, queries, transaction
+from helpers.display import Block, Note, Remark, Remarks, Report
+from helpers.errors import BatchMonitoringError, PlanOvertakenError
 from helpers.identity import person
 from helpers.redaction import redact_json, shown
 from helpers.text import clean, storable_json
@@ -38,22 +40,6 @@ class ActionRow(TypedDict):
     completed_ts: datetime | None  # None: planned, and no outcome yet
 
 
-@dataclass(frozen=True, kw_only=True)
-class Action:
-    """What is done to one cycle, step, batch or job; ``details`` is what was seen and asked for."""
-
-    kind: ActionKind
-    status: ActionStatus = ActionStatus.DONE
-    cycle_id: int | None = None
-    step_id: int | None = None
-    batch_id: int | None = None
-    job_id: int | None = None
-    new_job_id: int | None = None
-    request_id: UUID | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-    outcome: str | None = None
-
-
 def checked_reason(reason: object) -> str:
     """Return a reason as it goes on record.
 
@@ -68,14 +54,37 @@ def checked_reason(reason: object) -> str:
     return shown(text, _MAX_REASON)
 
 
-def record(plan_id: UUID, action: Action, *, reason: str) -> int:
-    """Put an action on record, in the transaction under way; return its id."""
-    fields = vars(action) | {
-        "details": redact_json(storable_json(action.details)),
-        "outcome": _outcome(action.outcome),
-    }
+def record(
+    plan_id: UUID,
+    kind: ActionKind,
+    of: Mapping[str, Any],
+    *,
+    reason: str,
+    status: ActionStatus = ActionStatus.DONE,
+    job_id: int | None = None,
+    new_job_id: int | None = None,
+    request_id: UUID | None = None,
+    details: Mapping[str, Any] | None = None,
+    outcome: str | None = None,
+) -> int:
+    """Put an action on record, in the transaction under way; return its id.
+
+    ``of`` is the batch, step or cycle to which it is done, ``details`` what was seen and asked for.
+    """
     action_id: int = queries("actions").record_action(
-        plan_id=plan_id, person=person()[:255], reason=reason, **fields
+        plan_id=plan_id,
+        kind=kind,
+        status=status,
+        cycle_id=of["cycle_id"],
+        step_id=of.get("step_id"),
+        batch_id=of.get("batch_id"),
+        job_id=job_id,
+        new_job_id=new_job_id,
+        person=person()[:255],
+        reason=reason,
+        details=redact_json(storable_json(details or {})),
+        request_id=request_id,
+        outcome=_outcome(outcome),
     )
     return action_id
 
@@ -92,3 +101,66 @@ def finish(action_id: int, status: ActionStatus, outcome: str) -> None:
 
 def _outcome(text: str | None) -> str | None:
     return None if text is None else shown(text, _MAX_OUTCOME)
+
+
+class Plan(Report):
+    """What a person is about to do: it shows itself, and is applied exactly or refused.
+
+    Making a plan writes nothing. It carries what it saw of what it rests on. Applying it takes the
+    lock that passes take, compares, and does all of it or, if anything has changed, none of it
+    (``PlanOvertakenError``). What was done is on record under the plan's id, by the same
+    transaction. So applying a plan a second time, after a crash or by a second click, does nothing
+    twice and returns the same outcome.
+    """
+
+    kind: ClassVar[ActionKind]
+
+    def __init__(self, of: Mapping[str, Any]) -> None:
+        """Plan something for a batch or a step."""
+        self.plan_id = uuid4()
+        self._of = of
+
+    def _apply_once(self, why: str) -> None:
+        """Do what the plan shows in one transaction, unless it was done before."""
+        with transaction():
+            self._lock()
+            if actions_of(self.plan_id):
+                return
+            if changes := self._changes():
+                raise PlanOvertakenError(
+                    "Nothing was done, because this has changed since the plan was made: "
+                    f"{'; '.join(changes)}. Make the plan again."
+                )
+            self._change(why)
+
+    @abstractmethod
+    def _lock(self) -> None:
+        """Keep others from changing what the plan is about, until the transaction ends."""
+
+    @abstractmethod
+    def _changes(self) -> list[str]:
+        """Return what has changed of what the plan rests on, a line each; empty if nothing has."""
+
+    @abstractmethod
+    def _change(self, why: str) -> None:
+        """Write what the plan changes, and put it on record."""
+
+    @abstractmethod
+    def _consequences(self) -> Iterator[str]:
+        """Give what follows, a line each."""
+
+    def _record(self, why: str, **facts: Any) -> int:
+        """Put one action of the plan on record; return its id."""
+        return record(self.plan_id, self.kind, self._of, reason=why, **facts)
+
+    def _why_not_now(self, *, is_empty: bool) -> str:
+        """Return why the plan is not applied; empty if it is."""
+        if in_transaction():
+            return "A plan is not applied inside a transaction. End it first."
+        return f"There is nothing to do. {self}" if is_empty else ""
+
+    def _what_follows(self) -> Iterator[Block]:
+        """Give the blocks that say what follows, and how the plan is applied."""
+        lines = [Remark(str(i), line) for i, line in enumerate(self._consequences(), 1)]
+        yield Remarks(lines, title="What follows")
+        yield Note('Nothing is done yet. Do it with: plan.apply(reason="…")')

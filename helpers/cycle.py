@@ -15,7 +15,6 @@ from typing import TypedDict
 from uuid import uuid4
 
 from helpers import actions
-from helpers.actions import Action
 from helpers.clock import CLOCK
 from helpers.constants import ActionKind, CycleStatus
 from helpers.database import queries, transaction
@@ -124,7 +123,7 @@ def archive_cycle(cycle_name: str, reason: str) -> Cycle:
         if row is not None and row["status"] == CycleStatus.ACTIVE:
             _require_nothing_active(cycle_name, cycle_id)
             queries("cycle").archive_cycle(cycle_id=cycle_id)
-            actions.record(uuid4(), Action(kind=ActionKind.ARCHIVE, cycle_id=cycle_id), reason=why)
+            actions.record(uuid4(), ActionKind.ARCHIVE, {"cycle_id": cycle_id}, reason=why)
     found = read_cycle(cycle_name)
     if found["status"] == CycleStatus.ARCHIVED:
         _move_to_archive(cycle_name)

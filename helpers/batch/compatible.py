@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import uuid4
 
 from helpers import actions
-from helpers.actions import Action
-from helpers.batch.plans.resubmit import plan_resubmit
+from helpers.batch.plans.mending import plan_resubmit, plan_skip
 from helpers.batch.plans.seeing import has_ended, open_batch, seen_jobs
-from helpers.batch.plans.skip import plan_skip
 from helpers.batch.reading import checked_id
 from helpers.constants import ActionKind
 from helpers.database import queries, transaction
@@ -165,14 +163,8 @@ def _skip_configuration(
         )
         queries("mending").reactivate(batch_id=batch_id)
         if changed:
-            action = Action(
-                kind=ActionKind.SKIP,
-                cycle_id=batch["cycle_id"],
-                step_id=batch["step_id"],
-                batch_id=batch_id,
-                details={"configuration": configuration_id, "override": override},
-            )
-            actions.record(uuid4(), action, reason=why)
+            details = {"configuration": configuration_id, "override": override}
+            actions.record(uuid4(), ActionKind.SKIP, batch, details=details, reason=why)
 
 
 def activate_batch(batch_id: int) -> None:
@@ -190,11 +182,5 @@ def activate_batch(batch_id: int) -> None:
         if not has_ended(batch):
             return
         queries("mending").reactivate(batch_id=batch_id)
-        action = Action(
-            kind=ActionKind.ACTIVATE,
-            cycle_id=batch["cycle_id"],
-            step_id=batch["step_id"],
-            batch_id=batch_id,
-            details={"was": batch["status"]},
-        )
-        actions.record(uuid4(), action, reason=NO_REASON)
+        was = {"was": batch["status"]}
+        actions.record(uuid4(), ActionKind.ACTIVATE, batch, details=was, reason=NO_REASON)

@@ -16,7 +16,7 @@ from helpers.batch.plans import (
     plan_resubmit,
     plan_skip,
 )
-from helpers.batch.plans.resubmit import FAILED
+from helpers.batch.plans.mending import FAILED
 from helpers.batch.plans.seeing import SeenJob, seen_jobs
 from helpers.batch.reading import read_batch
 from helpers.batch.validating import BatchValidation, validate_batch

@@ -60,7 +60,7 @@ MOMENTS = {
     "plan locked, nothing compared": Moment("sql actions.actions_of_plan"),
     "changed, not on record": Moment("sql actions.record_action"),
     "on record, not committed": Moment("sql actions.record_action", after=True),
-    "committed, nothing submitted": Moment("helpers.batch.plans.resubmit:submit_batch"),
+    "committed, nothing submitted": Moment("helpers.batch.plans.mending:submit_batch"),
     "committed, nothing asked": Moment("helpers.batch.plans.request:RequestPlan._send"),
     "asked once, not again": Moment("helpers.batch.plans.request:RequestPlan._send", call=2),
     "asked, outcome not stored": Moment("sql actions.finish_action"),

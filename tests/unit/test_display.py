@@ -4,6 +4,7 @@ import importlib
 import inspect
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from html.parser import HTMLParser
@@ -18,7 +19,7 @@ from helpers.attention import Acknowledgement, Item, ItemKind, Waiting
 from helpers.batch import Reconciliation
 from helpers.batch.history import History
 from helpers.batch.named import BatchView
-from helpers.batch.plans.plan import PlanView
+from helpers.batch.plans.mending import SkipPlan
 from helpers.batch.plans.seeing import SeenJob
 from helpers.batch.validating import BatchValidation, JobProblem
 from helpers.board.grid import Board
@@ -343,10 +344,11 @@ def batch_view(count: int, text: str) -> BatchView:
     return BatchView(batch, [seen(n, text) for n in range(count)])
 
 
-def plan(count: int, text: str) -> PlanView:
+def plan(count: int, text: str) -> SkipPlan:
     batch = {**step(text), "status": "FAILED"}
     jobs = [seen(n, text) for n in range(count)]
-    return PlanView("skip", batch, jobs, {f"{n} {text}": text for n in range(count)}, [text])
+    refused = [replace(job, job_id=1000 + job.job_id, skipped=True) for job in jobs]
+    return SkipPlan(batch, [*jobs, *refused], with_configurations=True)
 
 
 def acts(count: int, text: str) -> History:
@@ -414,7 +416,8 @@ def test_every_kind_of_report_is_in_these_tests():
         importlib.import_module(module)
     made = {type(make(0, "")) for make in MAKERS}
     kinds = {kind for kind in Report.__subclasses__() if kind.__module__.startswith(ours)}
-    assert kinds <= made <= set(Report.__subclasses__())
+    assert kinds <= made
+    assert all(issubclass(kind, Report) for kind in made)
 
 
 class _Balance(HTMLParser):

@@ -5,12 +5,12 @@ is sent, under the key with which every repeat is sent, and its outcome afterwar
 """
 
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from helpers import actions
-from helpers.actions import Action, ActionRow
+from helpers.actions import ActionRow
 from helpers.batch.plans.plan import Plan
 from helpers.batch.plans.seeing import SeenJob, chosen_jobs, open_batch
 from helpers.constants import ActionKind, ActionStatus, BatchType, Family, JobStatus
@@ -37,6 +37,15 @@ _STATUS_OF = {
 class RequestPlan(Plan):
     """Send one request about each of several jobs that run at Moody's."""
 
+    def _why_not(self, job: SeenJob) -> str:
+        if _family_of(self.batch) is None:
+            return f"jobs of type {self.batch['batch_type']!r} do not run at Moody's."
+        if job.status in JobStatus.terminal():
+            return f"it is {job.status}: it has ended."
+        if job.status == JobStatus.INITIATED:
+            return "it has not been submitted; skip it to do without it."
+        return "" if normal_id(job.moodys_id) else invalid_id(job.moodys_id)
+
     @property
     def requests(self) -> int:
         """One for each job."""
@@ -47,13 +56,15 @@ class RequestPlan(Plan):
     def _body(self) -> dict[str, str]:
         """What is to be different about the job; the exact shape is not confirmed by Moody's."""
 
-    def _change(self, why: str) -> list[Action]:  # noqa: ARG002 - the reason goes on record with it
-        return [
-            self._action(
-                job, status=ActionStatus.PLANNED, request_id=uuid4(), details={"asked": self._body}
+    def _change(self, why: str) -> None:
+        for job in self.jobs:
+            self._record_job(
+                why,
+                job,
+                status=ActionStatus.PLANNED,
+                request_id=uuid4(),
+                details={"asked": self._body},
             )
-            for job in self.jobs
-        ]
 
     def _follow_up(self, irp_client: "IRPClient | None") -> None:
         """Send what has no outcome, or an unknown one; a repeat carries the same key."""
@@ -82,11 +93,9 @@ class RequestPlan(Plan):
         outcome = reply.problem or "Moody's accepted the request."
         actions.finish(row["id"], _STATUS_OF[reply.outcome], outcome)
 
-    def _consequences(self) -> list[str]:
-        return [
-            f"{counted(self.requests, 'request')} to Moody's, which may reject some.",
-            "The jobs' status here changes when Moody's says so, at their next polls.",
-        ]
+    def _consequences(self) -> Iterator[str]:
+        yield f"{counted(self.requests, 'request')} to Moody's, which may reject some."
+        yield "The jobs' status here changes when Moody's says so, at their next polls."
 
 
 class CancelPlan(RequestPlan):
@@ -106,10 +115,8 @@ class PriorityPlan(RequestPlan):
     kind = ActionKind.PRIORITY
     verb = "change the priority of"
 
-    def __init__(
-        self, batch: Batch, jobs: Sequence[SeenJob], refused: dict[str, str], *, priority: str
-    ) -> None:
-        super().__init__(batch, jobs, refused)
+    def __init__(self, batch: Batch, jobs: Sequence[SeenJob], *, priority: str) -> None:
+        super().__init__(batch, jobs)
         self._priority = priority
 
     @property
@@ -131,8 +138,7 @@ def plan_cancel(batch_id: int, job_ids: Collection[int] | None = None) -> Cancel
     Raises:
         BatchError: there is no such batch or job, or the batch's cycle is not ACTIVE.
     """
-    batch, jobs, refused = _running(batch_id, job_ids)
-    return CancelPlan(batch, jobs, refused)
+    return CancelPlan(*_running(batch_id, job_ids))
 
 
 def plan_priority(
@@ -156,35 +162,14 @@ def plan_priority(
             f"{priority!r} is not a priority. Moody's knows: {', '.join(PRIORITIES)}.",
             batch_id=batch_id,
         )
-    batch, jobs, refused = _running(batch_id, job_ids)
-    return PriorityPlan(batch, jobs, refused, priority=priority)
+    return PriorityPlan(*_running(batch_id, job_ids), priority=priority)
 
 
-def _running(
-    batch_id: int, job_ids: Collection[int] | None
-) -> tuple[Batch, list[SeenJob], dict[str, str]]:
-    """Return the batch, its jobs that run at Moody's, and why the other named ones are left out."""
+def _running(batch_id: int, job_ids: Collection[int] | None) -> tuple[Batch, list[SeenJob]]:
+    """Return the batch, and its jobs that are named, or else that run at Moody's."""
     batch = open_batch(batch_id)
     waiting = set(JobStatus) - JobStatus.terminal() - {JobStatus.INITIATED}
-    jobs = chosen_jobs(batch_id, job_ids, by_default=waiting)
-    refused = {job.known_as: _why_not_ask(batch, job) for job in jobs}
-    return (
-        batch,
-        [job for job in jobs if not refused[job.known_as]],
-        {job: why for job, why in refused.items() if why},
-    )
-
-
-def _why_not_ask(batch: Batch, job: SeenJob) -> str:
-    if _family_of(batch) is None:
-        return f"jobs of type {batch['batch_type']!r} do not run at Moody's."
-    if job.status in JobStatus.terminal():
-        return f"it is {job.status}: it has ended."
-    if job.status == JobStatus.INITIATED:
-        return "it has not been submitted; skip it to do without it."
-    if normal_id(job.moodys_id) is None:
-        return invalid_id(job.moodys_id)
-    return ""
+    return batch, chosen_jobs(batch_id, job_ids, by_default=waiting)
 
 
 def _family_of(batch: Batch) -> Family | None:

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from helpers.actions import Action
 from helpers.batch.plans.plan import Plan
 from helpers.batch.plans.seeing import SeenJob, chosen_jobs, open_batch
 from helpers.batch.submitting import submitting_alone
 from helpers.constants import ActionKind, BatchType, JobStatus, unknown_batch_type
-from helpers.database import queries, transaction
+from helpers.database import queries
 from helpers.errors import BatchError, PlanOvertakenError
 from helpers.irp_integration.endpoints import invalid_id, normal_id
 from helpers.job import read_job
@@ -22,23 +21,22 @@ class ResolvePlan(Plan):
     kind = ActionKind.RESOLVE
     verb = "resolve"
 
-    def __init__(
-        self,
-        batch: Batch,
-        jobs: Sequence[SeenJob],
-        refused: dict[str, str],
-        *,
-        moodys_id: str | None,
-    ) -> None:
-        super().__init__(batch, jobs, refused)
+    def __init__(self, batch: Batch, jobs: Sequence[SeenJob], *, moodys_id: str | None) -> None:
+        super().__init__(batch, jobs)
         self._moodys_id = moodys_id
+
+    def _why_not(self, job: SeenJob) -> str:
+        is_unknown = job.status == JobStatus.INITIATED and job.has_key and not job.skipped
+        return (
+            "" if is_unknown else f"it is {job.status}, and its submission has no unknown outcome."
+        )
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         with submitting_alone(self.batch["batch_id"]):
             yield
 
-    def _change(self, why: str) -> list[Action]:
+    def _change(self, why: str) -> None:
         [job] = self.jobs
         if self._moodys_id is None:
             reason = f"Not accepted by Moody's, as a person found: {why}"
@@ -46,31 +44,29 @@ class ResolvePlan(Plan):
         else:
             self._accept(job, self._moodys_id)
         outcome = f"accepted as {self._moodys_id}" if self._moodys_id else "not accepted"
-        return [self._action(job, outcome=outcome)]
+        self._record_job(why, job, outcome=outcome)
 
     def _accept(self, job: SeenJob, moodys_id: str) -> None:
         is_polled = BatchType.known(self.batch["batch_type"]) in BatchType.polled()
-        with transaction():
-            other = queries("mending").job_with_moodys_id(
-                batch_type=self.batch["batch_type"], moodys_id=moodys_id
-            )
-            if is_polled and other is not None:
-                raise PlanOvertakenError(f"Nothing was done: job {other} has the id {moodys_id}.")
-            queries("mending").resolve_accepted(
-                job_id=job.job_id,
-                moodys_id=moodys_id,
-                status=JobStatus.SUBMITTED if is_polled else JobStatus.FINISHED,
-            )
+        other = queries("mending").job_with_moodys_id(
+            batch_type=self.batch["batch_type"], moodys_id=moodys_id
+        )
+        if is_polled and other is not None:
+            raise PlanOvertakenError(f"Nothing was done: job {other} has the id {moodys_id}.")
+        queries("mending").resolve_accepted(
+            job_id=job.job_id,
+            moodys_id=moodys_id,
+            status=JobStatus.SUBMITTED if is_polled else JobStatus.FINISHED,
+        )
 
-    def _consequences(self) -> list[str]:
+    def _consequences(self) -> Iterator[str]:
         [job] = self.jobs
-        if self._moodys_id is None:
-            return [
-                f"{job.known_as} becomes ERROR, and its request key is dropped.",
-                "If Moody's did accept it all the same, resubmitting runs it a second time.",
-                f"plan_resubmit({self.batch['batch_id']}) sends it again.",
-            ]
-        return [f"{job.known_as} is watched as Moody's {self._moodys_id} from the next pass on."]
+        if self._moodys_id is not None:
+            yield f"{job.known_as} is watched as Moody's {self._moodys_id} from the next pass on."
+            return
+        yield f"{job.known_as} becomes ERROR, and its request key is dropped."
+        yield "If Moody's did accept it all the same, resubmitting runs it a second time."
+        yield f"plan_resubmit({self.batch['batch_id']}) sends it again."
 
 
 def plan_resolve(
@@ -100,15 +96,8 @@ def plan_resolve(
         raise BatchError(unknown_batch_type(batch["batch_type"]), batch_id=batch_id)
     if moodys_id is not None and batch_type in BatchType.polled() and normal_id(moodys_id) is None:
         raise BatchError(invalid_id(moodys_id), batch_id=batch_id)
-    jobs = chosen_jobs(batch_id, [job_id], by_default=())
-    refused = {
-        job.known_as: f"it is {job.status}, and its submission has no unknown outcome."
-        for job in jobs
-        if job.status != JobStatus.INITIATED or not job.has_key or job.skipped
-    }
     return ResolvePlan(
         batch,
-        [job for job in jobs if job.known_as not in refused],
-        refused,
+        chosen_jobs(batch_id, [job_id], by_default=()),
         moodys_id=None if moodys_id is None else normal_id(moodys_id) or str(moodys_id),
     )

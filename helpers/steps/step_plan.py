@@ -1,21 +1,22 @@
-"""What a plan about a step has in common: it shows itself, and is applied exactly or refused."""
+"""What the plans about a step have in common: what they see of it, and how they are applied."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypedDict, cast
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from helpers import actions
-from helpers.actions import Action
-from helpers.constants import ActionKind, ChainRunStatus, CycleStatus
-from helpers.database import in_transaction, queries, transaction
-from helpers.display import Block, Headline, Note, Remark, Remarks, Report, Severity
-from helpers.errors import CycleError, PlanOvertakenError
+from helpers.constants import ChainRunStatus, CycleStatus
+from helpers.database import queries, transaction
+from helpers.display import Block, Headline, Note, Severity
+from helpers.errors import CycleError
 from helpers.identity import owner_name
 from helpers.records import Step, is_id
 from helpers.steps import claims
-from helpers.steps.claims import RULES, WaitsFor, step_call
+from helpers.text import listed
+
+_MOST_NAMED = 5
 
 
 class StepPlanOutcome(TypedDict):
@@ -30,17 +31,6 @@ class StepPlanOutcome(TypedDict):
 
 
 @dataclass(frozen=True)
-class SeenChainRun:
-    """A chain run that leads to the step."""
-
-    id: int
-    batch_id: int
-    status: str
-    released: bool
-    waits_for: list[WaitsFor]
-
-
-@dataclass(frozen=True)
 class SeenStep:
     """A step as a plan saw it."""
 
@@ -49,26 +39,44 @@ class SeenStep:
     owner: str | None  # who runs it, or works on it
     hold_action_id: int | None
     rerun_action_id: int | None
-    chain_runs: tuple[SeenChainRun, ...]
+    chain_runs: tuple[dict[str, Any], ...]  # that lead to it, as ``chain_runs_seen`` gives them
 
     @property
-    def waiting(self) -> list[SeenChainRun]:
+    def waiting(self) -> list[dict[str, Any]]:
         """The chain runs that wait for something, and that nobody has released."""
-        runs = self.chain_runs
-        return [
-            r for r in runs if r.status == ChainRunStatus.PENDING and r.waits_for and not r.released
-        ]
+        pending = [run for run in self.chain_runs if run["status"] == ChainRunStatus.PENDING]
+        return [run for run in pending if run["waits_for"] and not run["released"]]
+
+    @property
+    def waits_for(self) -> str:
+        """What those wait for."""
+        texts = sorted({claims.describe_wait(run["waits_for"]) for run in self.waiting})
+        return listed(texts, most=_MOST_NAMED) or "waits for nothing"
+
+    @property
+    def leads_here(self) -> str:
+        """The batches whose chain runs lead to it."""
+        names = [f"batch {run['batch_id']} ({run['status']})" for run in self.chain_runs]
+        return listed(names, most=_MOST_NAMED) or "nothing"
+
+    @property
+    def claim_and_cycle(self) -> dict[str, object]:
+        """By name, what a plan rests on that only a step with nobody at it allows."""
+        return {
+            "the cycle": self.cycle_status,
+            "the number of the step's claims": self.attempt,
+            "who runs the step": owner_name(self.owner) if self.owner else "nobody",
+        }
 
 
-class StepPlan(Report):
-    """What would be done about a step; in a cell by itself it shows that."""
+class StepPlan(actions.Plan):
+    """What would be done about a step."""
 
-    kind: ClassVar[ActionKind]
     verb: ClassVar[str]  # as in "hold {}"
 
     def __init__(self, step: Step) -> None:
         """See the step as it is now."""
-        self.plan_id = uuid4()
+        super().__init__(step)
         self.step = step
         self.seen = _see(step["step_id"])
 
@@ -83,16 +91,9 @@ class StepPlan(Report):
             CycleError: there is nothing to do, or you are inside a transaction.
         """
         why = actions.checked_reason(reason)
-        if in_transaction():
-            raise CycleError("A plan is not applied inside a transaction. End it first.")
-        with transaction():
-            claims.expire()
-            queries("step_plans").lock_claim(step_id=self.step["step_id"])
-            queries("step_plans").hold_step_open(step_id=self.step["step_id"])
-            if not actions.actions_of(self.plan_id):
-                self._require_something()
-                self._require_unchanged()
-                self._change(actions.record(self.plan_id, self._action(), reason=why))
+        if problem := self._why_not_now(is_empty=bool(self.why_not)):
+            raise CycleError(problem)
+        self._apply_once(why)
         return self.outcome()
 
     def outcome(self) -> StepPlanOutcome:
@@ -109,7 +110,7 @@ class StepPlan(Report):
     def call(self, name: str) -> str:
         """Return a call about the step, ready to be copied."""
         step = self.step
-        return step_call(name, step["cycle_name"], step["stage_num"], step["step_num"])
+        return claims.step_call(name, step["cycle_name"], step["stage_num"], step["step_num"])
 
     @property
     def held(self) -> str:
@@ -125,41 +126,18 @@ class StepPlan(Report):
     def _rests_on(self, seen: SeenStep) -> dict[str, object]:
         """Return by name what must not change before the plan is applied."""
 
-    @abstractmethod
-    def _change(self, action_id: int) -> None:
-        """Write what the plan changes, in the transaction under way."""
+    def _lock(self) -> None:
+        claims.expire()
+        queries("step_plans").lock_claim(step_id=self.step["step_id"])
+        queries("step_plans").hold_step_open(step_id=self.step["step_id"])
 
-    @abstractmethod
-    def _consequences(self) -> Iterator[str]:
-        """Give what follows, a line each."""
-
-    def _details(self) -> dict[str, Any]:
-        return {}
-
-    def _action(self) -> Action:
-        return Action(
-            kind=self.kind,
-            cycle_id=self.step["cycle_id"],
-            step_id=self.step["step_id"],
-            details=self._details(),
-        )
-
-    def _require_something(self) -> None:
-        if self.why_not:
-            raise CycleError(f"There is nothing to do. {self}")
-
-    def _require_unchanged(self) -> None:
+    def _changes(self) -> list[str]:
         was, is_now = self._rests_on(self.seen), self._rests_on(_see(self.step["step_id"]))
-        changes = [
+        return [
             f"{what} was {was[what]} and is {is_now[what]}"
             for what in was
             if was[what] != is_now[what]
         ]
-        if changes:
-            raise PlanOvertakenError(
-                "Nothing was done, because this has changed since the plan was made: "
-                f"{'; '.join(changes)}. Make the plan again."
-            )
 
     def blocks(self) -> Iterator[Block]:
         """Show what would be done, or why nothing, and what follows."""
@@ -170,17 +148,8 @@ class StepPlan(Report):
         yield Headline(severity, f"Plan: {self.verb.format(name)}")
         if self.why_not:
             yield Note(self.why_not, Severity.WARNING)
-            return
-        lines = [Remark(str(i), line) for i, line in enumerate(self._consequences(), 1)]
-        yield Remarks(lines, title="What follows")
-        yield Note('Nothing is done yet. Do it with: plan.apply(reason="…")')
-
-    def _claim_and_cycle(self, seen: SeenStep) -> dict[str, object]:
-        return {
-            "the cycle": seen.cycle_status,
-            "the number of the step's claims": seen.attempt,
-            "who runs the step": owner_name(seen.owner) if seen.owner else "nobody",
-        }
+        else:
+            yield from self._what_follows()
 
 
 def step_to_plan(cycle: str, stage: int, step: int) -> Step:
@@ -203,7 +172,6 @@ def step_to_plan(cycle: str, stage: int, step: int) -> Step:
 def _see(step_id: int) -> SeenStep:
     with transaction():
         claim = queries("step_plans").claim_seen(step_id=step_id)
-        runs = queries("step_plans").chain_runs_seen(step_id=step_id, rules=RULES)
+        runs = tuple(queries("step_plans").chain_runs_seen(step_id=step_id, rules=claims.RULES))
         step = queries("steps").step_by_id(step_id=step_id)
-        chain_runs = tuple(SeenChainRun(**row) for row in runs)
-    return SeenStep(cycle_status=step["cycle_status"], chain_runs=chain_runs, **claim)
+    return SeenStep(cycle_status=step["cycle_status"], chain_runs=runs, **claim)
