@@ -5,16 +5,17 @@ written or sent.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 from helpers.attention.acknowledging import with_acknowledgements
 from helpers.attention.items import Item, ItemKind, Waiting
-from helpers.attention.late import late_batches
-from helpers.attention.stuck import StuckBatch, stuck_batches
-from helpers.batch import Reconciliation
+from helpers.batch import Reconciliation, get_active_batches
+from helpers.batch.reconciling import look
 from helpers.constants import BatchStatus, CycleStatus
 from helpers.database import queries, transaction
 from helpers.display import Severity, clock_and_age
+from helpers.forecasts import LateJob, find_late_jobs
+from helpers.job_names import job_name
 from helpers.notifications.failures import (
     FailingBatch,
     Failures,
@@ -32,6 +33,8 @@ from helpers.steps.claims import (
     step_call,
 )
 from helpers.text import counted, shorten
+
+StuckBatch: TypeAlias = tuple[ActiveBatch, Reconciliation]
 
 _MOST = 50
 _MOST_REASONS = 3
@@ -62,7 +65,7 @@ def what_waits(
         cycles = attention.unwatched_cycles(known=list(CycleStatus), most=_MOST)
         failing = failing_batches() if failing is None else failing
         late = late_batches(pass_seconds=pass_seconds) if late is None else late
-        stuck = stuck_batches() if stuck is None else stuck
+        stuck = _stuck_batches() if stuck is None else stuck
         failures = failures_of([row["batch_id"] for row in [*ended, *failing][:_MOST]])
     limited = (ended, failed, held, unrecognised, cycles)
     others = [
@@ -82,6 +85,37 @@ def what_waits(
     ]
     total = sum(rows[0]["total"] for rows in limited if rows) + len(others)
     return Waiting(with_acknowledgements(items[:_MOST]), total)
+
+
+def late_batches(*, pass_seconds: float, jobs: Sequence[LateJob] | None = None) -> list[LateBatch]:
+    """Return the watched batches with late jobs, the latest job of each batch first.
+
+    Args:
+        pass_seconds: how often a pass looks.
+        jobs: the late jobs, if somebody has looked already; None looks for them.
+    """
+    jobs = find_late_jobs(pass_seconds=pass_seconds) if jobs is None else jobs
+    late = {job.job_id: job for job in jobs}
+    rows = list(queries("attention").late_jobs(job_ids=list(late))) if late else []
+    found: dict[int, LateBatch] = {}
+    for row in sorted(rows, key=lambda row: -late[row["job_id"]].seconds):
+        batch = cast("LateBatch", {**row["batch"], "jobs": []})
+        found.setdefault(row["batch_id"], batch)["jobs"].append(
+            {
+                "job_id": row["job_id"],
+                "name": job_name(row["configuration"], row["request"]),
+                "moodys_workflow_id": row["moodys_workflow_id"],
+                "status": row["status"],
+                "reason": late[row["job_id"]].text,
+            }
+        )
+    return list(found.values())
+
+
+def _stuck_batches() -> list[StuckBatch]:
+    """Return the watched batches that need a person, each with what a pass would say of it."""
+    looked_at = [(batch, look(batch["batch_id"])) for batch in get_active_batches()]
+    return [(batch, outcome) for batch, outcome in looked_at if outcome.needs_attention]
 
 
 def _ended_batch(row: Mapping[str, Any], failures: Failures | None) -> Item:

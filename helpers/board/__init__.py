@@ -1,8 +1,7 @@
 """The work on one page: what runs, what failed, what waits. It polls, decides and sends nothing."""
 
 from helpers.board.grid import Board
-from helpers.board.history import NightHistory
-from helpers.board.night import monitoring_gaps, night_history
+from helpers.board.night import NightHistory, monitoring_gaps, night_history
 from helpers.board.reading import board, jobs_of
 from helpers.board.step_jobs import JobsReport
 

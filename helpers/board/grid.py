@@ -1,19 +1,19 @@
 """The board: what waits for a person, the steps of each cycle, and their jobs. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
+from typing import Any
 
 from helpers.attention import Waiting
-from helpers.board.asking import LearnedFamily, families_table
-from helpers.board.rows import StepRow, StepState
+from helpers.board.rows import StepRow, StepState, with_waits
 from helpers.board.step_jobs import StepJobs
-from helpers.board.waits import with_waits
 from helpers.display import (
     AsOf,
     Block,
     Cell,
+    Fold,
     Headline,
     Note,
     Report,
@@ -21,6 +21,7 @@ from helpers.display import (
     Severity,
     Table,
     clock,
+    clock_and_age,
     duration,
     tally,
 )
@@ -41,7 +42,7 @@ class Board(Report):
     jobs: Sequence[StepJobs] = ()  # of steps in which jobs are open or have failed
     waiting: Waiting = Waiting()  # noqa: RUF009 - it is frozen
     held: tuple[int, int] = (0, 0)  # of the last forecasts, and how many those are
-    families: Sequence[LearnedFamily] = ()
+    families: Sequence[Mapping[str, Any]] = ()  # what passes have learned of asking Moody's
 
     def blocks(self) -> Iterator[Block]:
         """Show what waits, a headline and a table for each cycle, and the jobs of its steps."""
@@ -57,7 +58,7 @@ class Board(Report):
                 if jobs.cycle_name == steps[0].cycle_name:
                     yield from jobs.tables(prefix=f"{jobs.step}: ", folded=True)
         if self.families:
-            yield families_table(self.families, self.now_ts)
+            yield _families(self.families, self.now_ts)
         if held := _held(*self.held):
             yield Note(held, is_quiet=True)
         yield AsOf.at(self.now_ts)
@@ -156,3 +157,32 @@ def _held(held: int, total: int) -> str:
         return ""
     share = f"{100 * held / total:.0f} %"
     return f"Of the last {counted(total, 'forecast')} {share} held; 80 % should."
+
+
+def _families(families: Sequence[Mapping[str, Any]], now: datetime) -> Table:
+    """Return how each family of jobs is asked, and since when."""
+    bad = sum(family["search_problem"] is not None for family in families)
+    problem = f"; of {bad} no job is searched for" if bad else ""
+    return Table(
+        ["Family", "Requests at once", "A second", "Learned", "Why jobs are read one by one"],
+        [_family(family, now) for family in families],
+        noun="family",
+        plural="families",
+        title=f"How Moody's is asked: {counted(len(families), 'family', 'families')}{problem}",
+        fold=Fold.CLOSED,
+        severity=Severity.WARNING if bad else Severity.NEUTRAL,
+    )
+
+
+def _family(family: Mapping[str, Any], now: datetime) -> Row:
+    at_once, per_second = family["at_once"], family["per_second"]
+    problem, since = family["search_problem"], clock_and_age(family["search_problem_ts"], now)
+    return Row(
+        [
+            family["family"],
+            "—" if at_once is None else f"{at_once:.0f}",
+            "not throttled" if per_second is None else f"{per_second:.1f}",
+            clock_and_age(family["learned_ts"], now),
+            f"{problem} ({since})" if problem else "—",
+        ]
+    )

@@ -1,21 +1,64 @@
-"""Read what happened in a night, from the metastore alone."""
+"""What happened in a night, from the metastore alone: batches, notebooks, cards, and gaps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from helpers.board.history import NightHistory, marks, span
 from helpers.board.step_jobs import JobGroup, statuses_in
 from helpers.constants import JobStatus
 from helpers.database import queries, transaction
-from helpers.display import Lane, Mark, Severity, local, severity_of, time_of_day
+from helpers.display import (
+    AsOf,
+    Block,
+    Headline,
+    Lane,
+    Mark,
+    Report,
+    Severity,
+    Span,
+    Timeline,
+    clock,
+    duration,
+    local,
+    severity_of,
+    time_of_day,
+)
 from helpers.errors import SettingsError
 from helpers.job_names import job_name
 from helpers.settings import get_settings
+from helpers.text import counted
 
 _MISSED_INTERVALS = 3  # so long without a completed pass is a gap
 _A_NIGHT = timedelta(hours=12)
 _MOST_JOBS = 40  # of one batch: those that failed, then the longest
+
+
+@dataclass(frozen=True, repr=False)
+class NightHistory(Report):
+    """What happened between two moments."""
+
+    lanes: Sequence[Lane]  # batches with the ends of their jobs, then notebooks, then cards
+    gaps: Sequence[tuple[datetime, datetime]]  # in which nothing was monitored
+    since_ts: datetime
+    now_ts: datetime
+
+    def blocks(self) -> Iterator[Block]:
+        """Show the headline, and the time line."""
+        spans = [span for lane in self.lanes for span in lane.spans]
+        bad = sum(span.severity is Severity.ERROR for span in spans)
+        parts = [
+            f"{counted(len(spans), 'batch or notebook', 'batches and notebooks')}",
+            f"{bad} of them failed" if bad else "none failed",
+        ]
+        if self.gaps:
+            longest = max(end - start for start, end in self.gaps)
+            times = "once" if len(self.gaps) == 1 else f"{len(self.gaps)} times"
+            parts.append(f"monitoring was off {times}, for {duration(longest)} at most")
+        severity = Severity.ERROR if bad else Severity.WARNING if self.gaps else Severity.OK
+        yield Headline(severity, f"Since {clock(self.since_ts, self.now_ts)}: {', '.join(parts)}.")
+        yield Timeline(self.since_ts, self.now_ts, self.lanes, self.gaps)
+        yield AsOf.at(self.now_ts)
 
 
 def night_history(since: str | datetime | None = None) -> NightHistory:
@@ -48,8 +91,7 @@ def _lanes(since: datetime, now: datetime) -> Iterator[Lane]:
     cycles = {row["cycle_name"] for row in [*batches, *runs]}
     jobs = _job_lanes([row["batch_id"] for row in batches], now)
     for row in sorted(batches, key=lambda row: row["cycle_name"]):
-        severity = severity_of(row["status"])
-        bar = span(row["status"], row["submitted_ts"], row["completed_ts"], severity, now=now)
+        bar = span(row["status"], row["submitted_ts"], row["completed_ts"], now=now)
         ends = [
             *marks(row["finished_ts"], Severity.OK, "a job finished"),
             *marks(row["failed_ts"], Severity.ERROR, "a job failed"),
@@ -58,8 +100,7 @@ def _lanes(since: datetime, now: datetime) -> Iterator[Lane]:
         lanes, total = jobs.get(row["batch_id"], ([], 0))
         yield Lane(label, bar, ends, lanes, total)
     for row in sorted(runs, key=lambda row: row["cycle_name"]):
-        severity = severity_of(row["status"])
-        bar = span(row["status"], row["started_ts"], row["completed_ts"], severity, now=now)
+        bar = span(row["status"], row["started_ts"], row["completed_ts"], now=now)
         yield Lane(f"{_step_ref(row, cycles)} notebook {row['step_name']}", bar, [])
     if cards := list(queries("board").cards_since(since=since)):
         sent = [Mark(card["sent_ts"], Severity.WARNING, _about(card)) for card in cards]
@@ -76,11 +117,22 @@ def _job_lanes(batch_ids: list[int], now: datetime) -> dict[int, tuple[list[Lane
         most=_MOST_JOBS,
     ):
         name = job_name(row["configuration"], row["request"]) or f"job {row['job_id']}"
-        severity = severity_of(row["status"])
-        bar = span(row["status"], row["begun_ts"], row["ended_ts"], severity, now=now)
+        bar = span(row["status"], row["begun_ts"], row["ended_ts"], now=now)
         lanes, _ = found.setdefault(row["batch_id"], ([], row["total"]))
         lanes.append(Lane(name, bar, []))
     return found
+
+
+def span(status: str, start: datetime | None, end: datetime | None, *, now: datetime) -> list[Span]:
+    """Return a bar from its start to its end, or until now; nothing if it never started."""
+    if start is None:
+        return []
+    return [Span(start, max(end or now, start), severity_of(status), status)]
+
+
+def marks(times: Sequence[datetime] | None, severity: Severity, text: str) -> list[Mark]:
+    """Return a mark for each moment."""
+    return [Mark(when, severity, text) for when in times or []]
 
 
 def _about(card: dict[str, Any]) -> str:

@@ -4,18 +4,17 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from helpers.attention import late_batches, what_waits
-from helpers.board.asking import LearnedFamily
-from helpers.board.files import copy_to_open, notebook_to_open
 from helpers.board.grid import Board
 from helpers.board.rows import ExpectedEnd, StepBatch, StepRow, StepState
 from helpers.board.step_jobs import JobGroup, JobsReport, StepJob, StepJobs, statuses_in
 from helpers.constants import JobStatus
 from helpers.database import queries, transaction
 from helpers.display import Report
-from helpers.errors import SettingsError
+from helpers.errors import NotebookError, SettingsError
 from helpers.forecasting import BatchForecast, JobForecast, Outcome
 from helpers.forecasts import (
     ActiveForecast,
@@ -27,6 +26,7 @@ from helpers.job_names import job_name
 from helpers.settings import get_settings
 from helpers.steps.claims import describe_hold, describe_wait, open_runs, step_call
 from helpers.text import counted
+from helpers.workflow_paths import find_step_notebook, inside_workflows, relative_to_workflows
 
 _MOST_JOBS = 20  # of each status and reason, on the board
 
@@ -44,7 +44,7 @@ def board() -> Board:
             _jobs(shown, active, now, most=_MOST_JOBS),
             what_waits(pass_seconds=seconds, late=late_batches(pass_seconds=seconds, jobs=late)),
             held_lately(),
-            [LearnedFamily(**row) for row in queries("board").learned_families()],
+            list(queries("board").learned_families()),
         )
 
 
@@ -116,9 +116,29 @@ def _step(row: dict[str, Any], active: Mapping[int, ActiveForecast], now: dateti
         **{k: v for k, v in row.items() if k not in left_out},
         batches=batches,
         ends=_expected_end(found, now),
-        notebook_path=notebook_to_open(row),
-        executed_path=copy_to_open(row["executed_path"]),
+        notebook_path=_notebook_to_open(row),
+        executed_path=_copy_to_open(row["executed_path"]),
     )
+
+
+def _notebook_to_open(step: Mapping[str, Any]) -> str | None:
+    """Return the notebook of a step, as ``workflows/…``; None if there is not just one."""
+    named = {key: step[key] for key in ("cycle_name", "stage_num", "step_num", "notebook_path")}
+    try:
+        return relative_to_workflows(find_step_notebook(**named))
+    except NotebookError:
+        return None
+
+
+def _copy_to_open(path: str | None) -> str | None:
+    """Return the executed copy that the metastore names, as ``workflows/…``; None if it is gone."""
+    if path is None:
+        return None
+    try:
+        below = Path(*PurePosixPath(path).parts[1:])
+        return relative_to_workflows(inside_workflows(below))
+    except NotebookError:
+        return None
 
 
 def _expected_end(forecasts: Sequence[BatchForecast], now: datetime) -> ExpectedEnd | None:

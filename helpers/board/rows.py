@@ -1,15 +1,19 @@
-"""Where each step of a cycle stands. Pure."""
+"""Where each step of a cycle stands, and what it waits for. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from helpers.constants import BatchStatus, ChainRunStatus, JobStatus, StepStatus
 from helpers.display import Severity, clock
+from helpers.text import counted, shorten
 
+_LONGEST_REASON = 120
+_RUN_IT = "you: run its notebook"
 _FAILED_JOBS = (JobStatus.FAILED, JobStatus.ERROR)
-BAD_ENDS = frozenset({BatchStatus.FAILED, BatchStatus.ERROR, BatchStatus.CANCELLED})
+_BAD_ENDS = frozenset({BatchStatus.FAILED, BatchStatus.ERROR, BatchStatus.CANCELLED})
 _BAR: list[str] = [
     JobStatus.FAILED,
     JobStatus.ERROR,
@@ -59,16 +63,6 @@ class StepBatch:
     submitted_ts: datetime | None
     completed_ts: datetime | None
     counts: Mapping[str, int]
-
-    @property
-    def open_jobs(self) -> int:
-        """How many jobs have not ended."""
-        return sum(n for status, n in self.counts.items() if status not in JobStatus.terminal())
-
-    @property
-    def failed_jobs(self) -> int:
-        """How many jobs failed or could not be submitted."""
-        return sum(self.counts.get(status, 0) for status in _FAILED_JOBS)
 
 
 @dataclass(frozen=True)
@@ -123,7 +117,7 @@ class StepRow:
     @property
     def has_open_or_failed_jobs(self) -> bool:
         """Whether somebody may want to see its jobs."""
-        shown = BAD_ENDS | {BatchStatus.ACTIVE}
+        shown = _BAD_ENDS | {BatchStatus.ACTIVE}
         return any(batch.status in shown for batch in self.batches)
 
     @property
@@ -134,7 +128,7 @@ class StepRow:
         was_run = self.run_status in {StepStatus.COMPLETED, StepStatus.SKIPPED}
         states = (
             (self.run_status == StepStatus.ACTIVE, StepState.NOTEBOOK),
-            (statuses & BAD_ENDS or self.run_status == StepStatus.FAILED, StepState.FAILED),
+            (statuses & _BAD_ENDS or self.run_status == StepStatus.FAILED, StepState.FAILED),
             (BatchStatus.ACTIVE in statuses, StepState.ACTIVE),
             (self.held, StepState.HELD),
             (is_due, StepState.DUE),
@@ -146,21 +140,20 @@ class StepRow:
     @property
     def counts(self) -> dict[str, int]:
         """The jobs of all its batches by status."""
-        total: dict[str, int] = {}
+        total: Counter[str] = Counter()
         for batch in self.batches:
-            for status, number in batch.counts.items():
-                total[status] = total.get(status, 0) + number
+            total.update(batch.counts)
         return dict(sorted(total.items(), key=lambda item: _order(item[0])))
 
     @property
     def failed_jobs(self) -> int:
         """How many of its jobs failed or could not be submitted."""
-        return sum(batch.failed_jobs for batch in self.batches)
+        return sum(self.counts.get(status, 0) for status in _FAILED_JOBS)
 
     @property
     def open_jobs(self) -> int:
         """How many of its jobs have not ended."""
-        return sum(batch.open_jobs for batch in self.batches)
+        return sum(n for status, n in self.counts.items() if status not in JobStatus.terminal())
 
     @property
     def is_busy(self) -> bool:
@@ -186,3 +179,51 @@ class StepRow:
 def _order(status: str) -> int:
     """Return where a status stands in a bar: what has ended first, and last what has not begun."""
     return _BAR.index(status) if status in _BAR else len(_BAR)
+
+
+def with_waits(steps: Sequence[StepRow]) -> Iterator[tuple[StepRow, str]]:
+    """Give each step of a cycle with what it waits for; empty for what is done."""
+    before: StepRow | None = None
+    is_busy = False
+    for step in steps:
+        yield step, _waits_for(step, before, is_busy=is_busy)
+        before, is_busy = step, is_busy or step.is_busy
+
+
+def _waits_for(step: StepRow, before: StepRow | None, *, is_busy: bool) -> str:
+    match step.state:
+        case StepState.FAILED:
+            return f"you: {_what_failed(step)}"
+        case StepState.ACTIVE:
+            return f"{counted(step.open_jobs, 'job')} at Moody's"
+        case StepState.HELD:
+            return step.held
+        case StepState.DUE:
+            return "a pass, which starts its notebook"
+        case StepState.OPEN | StepState.PREPARED:
+            return _before_it_starts(step, before, is_busy=is_busy)
+        case _:
+            return ""
+
+
+def _before_it_starts(step: StepRow, before: StepRow | None, *, is_busy: bool) -> str:
+    if step.state is StepState.PREPARED and not is_busy:
+        return f"{_RUN_IT}, which submits the jobs"
+    if before is not None and before.state is not StepState.DONE:
+        return _holds(before, step)
+    return "the steps before it" if is_busy else _RUN_IT
+
+
+def _what_failed(step: StepRow) -> str:
+    bad = [batch for batch in step.batches if batch.status in _BAD_ENDS]
+    if bad:
+        return f"batch {bad[-1].batch_id} is {bad[-1].status}"
+    return shorten(" ".join((step.run_error or "its notebook failed").split()), _LONGEST_REASON)
+
+
+def _holds(before: StepRow, step: StepRow) -> str:
+    if before.state is StepState.ACTIVE and before.open_jobs:
+        name = before.batches[-1].batch_type
+        verb = "holds" if before.open_jobs == 1 else "hold"
+        return f"{counted(before.open_jobs, 'job')} of {name} {verb} step {step.number}"
+    return f"step {before.name} ({before.state.value})"

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from helpers.board.grid import Board
-from helpers.board.history import NightHistory, marks, span
+from helpers.board.night import NightHistory, marks, span
 from helpers.board.rows import ExpectedEnd, StepBatch, StepRow, StepState
 from helpers.display import Lane, Severity, Timeline, page
 from helpers.display.timelines import TimelineDrawing, as_table
@@ -101,7 +101,7 @@ def test_a_night_tells_what_failed_and_when_nothing_was_monitored():
     start = NOW - timedelta(hours=3)
     lane = Lane(
         "4.1 Analysis 8",
-        span("FAILED", start, NOW, Severity.ERROR, now=NOW),
+        span("FAILED", start, NOW, now=NOW),
         [
             *marks([NOW] * 36, Severity.OK, "a job finished"),
             *marks([NOW] * 5, Severity.ERROR, "a job failed"),
@@ -122,15 +122,15 @@ def test_a_drawing_is_bounded_however_many_jobs_ended():
 
 
 def test_what_lies_outside_is_cut_and_what_is_short_can_still_be_seen():
-    lane = Lane("x", span("a", NOW - timedelta(days=2), NOW, Severity.OK, now=NOW), [])
-    brief = Lane("y", span("b", NOW, NOW, Severity.OK, now=NOW), [])
+    lane = Lane("x", span("FINISHED", NOW - timedelta(days=2), NOW, now=NOW), [])
+    brief = Lane("y", span("FINISHED", NOW, NOW, now=NOW), [])
     drawing = TimelineDrawing(Timeline(NOW - timedelta(hours=1), NOW, [lane, brief]))
     assert (drawing.lanes[0].bars[0].x, drawing.lanes[0].bars[0].width) == (0.0, 100.0)
     assert drawing.lanes[1].bars[0].width > 0
 
 
 def test_an_end_before_its_start_is_drawn_as_a_moment():
-    [bar] = span("a", NOW, NOW - timedelta(hours=1), Severity.OK, now=NOW)
+    [bar] = span("FINISHED", NOW, NOW - timedelta(hours=1), now=NOW)
     assert bar.end == bar.start
 
 

@@ -23,8 +23,8 @@ from helpers.batch.plans.mending import SkipPlan
 from helpers.batch.plans.seeing import SeenJob
 from helpers.batch.validating import BatchValidation, JobProblem
 from helpers.board.grid import Board
-from helpers.board.history import NightHistory
 from helpers.board.live import Monitoring
+from helpers.board.night import NightHistory
 from helpers.board.rows import StepBatch, StepRow
 from helpers.board.step_jobs import JobsReport, StepJob, StepJobs
 from helpers.check import CheckReport
