@@ -13,9 +13,8 @@ from datetime import timedelta
 from helpers.clock import CLOCK
 from helpers.errors import BatchMonitoringError
 from helpers.schedule import commands
-from helpers.schedule.cron import EVERY_MINUTE
+from helpers.schedule.client import SchedulerClient, open_client
 from helpers.schedule.pruning import prune
-from helpers.schedule.session import SchedulerSession, open_session
 from helpers.schedule.status import status
 from helpers.settings import get_settings
 
@@ -26,47 +25,42 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code."""
     try:
         options = _parser().parse_args(arguments)
-        with open_session(options.url) as session:
-            text, code = _run(session, options)
+        with open_client(options.url) as client:
+            text, is_well = _run(client, options)
     except BatchMonitoringError as exc:
-        text, code = str(exc), 1
+        print(exc, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        text, code = "Interrupted; `status` shows how things stand.", 1
-    else:
-        print(text)
-        return int(code)
-    print(text, file=sys.stderr)
-    return 1
+        print("Interrupted; `status` shows how things stand.", file=sys.stderr)
+        return 1
+    print(text)
+    return 0 if is_well else 1
 
 
-def _run(session: SchedulerSession, options: argparse.Namespace) -> tuple[str, int]:
-    """Return what to tell the person, and the exit code."""
+def _run(client: SchedulerClient, options: argparse.Namespace) -> tuple[str, bool]:
+    """Return what to tell the person, and whether all is well."""
     match options.command:
         case "create":
-            created = commands.create(session, schedule=options.schedule, timezone=options.timezone)
-            return created, 0
+            schedule, timezone = options.schedule, options.timezone
+            return commands.create(client, schedule=schedule, timezone=timezone), True
         case "status":
-            found = status(session, now=CLOCK.now())
-            return "\n".join(found.lines), 0 if found.is_on else 1
+            is_on, lines = status(client, now=CLOCK.now())
+            return "\n".join(lines), is_on
         case "update":
-            return commands.update(session), 0
+            return commands.update(client), True
         case "delete":
-            deleted = commands.delete(session, definition_id=options.id, wait_seconds=options.wait)
-            return deleted, 0
+            one, wait = options.id, options.wait
+            return commands.delete(client, definition_id=one, wait_seconds=wait), True
         case _:
-            return _prune(session, options)
-
-
-def _prune(session: SchedulerSession, options: argparse.Namespace) -> tuple[str, int]:
-    pruned = prune(
-        session.client,
-        [one.id for one in session.schedules()],
-        older_than=timedelta(days=options.days),
-        keep_at_most=options.keep,
-        deadline=CLOCK.monotonic() + _PRUNE_SECONDS,
-    )
-    removed = f"Removed {pruned.runs:,} finished runs with their files."
-    return f"{removed} {pruned.problem or ''}".strip(), 1 if pruned.problem else 0
+            pruned = prune(
+                client,
+                [one.id for one in client.schedules()],
+                older_than=timedelta(days=options.days),
+                keep_at_most=options.keep,
+                deadline=CLOCK.monotonic() + _PRUNE_SECONDS,
+            )
+            removed = f"Removed {pruned.runs:,} finished runs with their files."
+            return f"{removed} {pruned.problem or ''}".strip(), not pruned.problem
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         return made.add_argument
 
     add = command("create", "schedule the notebook, once")
-    add("--schedule", default=EVERY_MINUTE, help="five cron fields (default: every minute)")
+    add(
+        "--schedule", default=commands.EVERY_MINUTE, help="five cron fields (default: every minute)"
+    )
     add("--timezone", default="UTC", help="of the schedule (default: UTC)")
     command("status", "say whether monitoring is on, and how it goes")
     command("update", "have the schedule run the notebook of today")

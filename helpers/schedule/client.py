@@ -1,15 +1,20 @@
-"""The REST API of ``jupyter_scheduler``, as far as it is needed and safe.
+"""The scheduler of one server, through the REST API of ``jupyter_scheduler``.
 
-Base ``/scheduler``; see its ``handlers.py``. Two of its habits shape this module: a definition
-that it answers with 500 is stored all the same, and ``output_formats`` must always be given.
-Every failure becomes a ``ScheduleError`` that says what to do next; no token is in any.
+Base ``/scheduler``; see its ``handlers.py``. Three of its habits shape this module: a definition
+that it answers with 500 is stored all the same, ``output_formats`` must always be given, and a
+definition that is deleted leaves its copy. Every failure becomes a ``ScheduleError`` that says
+what to do next; no token is in any.
 """
 
 import os
 import secrets
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import cached_property
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
@@ -17,11 +22,15 @@ import requests
 from helpers.errors import ScheduleError
 from helpers.redaction import shown
 from helpers.schedule.records import Definition, Run, RunStatus, read_id
-from helpers.schedule.servers import TOKEN_VARIABLE, Server
+from helpers.schedule.scheduled_copy import is_monitor
+from helpers.schedule.servers import TOKEN_VARIABLE, Server, find_server
+from helpers.settings import get_settings
+from helpers.workflow_paths import MONITOR_NOTEBOOK, monitor_notebook
 
 _CONNECT_SECONDS = 3.05
 _READ_SECONDS = 20.0
 _ALL = 100_000
+_NEWEST = 60
 _DEFINITIONS = "scheduler/job_definitions"
 _JOBS = "scheduler/jobs"
 
@@ -36,8 +45,8 @@ class SchedulerClient:
     """
 
     def __init__(self, server: Server) -> None:
+        self.server = server
         self.read_seconds = _READ_SECONDS
-        self._server = server
         self._session = requests.Session()
         # Neither a proxy, which would see the token, nor .netrc, which would replace it.
         self._session.trust_env = False
@@ -52,31 +61,63 @@ class SchedulerClient:
         """Close the connections."""
         self._session.close()
 
+    @cached_property
     def started_ts(self) -> datetime:
-        """Return when the server was started; fails if it is not a Jupyter server."""
+        """When the server was started; asking fails if it is not a Jupyter server."""
         return self._get("api/status", lambda it: datetime.fromisoformat(it["started"]))
 
     def environment(self) -> str:
         """Return the name of an environment to run notebooks in."""
         return self._get("scheduler/runtime_environments", lambda it: str(it[0]["name"]))
 
-    def definitions(self) -> list[Definition]:
-        """Return every schedule of every notebook, the oldest first."""
+    def schedules(self) -> list[Definition]:
+        """Return the schedules of the monitor's notebook, the oldest first.
+
+        Told by the file's name, unless the scheduled copy can be read and is something else.
+        """
         found = self._get(
             _DEFINITIONS,
             lambda it: [Definition.read(one) for one in it["job_definitions"]],
             max_items=_ALL,
         )
-        return sorted(found, key=lambda one: (one.create_ts, one.id))
+        own = [
+            one
+            for one in found
+            if one.input_filename == MONITOR_NOTEBOOK.name
+            and is_monitor(self.scheduled_copy(one)) is not False
+        ]
+        return sorted(own, key=lambda one: (one.create_ts, one.id))
 
-    def create(
-        self, *, input_uri: str, name: str, environment: str, schedule: str, timezone: str
-    ) -> str:
-        """Store a schedule that keeps no output, and return its id."""
+    def scheduled_copy(self, definition: Definition) -> Path:
+        """Return where the copy that a schedule runs lies, if it is on this machine."""
+        return self.server.staged(definition.id) / definition.input_filename
+
+    def notebook_path(self) -> str:
+        """Return the path of the monitor's notebook below the server's root.
+
+        Raises:
+            NotebookError: it is not there.
+            ScheduleError: the server does not show it.
+        """
+        notebook, root = monitor_notebook(), self.server.root_dir
+        # A link below the root leads the server there as well, so the path as written counts too.
+        written = Path(os.path.abspath(get_settings().irp_workflows_dir)) / MONITOR_NOTEBOOK  # noqa: PTH100 - resolve() follows links
+        for path_here, base in ((written, root), (notebook, root.resolve())):
+            if path_here.is_relative_to(base):
+                return path_here.relative_to(base).as_posix()
+        raise ScheduleError(
+            f"The notebook {notebook} lies outside {root}, the folder that the server at "
+            f"{self.server.url} shows: start JupyterLab in "
+            f"{notebook.parents[len(MONITOR_NOTEBOOK.parts)]}, or set IRP_WORKFLOWS_DIR to the "
+            "workflows folder below the server's."
+        )
+
+    def create(self, *, input_uri: str, schedule: str, timezone: str) -> str:
+        """Store a schedule of the notebook that keeps no output, and return its id."""
         body = {
             "input_uri": input_uri,
-            "name": name,
-            "runtime_environment_name": environment,
+            "name": MONITOR_NOTEBOOK.stem,
+            "runtime_environment_name": self.environment(),
             "schedule": schedule,
             "timezone": timezone,
             "output_formats": [],
@@ -84,38 +125,38 @@ class SchedulerClient:
         answer = self._send("POST", _DEFINITIONS, json=body)
         return self._read(answer, lambda it: read_id(it["job_definition_id"]))
 
-    def deactivate(self, definition_id: str) -> None:
-        """Have a schedule start no more runs."""
-        self._send("PATCH", f"{_DEFINITIONS}/{definition_id}", json={"active": False})
+    def update(self, definition: Definition, **changes: object) -> None:
+        """Change ``active``, or have ``input_uri`` copied anew: alone, or it would do nothing."""
+        self._send("PATCH", f"{_DEFINITIONS}/{definition.id}", json=changes)
 
-    def refresh_copy(self, definition_id: str, *, input_uri: str) -> None:
-        """Have the notebook copied anew; alone, because with its schedule it would do nothing."""
-        self._send("PATCH", f"{_DEFINITIONS}/{definition_id}", json={"input_uri": input_uri})
-
-    def delete(self, definition_id: str) -> None:
-        """Delete a schedule with its runs; one that is running is killed."""
-        self._send("DELETE", f"{_DEFINITIONS}/{definition_id}")
+    def delete(self, definition: Definition) -> None:
+        """Delete a schedule, its runs and its copy; a run that is running is killed."""
+        self._send("DELETE", f"{_DEFINITIONS}/{definition.id}")
+        shutil.rmtree(self.server.staged(definition.id), ignore_errors=True)
 
     def run(self, run_id: str) -> Run:
         """Return one run."""
         return self._get(f"{_JOBS}/{run_id}", Run.read)
 
-    def runs(
-        self,
-        definition_id: str,
-        *,
-        most: int = _ALL,
-        oldest_first: bool = False,
-        status: RunStatus | None = None,
-    ) -> tuple[list[Run], int]:
-        """Return runs of a schedule, the newest unless asked otherwise, and how many there are."""
+    def oldest_runs(self, definition_id: str, *, most: int) -> tuple[list[Run], int]:
+        """Return the oldest runs of a schedule, the oldest first, and how many there are."""
+        return self._runs(definition_id, max_items=most, sort_by="asc(create_time)")
+
+    def newest_runs(self, definition: Definition) -> list[Run]:
+        """Return the newest runs of a schedule, the newest first, and all that are in progress."""
+        by_time = "desc(create_time)"
+        newest, _ = self._runs(definition.id, max_items=_NEWEST, sort_by=by_time)
+        running, _ = self._runs(
+            definition.id, max_items=_ALL, sort_by=by_time, status=RunStatus.IN_PROGRESS
+        )
+        return newest + [run for run in running if run not in newest]
+
+    def _runs(self, definition_id: str, **query: object) -> tuple[list[Run], int]:
         return self._get(
             _JOBS,
             lambda it: ([Run.read(one) for one in it["jobs"]], int(it["total_count"])),
             job_definition_id=definition_id,
-            sort_by=f"{'asc' if oldest_first else 'desc'}(create_time)",
-            max_items=most,
-            status=status,
+            **query,
         )
 
     def delete_runs(self, run_ids: list[str]) -> None:
@@ -126,7 +167,7 @@ class SchedulerClient:
         return self._read(self._send("GET", path, params=query), read)
 
     def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        url, seconds = self._server.url, self.read_seconds
+        url, seconds = self.server.url, self.read_seconds
         timeout = (min(_CONNECT_SECONDS, seconds), seconds)
         try:
             answer = self._session.request(
@@ -147,7 +188,7 @@ class SchedulerClient:
         return answer
 
     def _require_success(self, answer: requests.Response) -> None:
-        url = self._server.url
+        url = self.server.url
         match answer.status_code:
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
                 raise ScheduleError(f"The Jupyter server at {url} {self._why_refused()}")
@@ -165,7 +206,7 @@ class SchedulerClient:
                 )
 
     def _why_refused(self) -> str:
-        if self._server.token:
+        if self.server.token:
             return (
                 f"refuses the token of its own description or of {TOKEN_VARIABLE}: restart it with "
                 f"a token in {TOKEN_VARIABLE}."
@@ -184,7 +225,7 @@ class SchedulerClient:
 
     def _not_jupyter(self) -> ScheduleError:
         return ScheduleError(
-            f"What answers at {self._server.url} is not a Jupyter server that this package knows: "
+            f"What answers at {self.server.url} is not a Jupyter server that this package knows: "
             "update the package, or the server."
         )
 
@@ -195,3 +236,17 @@ def _reason(answer: requests.Response) -> str:
     except (ValueError, KeyError, TypeError):
         reason = answer.reason
     return shown(str(reason), 200).rstrip(".")
+
+
+@contextmanager
+def open_client(url: str | None) -> Iterator[SchedulerClient]:
+    """Find the server and see that its scheduler accepts us.
+
+    Raises:
+        ScheduleError: no server, a wrong token, or a server without the scheduler.
+    """
+    with closing(SchedulerClient(find_server(url))) as client:
+        # The first tells a server without the scheduler from what is not a Jupyter server.
+        _ = client.started_ts
+        client.environment()
+        yield client

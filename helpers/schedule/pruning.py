@@ -8,8 +8,8 @@ not answer is no error of the pass.
 import logging
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from helpers.clock import CLOCK
 from helpers.errors import ScheduleError
@@ -25,8 +25,7 @@ _CHUNK = 10  # some 20 ms each, in which the server answers nobody else
 _LEAST_SECONDS = 0.05  # less is no time to ask anything
 
 
-@dataclass(frozen=True)
-class Pruned:
+class Pruned(NamedTuple):
     """What was removed, and why not more."""
 
     runs: int = 0
@@ -44,7 +43,6 @@ def prune_own_schedule(
     run_id, server = own_run_id(), own_server()
     if run_id is None or server is None:
         return Pruned()
-
     with closing(SchedulerClient(server)) as client:
         try:
             _limit(client, deadline)
@@ -78,7 +76,7 @@ def prune(
         for definition_id in definition_ids:
             while True:
                 _limit(client, deadline)
-                runs, total = client.runs(definition_id, most=_PAGE, oldest_first=True)
+                runs, total = client.oldest_runs(definition_id, most=_PAGE)
                 before_ts = CLOCK.now() - older_than
                 run_ids = to_delete(runs, surplus=total - keep_at_most, before_ts=before_ts)
                 if not run_ids:

@@ -7,7 +7,6 @@ notebook's metadata whenever it saves it.
 
 import json
 from pathlib import Path
-from typing import Any
 
 from helpers.errors import NotebookError
 from helpers.workflow_paths import MONITOR_NOTEBOOK, monitor_notebook
@@ -50,21 +49,13 @@ def is_current(copy: Path) -> bool | None:
 
 
 def _code_cells(notebook: Path) -> list[str] | None:
-    cells = _read(notebook).get("cells")
-    if not isinstance(cells, list):
-        return None
-    return [_source(cell) for cell in cells if cell.get("cell_type") == "code"]
-
-
-def _source(cell: dict[str, Any]) -> str:
-    source = cell.get("source", "")
-    return ("".join(source) if isinstance(source, list) else str(source)).strip()
-
-
-def _read(notebook: Path) -> dict[str, Any]:
-    """Return the notebook as JSON, without nbformat, which takes its time; {} if unreadable."""
+    """Return what the code cells hold, without nbformat, which takes its time."""
     try:
         content = json.loads(notebook.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return None
+    cells = content.get("cells") if isinstance(content, dict) else None
+    if not isinstance(cells, list):
+        return None
+    sources = [cell.get("source", "") for cell in cells if cell.get("cell_type") == "code"]
+    return [("".join(it) if isinstance(it, list) else str(it)).strip() for it in sources]

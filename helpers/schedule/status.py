@@ -8,22 +8,14 @@ from helpers.display import duration, moment
 from helpers.errors import DatabaseError, SettingsError
 from helpers.pass_health import MISSED_INTERVALS, PassHealth, pass_health
 from helpers.redaction import shown
+from helpers.schedule.client import SchedulerClient
 from helpers.schedule.commands import ITS_PAGE, describe
 from helpers.schedule.records import Definition, Run, RunStatus
 from helpers.schedule.scheduled_copy import is_current
-from helpers.schedule.session import SchedulerSession
 from helpers.settings import get_settings
 from helpers.text import counted
 
 _START_SLACK = timedelta(seconds=30)
-
-
-@dataclass(frozen=True)
-class Status:
-    """What to show, and whether monitoring is on."""
-
-    is_on: bool
-    lines: list[str]
 
 
 @dataclass(frozen=True)
@@ -58,9 +50,13 @@ class ScheduleStatus:
         """Yield what there is to know, a line each."""
         paused = "" if self.definition.active else " (paused)"
         yield f"Schedule{paused}: {describe(self.definition)}."
-        last = f"{duration(now - self.runs[0].create_ts)} ago" if self.runs else "none yet"
-        state = f": {self._state(self.runs[0])}" if self.runs else ""
-        yield f"Last run: {last}{state}."
+        last = "none yet"
+        if self.runs:
+            run = self.runs[0]
+            state = "orphaned" if self._is_orphaned(run) else "running"
+            state = run.status.lower() if run.is_finished() else state
+            last = f"{duration(now - run.create_ts)} ago: {state}"
+        yield f"Last run: {last}."
         failed = [run for run in self.finished if run.status is RunStatus.FAILED]
         if failed:
             number = counted(len(self.finished), "finished run")
@@ -72,27 +68,36 @@ class ScheduleStatus:
                 yield "▲ Notebook: the scheduled copy is an older one; refresh it: `update`."
             case None:
                 yield "Notebook: the scheduled copy cannot be read here, nor compared."
-        orphaned = counted(sum(self._is_orphaned(run) for run in self.runs), "orphaned run")
-        if any(self._is_orphaned(run) for run in self.runs):
-            yield f"▲ {orphaned}: begun before the server was started, and never finished."
-
-    def _state(self, run: Run) -> str:
-        if run.is_finished():
-            return run.status.lower()
-        return "orphaned" if self._is_orphaned(run) else "running"
+        if orphaned := sum(self._is_orphaned(run) for run in self.runs):
+            yield (
+                f"▲ {counted(orphaned, 'orphaned run')}: begun before the server was started, and "
+                "never finished."
+            )
 
     def _is_orphaned(self, run: Run) -> bool:
         return not run.is_finished() and run.create_ts < self.server_started_ts
 
 
-def status(session: SchedulerSession, *, now: datetime) -> Status:
-    """Look at the schedules of the notebook, their runs, and the passes on record."""
-    schedules = [_look(session, one) for one in session.schedules()]
+def status(client: SchedulerClient, *, now: datetime) -> tuple[bool, list[str]]:
+    """Look at the schedules of the notebook, their runs, and the passes on record.
+
+    Returns:
+        Whether monitoring is on, and the lines to show.
+    """
+    schedules = [
+        ScheduleStatus(
+            definition=one,
+            server_started_ts=client.started_ts,
+            runs=client.newest_runs(one),
+            is_current=is_current(client.scheduled_copy(one)),
+        )
+        for one in client.schedules()
+    ]
     active = [schedule for schedule in schedules if schedule.definition.active]
     interval = timedelta(seconds=get_settings().monitor_interval_seconds)
     health, health_lines = _pass_health(interval)
     problem = why_off(schedules, health, interval=interval, now=now)
-    address = f"at {session.server.url}"
+    address = f"at {client.server.url}"
     headline = f"Monitoring is on, {address}."
     if problem is not None:
         headline = f"Monitoring is off, {address}: {problem}"
@@ -107,7 +112,7 @@ def status(session: SchedulerSession, *, now: datetime) -> Status:
             f"▲ {len(active)} schedules run the same notebook, each all of it: remove the surplus "
             "with `delete --id ID`."
         )
-    return Status(problem is None, lines + health_lines)
+    return problem is None, lines + health_lines
 
 
 def why_off(
@@ -142,11 +147,6 @@ def why_off(
             "Open the notebook and run it by hand to see why."
         )
     return problem
-
-
-def _look(session: SchedulerSession, definition: Definition) -> ScheduleStatus:
-    is_same = is_current(session.scheduled_copy(definition))
-    return ScheduleStatus(definition, session.started_ts, session.runs(definition), is_same)
 
 
 def _describe_failure(run: Run) -> str:

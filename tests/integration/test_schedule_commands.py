@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,9 +15,9 @@ import pytest
 from helpers.constants import StartedBy
 from helpers.schedule import commands
 from helpers.schedule.__main__ import main
-from helpers.schedule.client import SchedulerClient
+from helpers.schedule.client import SchedulerClient, open_client
 from helpers.schedule.pruning import Pruned, prune, prune_own_schedule
-from helpers.schedule.session import open_session
+from helpers.schedule.servers import find_server
 from helpers.settings import PROJECT_DIR, get_settings
 from tests.support.jupyter import JupyterServer, jupyter_folders, jupyter_server
 from tests.support.notebooks import write_notebook
@@ -170,9 +169,8 @@ def test_of_two_creations_at_the_same_moment_only_the_older_stays(server):
     message = []
 
     def one() -> None:
-        with open_session(None) as session, closing(_AtTheSameMoment(session.server)) as client:
-            other = replace(session, client=client)
-            message.append(commands.create(other, schedule=NEVER, timezone="UTC"))
+        with closing(_AtTheSameMoment(find_server(None))) as client:
+            message.append(commands.create(client, schedule=NEVER, timezone="UTC"))
 
     threads = [threading.Thread(target=one) for _ in range(2)]
     for thread in threads:
@@ -451,9 +449,9 @@ def test_a_long_backlog_is_pruned_a_part_at_a_time(server):
     create()
     (mine,) = (one["job_definition_id"] for one in definitions(server))
     add_runs(server, mine, number=2_000, created_ts=NOW)
-    with open_session(None) as session:
+    with open_client(None) as client:
         pruned = prune(
-            session.client,
+            client,
             [mine],
             older_than=timedelta(days=1),
             keep_at_most=1,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.errors import ScheduleError
-from helpers.schedule.cron import EVERY_MINUTE, next_due
+from helpers.schedule.commands import EVERY_MINUTE, next_due
 
 pytest.importorskip("croniter", reason="schedules need the extra `lab`")
 
