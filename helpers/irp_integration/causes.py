@@ -14,7 +14,6 @@ from urllib3 import exceptions as urllib3
 
 from helpers.errors import MoodysError, SettingsError
 from helpers.irp_integration.published import PublishedClient, as_it_is
-from helpers.redaction import redact
 
 
 class NoResponseError(MoodysError):
@@ -120,7 +119,7 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 def _detail(cause: BaseException) -> str:
     """Return what OpenSSL says: a text of its own, in which there is nothing of ours."""
     text = getattr(cause, "verify_message", None) or getattr(cause, "reason", None)
-    return f" ({redact(text)})" if isinstance(text, str) and text else ""
+    return f" ({text})" if isinstance(text, str) and text else ""
 
 
 _HEADERS = {

@@ -21,13 +21,37 @@ from helpers.irp_integration.transport import Transport
 from helpers.settings import get_settings
 
 
-class _Reads:
-    """Reads the jobs of one family by id."""
+class _Jobs:
+    """Reads one job by id, in each family; every call raises ``MoodysError``."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def _read(self, family: Family, job_id: int | str, *, legacy_type: str | None = None) -> Body:
+    def get_risk_data_job(self, job_id: int | str) -> Body:
+        """Return an EDM creation or upgrade."""
+        return self._read(Family.RISK_DATA, job_id, LEGACY_TYPES[BatchType.EDM_DB_UPGRADE])
+
+    def get_import_job(self, job_id: int | str) -> Body:
+        """Return an MRI import."""
+        return self._read(Family.IMPORT, job_id, LEGACY_TYPES[BatchType.MRI_IMPORT])
+
+    def get_geohaz_job(self, job_id: int | str) -> Body:
+        """Return a GeoHaz job."""
+        return self._read(Family.GEOHAZ, job_id)
+
+    def get_analysis_job(self, job_id: int | str) -> Body:
+        """Return an analysis."""
+        return self._read(Family.MODEL, job_id)
+
+    def get_analysis_grouping_job(self, job_id: int | str) -> Body:
+        """Return a grouping."""
+        return self._read(Family.GROUPING, job_id)
+
+    def get_rdm_export_job(self, job_id: int | str) -> Body:
+        """Return an export to an RDM."""
+        return self._read(Family.EXPORT, job_id)
+
+    def _read(self, family: Family, job_id: int | str, legacy_type: str | None = None) -> Body:
         """Read a job; if its family does not know it, where other tools submit such jobs."""
         workflow_id = required_id(job_id)
         raw = self._transport.get(family.job_path(workflow_id))
@@ -41,42 +65,6 @@ class _Reads:
         return job_body(
             raw.content, http_status=raw.http_status, workflow_id=workflow_id, location=location
         )
-
-
-class _RiskDataJobs(_Reads):
-    def get_risk_data_job(self, job_id: int | str) -> Body:
-        """Return an EDM creation or upgrade; raises ``MoodysError``."""
-        return self._read(
-            Family.RISK_DATA, job_id, legacy_type=LEGACY_TYPES[BatchType.EDM_DB_UPGRADE]
-        )
-
-
-class _MriImportJobs(_Reads):
-    def get_import_job(self, job_id: int | str) -> Body:
-        """Return an MRI import; raises ``MoodysError``."""
-        return self._read(Family.IMPORT, job_id, legacy_type=LEGACY_TYPES[BatchType.MRI_IMPORT])
-
-
-class _GeohazJobs(_Reads):
-    def get_geohaz_job(self, job_id: int | str) -> Body:
-        """Return a GeoHaz job; raises ``MoodysError``."""
-        return self._read(Family.GEOHAZ, job_id)
-
-
-class _AnalysisJobs(_Reads):
-    def get_analysis_job(self, job_id: int | str) -> Body:
-        """Return an analysis; raises ``MoodysError``."""
-        return self._read(Family.MODEL, job_id)
-
-    def get_analysis_grouping_job(self, job_id: int | str) -> Body:
-        """Return a grouping; raises ``MoodysError``."""
-        return self._read(Family.GROUPING, job_id)
-
-
-class _RdmJobs(_Reads):
-    def get_rdm_export_job(self, job_id: int | str) -> Body:
-        """Return an export to an RDM; raises ``MoodysError``."""
-        return self._read(Family.EXPORT, job_id)
 
 
 class IRPClient:
@@ -101,11 +89,8 @@ class IRPClient:
         self.published = published_client()
         pool = connections or get_settings().monitor_poll_workers
         self.transport = Transport(self.published.client, connections=pool)
-        self.job = _RiskDataJobs(self.transport)
-        self.mri_import = _MriImportJobs(self.transport)
-        self.geohaz = _GeohazJobs(self.transport)
-        self.analysis = _AnalysisJobs(self.transport)
-        self.rdm = _RdmJobs(self.transport)
+        # The names under which notebooks poll; behind each is the same.
+        self.job = self.mri_import = self.geohaz = self.analysis = self.rdm = _Jobs(self.transport)
 
     def submit(self, method: str, path: str, *, body: Any, request_id: str) -> Raw:
         """Send a prepared request; see ``Transport.send``."""

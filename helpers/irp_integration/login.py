@@ -21,7 +21,7 @@ from helpers.settings import Settings, get_settings
 if TYPE_CHECKING:
     from irp_integration import IRPClient as PublishedIRPClient
 
-_LONGEST_SHOWN = 300
+_LONGEST_PROBLEM = 500
 _LOGIN_SECONDS = 30.0
 LOGIN_PATH = "/sml/auth/v1/login/implicit"
 
@@ -123,7 +123,7 @@ def _published_class() -> "type[PublishedIRPClient]":
                 raise IRPAuthenticationError(str(no_response(exc)).rstrip(".")) from None
             authorization = _authorization(response)
             if authorization is None:
-                problem = _problem(response)
+                problem = shown(_problem(response), _LONGEST_PROBLEM)
                 raise IRPAuthenticationError(problem, status_code=response.status_code)
             self.session.headers["Authorization"] = authorization
 
@@ -140,13 +140,10 @@ def _authorization(response: Response) -> str | None:
         if isinstance(token := body.get(key), str) and token:
             register_secret(token)
     token, kind = body.get("accessToken"), body.get("tokenType") or "Bearer"
-    if not (_is_success(response) and isinstance(token, str) and isinstance(kind, str)):
+    is_success = response.ok and not response.is_redirect
+    if not (is_success and isinstance(token, str) and isinstance(kind, str)):
         return None
     return f"{kind} {token}" if token and f"{kind}{token}".isprintable() else None
-
-
-def _is_success(response: Response) -> bool:
-    return response.ok and not response.is_redirect
 
 
 def _body(response: Response) -> dict[str, Any]:
@@ -160,10 +157,10 @@ def _body(response: Response) -> dict[str, Any]:
 def _problem(response: Response) -> str:
     status = response.status_code
     if response.is_redirect:
-        target = shown(response.headers["Location"].partition("?")[0], _LONGEST_SHOWN)
+        target = response.headers["Location"].partition("?")[0]
         return f"it was answered {status}, a redirect to {target}, where no credentials are sent"
     if response.ok:
         return f"the answer ({status}) makes no sense"
     message = _body(response).get("message")
-    message_text = f': "{shown(message, _LONGEST_SHOWN)}"' if isinstance(message, str) else ""
-    return f"it was answered {status}{message_text}"
+    said = f': "{message}"' if isinstance(message, str) else ""
+    return f"it was answered {status}{said}"
