@@ -175,14 +175,17 @@ class Lane:
         """Let a task wait until the host is ready for more; give up if it never is."""
         pace = self._pace_of(task)
         pace.note_throttled(sent=sent, now=now, retry_after=retry_after)
-        pauses, is_late = pace.pauses_in_a_row, now + pace.wait_seconds(now) >= deadline
-        is_long = pace.wait_seconds(now) > _LONGEST_SEARCH_PAUSE_SECONDS
+        pauses, pause = pace.pauses_in_a_row, pace.pause_seconds(now)
+        is_late, is_long = now + pause >= deadline, pause > _LONGEST_SEARCH_PAUSE_SECONDS
         if task.is_search and (is_late or is_long or pauses >= _SEARCHES_UNTIL_USELESS):
             self._failed_searches = _SEARCHES_UNTIL_USELESS
             self.note_failed_search(task, asked_ts, exc)
             return
         self._keep_reason(task, asked_ts, exc)
-        (self._searches if task.is_search else self._reads).appendleft(task)
+        if task.is_search:
+            self._searches.appendleft(task)
+        else:
+            self._reads.append(task)  # one job that is always throttled must not hold up the others
         self._is_scouting = self._is_scouted
         if pauses >= _PAUSES_UNTIL_DOWN or (is_late and not pace.has_answered):
             self.health.note_outage(self.family, exc)

@@ -66,7 +66,11 @@ class Pace:
 
     def wait_seconds(self, now: float) -> float:
         """Return how long the next request has to wait; infinite: until another one is over."""
-        return max(self._next - now, 0.0) if self.has_room else math.inf
+        return self.pause_seconds(now) if self.has_room else math.inf
+
+    def pause_seconds(self, now: float) -> float:
+        """Return how long the host wants no request at all, or none before its turn."""
+        return max(self._next - now, 0.0)
 
     def note_sent(self, now: float) -> None:
         """Take in that a request goes out."""

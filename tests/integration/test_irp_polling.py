@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from helpers.constants import BACKWARD_MOVES, BatchType, Family
-from helpers.irp_integration import IRPClient, polling, transport
+from helpers.irp_integration import IRPClient, pace, polling, transport
 from helpers.irp_integration import questions as questions_module
 from helpers.irp_integration.bodies import failure_reason
 from helpers.irp_integration.health import SearchProblem
@@ -301,6 +301,16 @@ def test_a_host_that_lets_nothing_through_is_down(ask, moodys):
     assert outage.reason == "Moody's asks for fewer requests (429)."
     assert {answer.error for answer in answers} == {outage.reason}
     assert len(answers) + outage.unasked == 60
+
+
+def test_a_job_that_is_always_throttled_holds_up_no_other(ask, moodys, monkeypatch):
+    monkeypatch.setattr(pace, "_PAUSE_SECONDS", 0.05)
+    ids = moodys.add_jobs("geohaz", 10, status="RUNNING")
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=429, job_ids={ids[0]})
+
+    answers, _ = ask(questions(ids, family=GEOHAZ), workers=1)
+
+    assert by_job(answers) == {1: None} | dict.fromkeys(range(2, 11), "RUNNING")
 
 
 def test_a_family_that_is_throttled_holds_up_no_other(ask, moodys):
