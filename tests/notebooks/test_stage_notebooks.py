@@ -140,7 +140,8 @@ def live(world: World, moodys: MoodysStandIn) -> None:
     world.second |= world.run({"04/01"})  # while its batch is ACTIVE
     decide(moodys)
     world.first |= world.run({"04/02"})
-    choose_batch().plan_resubmit(FAILING_ANALYSIS).apply(reason="The EDM is free again")
+    [(analyses,)] = world.ask("SELECT id FROM irp_batch WHERE batch_type = 'Analysis'")
+    choose_batch(analyses).plan_resubmit(FAILING_ANALYSIS).apply(reason="The EDM is free again")
     assert len(moodys.submissions) == submitted + 1
     decide(moodys)
     go_on("05/01", "06/01")
