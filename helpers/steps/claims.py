@@ -231,7 +231,12 @@ def claim_step(step_id: int) -> Claim | None:
 def _take(step_id: int, *, by_hand: bool, serves: bool = True) -> Claim | None:
     with transaction():
         taken = queries("step_claims").take(
-            step_id=step_id, owner=owner_id(), lasts=LASTS, by_hand=by_hand, serves=serves
+            step_id=step_id,
+            owner=owner_id(),
+            lasts=LASTS,
+            by_hand=by_hand,
+            serves=serves,
+            most_tries=MOST_TRIES,
         )
         if taken is None:
             return None

@@ -93,6 +93,7 @@ class StepPlan(actions.Plan):
         why = actions.checked_reason(reason)
         if problem := self._why_not_now(is_empty=bool(self.why_not)):
             raise CycleError(problem)
+        claims.expire()  # for good: if that overtakes the plan, the next plan sees it
         self._apply_once(why)
         return self.outcome()
 
@@ -127,7 +128,6 @@ class StepPlan(actions.Plan):
         """Return by name what must not change before the plan is applied."""
 
     def _lock(self) -> None:
-        claims.expire()
         queries("step_plans").lock_claim(step_id=self.step["step_id"])
         queries("step_plans").hold_step_open(step_id=self.step["step_id"])
 

@@ -35,9 +35,10 @@ SET owner = NULL, claim_expires_ts = NULL, step_run_id = NULL, verdict = NULL
 FROM released
 WHERE claim.step_id = released.step_id;
 
--- name: take(step_id, owner, lasts, by_hand, serves)^
+-- name: take(step_id, owner, lasts, by_hand, serves, most_tries)^
 -- Claim a step that nobody has claimed; a pass claims none that a person holds. Returns the new attempt
--- and whose rerun it serves, which counts a try; nothing if it cannot be claimed.
+-- and whose rerun it serves, which counts a try, and for a pass has to have one left; nothing if it
+-- cannot be claimed.
 INSERT INTO irp_step_claim AS claim (step_id, attempt, owner, claimed_ts, claim_expires_ts)
 VALUES (:step_id::int, 1, :owner::text, irp_clock(), irp_clock() + :lasts::interval)
 ON CONFLICT (step_id) DO UPDATE
@@ -46,8 +47,9 @@ SET attempt = claim.attempt + 1, owner = excluded.owner, claimed_ts = irp_clock(
     stop_reason = NULL, worker_started_ts = NULL,
     rerun_tries = claim.rerun_tries + :serves::boolean::int
 WHERE claim.owner IS NULL AND (:by_hand::boolean OR claim.hold_action_id IS NULL)
-RETURNING attempt, (SELECT person FROM irp_action WHERE id = claim.rerun_action_id AND :serves::boolean)
-    AS rerun_by;
+RETURNING attempt, (SELECT person FROM irp_action
+                    WHERE id = claim.rerun_action_id AND :serves::boolean
+                      AND (:by_hand::boolean OR claim.rerun_tries <= :most_tries::int)) AS rerun_by;
 
 -- name: renew(owner, step_ids, attempts, lasts)
 -- Renew this owner's claims, as of the moment of writing: it may have waited for a lock.

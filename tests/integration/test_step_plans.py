@@ -449,6 +449,32 @@ def test_a_rerun_that_is_cut_off_is_tried_again_and_given_up_after_three_tries(f
     assert f"plan_rerun('{CYCLE}', 4, 2)" in str(what_waits())
 
 
+def test_a_rerun_without_a_try_left_is_not_tried_again_by_a_claim_for_another_batch(waiting, sql):
+    plan_rerun(*NEXT).apply(reason=WHY)
+    for _ in range(3):
+        claims.release(claims.claim_due())
+    step = read_batch(waiting.batch_id)["step_id"]
+    third = add_batch(step, "Analysis", [job("FINISHED")], status=BatchStatus.ACTIVE)
+    assert recon_batch(third.batch_id) == "COMPLETED"
+    release_step(*NEXT).apply(reason=WHY)
+
+    claim = claims.claim_due()
+
+    assert [run["batch_id"] for run in claim.served] == [third.batch_id]
+    assert claim.rerun_by is None
+
+
+def test_a_claim_that_has_expired_overtakes_a_plan_once_and_not_for_ever(batch, sql):
+    assert claims.claim_due() is not None
+    sql.execute("UPDATE irp_step_claim SET claim_expires_ts = now() - interval '1 second'")
+    with pytest.raises(PlanOvertakenError, match=r"\(RUNNING\) and is batch \d+ \(PENDING\)"):
+        plan_rerun(*NEXT).apply(reason=WHY)
+
+    plan_rerun(*NEXT).apply(reason=WHY)
+
+    assert [run["batch_id"] for run in claims.claim_due().served] == [batch.batch_id]
+
+
 def test_work_by_hand_in_between_does_not_use_up_a_rerun(failed, sql):
     plan_rerun(*NEXT).apply(reason=WHY)
     [(step,)] = sql.execute("SELECT id FROM irp_step WHERE step_num = 2")
