@@ -3,11 +3,14 @@
 import itertools
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
-from helpers.constants import BatchStatus, BatchType
+from helpers import actions
+from helpers.constants import ActionKind, ActionStatus, BatchStatus, BatchType
 from helpers.database import Connection
 from helpers.records import Step
-from tests.model.rows import Batch, ChainRun, Claim, Rows, Statements, StepRun
+from tests.model.rows import MOST_TRIES, Batch, ChainRun, Claim, Rows, StepRun
+from tests.model.statements import Statements
 
 BATCH_STATUSES = {
     "I": BatchStatus.INITIATED,
@@ -57,7 +60,7 @@ class MetastoreRows:
         self._run_ids = [
             self._insert_step_run(n, run, starts[n]) for n, run in enumerate(rows.step_runs)
         ]
-        if rows.claim.attempt:
+        if rows.claim != Claim():
             self._put_claim(rows.claim)
         if rows.archived:
             self._execute(
@@ -121,7 +124,8 @@ class MetastoreRows:
         left = 90 - 15 * claim.age - (5 if claim.age >= 6 else 1)
         [row] = self._execute(
             "INSERT INTO irp_step_claim (step_id, attempt, owner, claim_expires_ts, step_run_id,"
-            " verdict) VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s), %s, %s)"
+            " verdict, hold_action_id, rerun_action_id, rerun_tries) VALUES"
+            " (%s, %s, %s, clock_timestamp() + make_interval(secs => %s), %s, %s, %s, %s, %s)"
             " RETURNING extract(epoch FROM claim_expires_ts) AS expires",
             self._location.next_step["step_id"],
             claim.attempt,
@@ -129,8 +133,15 @@ class MetastoreRows:
             left if claim.owner else None,
             self._run_ids[claim.run - 1] if claim.run else None,
             STEP_STATUSES[claim.verdict] if claim.verdict else None,
+            self._planned(ActionKind.HOLD) if claim.held else None,
+            self._planned(ActionKind.RERUN) if claim.rerun >= 0 else None,
+            max(0, claim.rerun),
         )
         self._put_expiry = float(row["expires"] or 0), left
+
+    def _planned(self, kind: ActionKind) -> int:
+        step, status = self._location.next_step, ActionStatus.PLANNED
+        return actions.record(uuid4(), kind, step, reason="A reason.", status=status)
 
     # --- From the metastore's rows to the model's.
 
@@ -188,8 +199,8 @@ class MetastoreRows:
 
     def _read_claim(self, run_ids: list[int]) -> Claim:
         found = self._execute(
-            "SELECT owner, attempt, step_run_id, verdict,"
-            " extract(epoch FROM claim_expires_ts) AS expires FROM irp_step_claim"
+            "SELECT owner, attempt, step_run_id, verdict, hold_action_id, rerun_action_id,"
+            " rerun_tries, extract(epoch FROM claim_expires_ts) AS expires FROM irp_step_claim"
             " WHERE step_id = %s",
             self._location.next_step["step_id"],
         )
@@ -199,7 +210,9 @@ class MetastoreRows:
         verdict = {"COMPLETED": "C", "FAILED": "F", None: ""}[row["verdict"]]
         run = run_ids.index(row["step_run_id"]) + 1 if row["step_run_id"] else 0
         owner = int(row["owner"].rpartition(" ")[2]) if row["owner"] else 0
-        return Claim(owner, row["attempt"], self._age_of(row), run, verdict)
+        is_held, tries = row["hold_action_id"] is not None, min(row["rerun_tries"], MOST_TRIES)
+        rerun = tries if row["rerun_action_id"] else -1
+        return Claim(owner, row["attempt"], self._age_of(row), run, verdict, is_held, rerun)
 
     def _age_of(self, row: dict[str, Any]) -> int:
         """The ticks since the last beat, by the clock of when the rows were put there."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from tests.model.promises import Checked
 from tests.model.rows import Batch, ChainRun, Claim, Rows, StepRun
-from tests.model.world import Move, Wire, World
+from tests.model.world import Move, Runner, Wire, World
 
 
 class Mutant(Checked):
@@ -55,9 +55,9 @@ class NoStepLock(Mutant):
 
     team: ClassVar = {"batches": 2, "rule": "CA"}  # siblings do not hold
 
-    def _take(self, rows: Rows, owner: int, due: list[int], at_least: int = 0) -> Rows | None:
+    def _take(self, rows: Rows, owner: int, due: list[int], *, tries: int = 1) -> Rows | None:
         free = rows._replace(claim=rows.claim._replace(owner=0))
-        return super()._take(free, owner, due[:1], at_least)
+        return super()._take(free, owner, due[:1], tries=tries)
 
 
 class LiveRunIsCancelled(Mutant):
@@ -245,8 +245,76 @@ class RunsThatNobodyClaimsDoNotHold(Mutant):
 
     team: ClassVar = {"older": "chains", "batches": 2}
 
-    def is_held(self, rows: Rows, j: int) -> bool:
-        return super().is_held(rows._replace(step_runs=tuple[StepRun, ...]()), j)
+    def waits(self, rows: Rows, j: int) -> bool:
+        return super().waits(rows._replace(step_runs=tuple[StepRun, ...]()), j)
+
+
+class HoldIsReadBeforeTheClaim(Mutant):
+    """A pass reads the hold in a statement of its own, before the one that takes the claim."""
+
+    team: ClassVar = {"monitors": 1, "hold": 1}
+
+    def pass_moves(self, world: World, i: int, runner: Runner) -> Iterator[Move]:
+        looked = Wire("look", self.owner(i, runner), 0, False)
+        if self.claim_due(world.rows, looked.owner) and not world.wire:
+            event = f"{self.name(i)} finds the step due, and not held"
+            yield Move("s", event, world._replace(wire=looked))
+
+    def wire_moves(self, world: World, wire: Wire) -> Iterator[Move]:
+        rows, held = world.rows, world.rows.claim.held
+        free = rows._replace(claim=rows.claim._replace(held=False))
+        claimed = self.claim_due(free, wire.owner)
+        if claimed is not None:
+            claimed = claimed._replace(claim=claimed.claim._replace(held=held))
+            looked, action = world._replace(wire=None), ("claim_due", wire.owner)
+            yield self.claims(looked, 0, world.runners[0], claimed, action)
+
+
+class RerunOutlivesItsVerdict(Mutant):
+    """A verdict leaves the rerun due that it is about."""
+
+    team: ClassVar = {"rerun": 1}
+
+    def record(self, rows: Rows, owner: int, attempt: int, status: str) -> Rows | None:
+        after = super().record(rows, owner, attempt, status)
+        return after and after._replace(claim=after.claim._replace(rerun=rows.claim.rerun))
+
+
+class RerunEndsWithItsClaim(Mutant):
+    """A rerun is closed by the claim that serves it, whatever comes of it."""
+
+    team: ClassVar = {"rerun": 1, "crash": 1}
+
+    def _take(self, rows: Rows, owner: int, due: list[int], *, tries: int = 1) -> Rows | None:
+        taken = super()._take(rows, owner, due, tries=tries)
+        return taken and taken._replace(claim=taken.claim._replace(rerun=-1))
+
+
+class RunningStepIsMadeDue(Mutant):
+    """A rerun is made due while the step runs, and its verdict is taken for that of the rerun."""
+
+    team: ClassVar = {"rerun": 1}
+
+    def is_in_use(self, rows: Rows) -> bool:
+        return False
+
+
+class RerunServesPastActivations(Mutant):
+    """A rerun serves all that ever led to the step."""
+
+    team: ClassVar = {"rerun": 1, "resubmit": 1, "activations": 2}
+
+    def claimable(self, rows: Rows, *, by_hand: bool) -> list[int]:
+        if self.rerun_is_due(rows):
+            return [j for j, run in enumerate(rows.chain_runs) if run.status == "P"]
+        return super().claimable(rows, by_hand=by_hand)
+
+
+class HandsAskNobody(Mutant):
+    """What acts in a person's kernel does not ask whether its claim is still renewed."""
+
+    team: ClassVar = {"verb": 1, "freeze": 1}
+    acts_are_guarded = False
 
 
 MUTANTS: tuple[type[Mutant], ...] = tuple(Mutant.__subclasses__())

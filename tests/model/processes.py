@@ -7,7 +7,9 @@ kernel is not frozen with its process, and knows when the last confirmed beat wa
 from collections.abc import Iterator
 from typing import Any
 
-from tests.model.rows import SWEEP_WAITS, Statements, put
+from tests.model.plans import Plans
+from tests.model.rows import put
+from tests.model.statements import SWEEP_WAITS
 from tests.model.world import (
     ALIVE,
     ENDING,
@@ -26,7 +28,7 @@ from tests.model.world import (
 _MOST_DOWN = 7
 
 
-class Processes(Statements):
+class Processes(Plans):
     """Monitors and people's processes; a mutant changes one of these attributes."""
 
     silence_seconds = 45.0  # without a confirmed beat, after which a watchdog ends its kernel

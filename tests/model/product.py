@@ -1,6 +1,7 @@
 """What the product does about the model's rows: each action through its own functions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 
 from helpers.batch import reconcile, sweeping
 from helpers.database import Connection, queries
-from helpers.errors import NotebookError
+from helpers.errors import CycleError, NotebookError, PlanOvertakenError
 from helpers.records import ChainRun as ServedRun
 from helpers.steps import claims, heartbeat, verdicts
 from helpers.steps.execution import StepExecution
+from helpers.steps.plans import hold_step, plan_rerun, release_step
+from helpers.steps.step_plan import StepPlan
 from helpers.workflow_paths import workflows_dir
 from tests.model.metastore_rows import (
     BATCH_STATUSES,
@@ -21,11 +24,13 @@ from tests.model.metastore_rows import (
     MetastoreRows,
     owner_name,
 )
-from tests.model.rows import Rows, Statements
+from tests.model.rows import Rows
+from tests.model.statements import Statements
 
 ACTIONS = {
     "end", "activate", "conclude", "waits_for_nothing", "claim_due", "claim_step", "claim_for_work",
-    "give_up", "archive", "release_wait", "renew", "note_start", "release", "record",
+    "give_up", "archive", "hold_step", "release_step", "plan_rerun", "renew", "note_start",
+    "release", "record",
 }  # fmt: skip
 
 
@@ -52,7 +57,8 @@ class Product(MetastoreRows):
         act = {
             "end": self._end, "activate": self._activate, "conclude": self._conclude,
             "waits_for_nothing": self._waits_for_nothing, "archive": self._archive,
-            "give_up": self._give_up, "release_wait": self._release_wait,
+            "give_up": self._give_up, "hold_step": self._hold, "release_step": self._release_step,
+            "plan_rerun": self._rerun,
         }[name]  # fmt: skip
         return act(rows, *arguments)
 
@@ -74,7 +80,8 @@ class Product(MetastoreRows):
         return sweeping._conclude(self._location.batch_ids[b], wait=wait) is not None
 
     def _waits_for_nothing(self, _rows: Rows, j: int) -> bool:
-        batch_id, activation = self._batch_of(j)
+        b, activation = divmod(j, self._model.activations)
+        batch_id = self._location.batch_ids[b]
         [rule] = [
             rule
             for rule in claims.CHAIN_RULES
@@ -82,11 +89,7 @@ class Product(MetastoreRows):
             == (self._location.from_step["stage_num"], self._location.from_step["step_num"])
         ]
         waits = claims.waits_for(batch_id, step_id=self._location.next_step["step_id"], rule=rule)
-        return claims.is_released(batch_id, activation) or not waits
-
-    def _batch_of(self, j: int) -> tuple[int, int]:
-        b, activation = divmod(j, self._model.activations)
-        return self._location.batch_ids[b], activation + 1
+        return claims.is_released(batch_id, activation + 1) or not waits
 
     def _archive(self, rows: Rows) -> None:
         if rows.archived:
@@ -96,14 +99,31 @@ class Product(MetastoreRows):
         else:
             queries("cycle").archive_cycle(cycle_id=self._location.cycle_id)
 
-    def _release_wait(self, _rows: Rows, j: int) -> None:
-        batch_id, activation = self._batch_of(j)
-        [run] = self._execute(
-            "SELECT id FROM irp_chain_run WHERE batch_id = %s AND activation_num = %s",
-            batch_id,
-            activation,
-        )
-        queries("step_plans").release_chain_runs(chain_run_ids=[run["id"]])
+    def _hold(self, _rows: Rows) -> bool:
+        return self._apply(hold_step)
+
+    def _release_step(self, _rows: Rows) -> bool:
+        return self._apply(release_step)
+
+    def _rerun(self, _rows: Rows) -> bool:
+        return self._apply(plan_rerun)
+
+    def _apply(self, make: Callable[[str, int, int], StepPlan]) -> bool:
+        """Apply a plan, once more if a claim that had expired has overtaken it."""
+        step = self._location.next_step
+        numbers = step["cycle_name"], step["stage_num"], step["step_num"]
+        self._patch.setattr("helpers.actions.in_transaction", lambda: False)
+        try:
+            was_refused = bool(make(*numbers).why_not)
+        except CycleError:
+            return False
+        for _ in range(2):
+            with suppress(PlanOvertakenError):
+                plan = make(*numbers)
+                if not plan.why_not:
+                    plan.apply(reason="A reason.")
+                    break
+        return not was_refused
 
     def _give_up(self, _rows: Rows) -> None:
         verdicts.fail_abandoned()

@@ -23,6 +23,9 @@ PROMISES = {
         "comes from an owner who was overtaken, changes nothing"
     ),
     "waits": "Waiting is a predicate of the claim",
+    "held": "no pass starts a step once its hold is committed",
+    "due": "A rerun is due until a run of its step has a verdict, and given up after three tries",
+    "acts": "in an open notebook the calls that act hold the claim while they act",
     "swept": (
         "makes the next step due only if no run of that step has started since that goes on or has "
         "ended by itself; otherwise it shows that"
@@ -42,20 +45,24 @@ class Checked(Team):
             return "beside"
         if world.starts and max(world.starts) > 1:
             return "swept" if self.older else "twice"
-        return ""
+        return "due" if world.rows.claim.verdict and world.rows.claim.rerun >= 0 else ""
 
     def is_good(self, world: World) -> bool:
         """Whether nothing is due, except for what people are shown."""
         rows = world.rows
         if rows.archived:
             return True
+        is_held, is_due = rows.claim.held, rows.claim.rerun >= 0
+        if (is_due and not is_held) or (world.unserved & self.wanted_again(rows) and not is_due):
+            return False
         for b, batch in enumerate(rows.batches):
             if batch.status in "IA":
                 continue
             run = rows.chain_runs[self.row_of(b, batch.activation)]
             if batch.concluded != batch.activation or run.status == "R":
                 return False
-            if run.status == "P" and not self.is_held(rows, self.row_of(b, batch.activation)):
+            is_shown = is_held or self.waits(rows, self.row_of(b, batch.activation))
+            if run.status == "P" and not is_shown:
                 return False
             if run.status in "-X" and world.unserved >> b & 1:
                 return False
@@ -91,7 +98,7 @@ class Checked(Team):
     def _runner(self, runner: Runner) -> Runner:
         """A lease is asked for by a watchdog only; all else asks whether a beat is owed."""
         owes = min(runner.lease, 1)
-        if runner.kernel != ALIVE and runner.does != "b" and owes != runner.lease:
+        if runner.kernel != ALIVE and runner.does not in "bw" and owes != runner.lease:
             runner = runner._replace(lease=owes)
         if runner.serves and runner.does not in "cb":
             runner = runner._replace(serves=0)
@@ -103,7 +110,9 @@ class Checked(Team):
             return run._replace(served_by=0) if self.is_current(rows, j) else ChainRun("P")
         if run.status in "R-":
             return run
-        return ChainRun("C" if self.is_current(rows, j) and run.status != "X" else "X")
+        if not self.is_current(rows, j) or run.status == "X":
+            return ChainRun("X")
+        return ChainRun(run.status if self.has_reruns else "C")
 
     def _step_runs(self, rows: Rows) -> Rows:
         """Leave out the runs that nobody asks for any more, and name the claim's anew."""

@@ -17,9 +17,10 @@ from helpers.database import Connection, queries, transaction
 from helpers.steps import heartbeat
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from tests.model.metastore_rows import JOB_STATUSES, LOCATIONS, Location, visible
+from tests.model.plans import Plans
 from tests.model.product import Product
 from tests.model.promises import Checked
-from tests.model.rows import Rows, Statements
+from tests.model.rows import Rows
 from tests.model.scenarios import REPLAYED
 from tests.model.search import TooLargeError, explore
 
@@ -49,7 +50,7 @@ def _first_rows(states: int) -> list[list[tuple[Checked, Rows]]]:
     return sources
 
 
-def actions(model: Statements, rows: Rows) -> Iterator[Action]:
+def actions(model: Plans, rows: Rows) -> Iterator[Action]:
     """Yield all that anybody may ask of the database, the owner of the claim or another."""
     for b, batch in enumerate(rows.batches):
         if batch.status == "A":
@@ -59,9 +60,8 @@ def actions(model: Statements, rows: Rows) -> Iterator[Action]:
     for j, run in enumerate(rows.chain_runs):
         if run.status == "P":
             yield ("waits_for_nothing", j)
-        if model.release_wait(rows, j) is not None:
-            yield ("release_wait", j)
     yield from ((name, 9) for name in ("claim_due", "claim_step", "claim_for_work"))
+    yield from ((name,) for name in ("hold_step", "release_step", "plan_rerun"))
     yield from (("give_up",), ("archive",))
     owner, attempt = rows.claim.owner or 1, rows.claim.attempt
     for who, which in ((owner, attempt), (owner + 1, attempt), (owner, attempt - 1)):
@@ -71,7 +71,7 @@ def actions(model: Statements, rows: Rows) -> Iterator[Action]:
             yield ("record", who, which, "C")
 
 
-def expected(model: Statements, rows: Rows, action: Action) -> tuple[Rows, bool]:
+def expected(model: Plans, rows: Rows, action: Action) -> tuple[Rows, bool]:
     """Return what the model says stands there afterwards, and whether the action was accepted."""
     name, *arguments = action
     if name == "activate" and rows.archived and rows.batches[arguments[0]].status == "I":
@@ -98,7 +98,7 @@ class Replay:
 
         patch.setattr(heartbeat, "connect", same_connection)
 
-    def difference(self, model: Statements, rows: Rows, action: Action) -> str:
+    def difference(self, model: Plans, rows: Rows, action: Action) -> str:
         """Return how product and model differ about one action; empty if they do not."""
         after, accepted = expected(model, rows, action)
         location = self._location(model.rule, len(rows.batches))

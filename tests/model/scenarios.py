@@ -22,6 +22,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "work by hand in a person's kernel, a freeze and a crash": {"verb": 1, "freeze": 1, "crash": 1},
     "a notebook that logs its own runs, and a crash": {"own_run": 2, "hand": 1, "crash": 1},
     "an archived cycle, a resubmission and a crash": _AGAIN | {"archive": 1, "hand": 1, "crash": 1},
+    "a hold, a rerun, a run by hand and a crash": {"hold": 1, "rerun": 1, "hand": 1, "crash": 1},
+    "a rerun, two interruptions and a resubmission": _AGAIN | {"rerun": 1, "interrupt": 2},
+    "siblings, a hold and a rerun": _PAIR | {"monitors": 1, "hold": 1, "rerun": 1},
     "siblings that may fail or be cancelled": _PAIR | {"monitors": 1, "hand": 1, "cancel": 1},
     "siblings after COMPLETED or FAILED": _PAIR | {"monitors": 1, "rule": "CF", "hand": 1},
     "siblings, two monitors and a crash": _PAIR | {"crash": 1},
@@ -35,6 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {
 LARGE: dict[str, dict[str, Any]] = {
     "a person, a crash, a cut, a freeze and a resubmission": _FAULTS | _AGAIN | {"hand": 1},
     "siblings, a run by hand and a resubmission": _PAIR | _AGAIN | {"monitors": 1, "hand": 1},
+    "a hold, a rerun, a crash, a cut, a freeze": _FAULTS | {"hold": 1, "rerun": 1},
     "siblings beside an older monitor, with a resubmission": (
         _AGAIN | {"older": "chains", "batches": 2, "monitors": 1}
     ),
@@ -58,6 +62,8 @@ LIMITS: dict[str, dict[str, Any]] = {
 REPLAYED: tuple[dict[str, Any], ...] = (
     {"interrupt": 1, "hand": 1, "crash": 1, "own_run": 2, "verb": 1, "archive": 1} | _AGAIN,
     _PAIR | {"monitors": 1, "hand": 1, "cancel": 1, "interrupt": 1},
+    _AGAIN | {"hold": 1, "rerun": 1, "hand": 1, "interrupt": 1, "crash": 1},
+    _PAIR | {"monitors": 1, "hold": 1, "rerun": 1},
     _PAIR | {"rule": "CF", "monitors": 1, "resubmit": 1, "activations": 2},
     {"older": "chains", "batches": 2, "monitors": 1},
     {"older": "chains", "monitors": 1},

@@ -1,20 +1,20 @@
-"""What the team does: batches that end, passes, people, an older monitor, an outage.
+"""What the team does: batches that end, passes, an older monitor, an outage; people besides.
 
 ``Team.moves`` yields all that may happen next in a world; each move names the promise that it
 would break, so that a search finds the shortest way to break one.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
-from tests.model.processes import Processes
-from tests.model.rows import MOST_TRIES, SWEEP_WAITS, Batch, ChainRun, Rows, put
+from tests.model.people import People
+from tests.model.rows import MOST_TRIES, Batch, ChainRun, Rows, put
+from tests.model.statements import SWEEP_WAITS
 from tests.model.world import IDLE_OLDER, SPENT, Move, Runner, Wire, World
 
 WORDS = {"C": "completed", "F": "failed", "X": "cancelled"}
 
 
-class Team(Processes):
+class Team(People):
     """Some monitors, perhaps a person and an older monitor, and how often each fault may strike."""
 
     def __init__(
@@ -45,6 +45,7 @@ class Team(Processes):
         self.most_faults, self.most_deeds = most_faults, most_deeds
         self._passes = f"{tick_seconds:g} s pass"
         assert set(budget) <= set(SPENT), budget
+        self.has_reruns = bool(budget.get("rerun"))
         self.budget = tuple(budget.get(name, 0) for name in SPENT)
         people = 1 if budget.get("hand") or budget.get("verb") else 0
         rows = Rows(
@@ -70,6 +71,8 @@ class Team(Processes):
             if runner.does == "i" and runner.mode == "U" and not world.down:
                 idle = self.pass_moves if i < self.monitors else self.hand_moves
                 yield from idle(world, i, runner)
+            elif runner.does == "w":
+                yield from self.acts(world, i, runner)
             yield from self.process_moves(world, i, runner)
         if self.older:
             yield from self.older_moves(world)
@@ -88,24 +91,7 @@ class Team(Processes):
             elif batch.activation < self.activations and not rows.archived:
                 yield from self.activations_of(world, b)
         yield from self.cycle_moves(world)
-
-    def cycle_moves(self, world: World) -> Iterator[Move]:
-        """What a person does about the cycle, and about what waits in it."""
-        rows = world.rows
-        for j in range(len(rows.chain_runs)) if self.releases else ():
-            released = self.release_wait(rows, j)
-            if released is not None and self.is_current(rows, j):
-                event = f"the person releases the chain run {self.after(j)}"
-                after = world._replace(rows=released)
-                yield Move("p", event, after, action=("release_wait", j))
-        if self.left(world, "archive") or rows.archived:
-            after = world if rows.archived else self.spend(world, "archive")
-            verb = "opens the cycle again" if rows.archived else "archives the cycle"
-            after = after._replace(rows=self.archive(rows))
-            yield Move("p", f"the person {verb}", after, action=("archive",))
-
-    def after(self, j: int) -> str:
-        return f"after batch {j // self.activations + 1}"
+        yield from self.plan_moves(world)
 
     def ends(self, world: World, b: int, status: str, by: str = "s") -> Move:
         """A batch ends, in a pass or by a person's hand."""
@@ -150,12 +136,6 @@ class Team(Processes):
     def record_success(self, rows: Rows, owner: int, attempt: int) -> Rows | None:
         return self.record(rows, owner, attempt, "C")
 
-    def overtake(self, world: World, rows: Rows) -> World:
-        """After a claim was taken: whoever had claimed the step before is overtaken."""
-        runners = tuple(r._replace(overtaken=True) if r.attempt else r for r in world.runners)
-        wire = world.wire and world.wire._replace(overtaken=True)
-        return world._replace(rows=rows, runners=runners, wire=wire)
-
     def pass_moves(self, world: World, i: int, runner: Runner) -> Iterator[Move]:
         """What a pass does: conclude, give up, claim."""
         who, rows = self.name(i), world.rows
@@ -164,61 +144,27 @@ class Team(Processes):
                 yield from self.sweep_moves(world, i, b)
         pruned = self.give_up(rows)
         if pruned != rows:
-            early = any(
-                run.status == "F" and was.status == "P" and was.tries < MOST_TRIES
-                for run, was in zip(pruned.chain_runs, rows.chain_runs, strict=True)
-            )
-            after = world._replace(rows=pruned)
-            yield Move(
-                "s",
-                f"{who} gives up what has had its tries",
-                after,
-                "lost" if early else "",
-                ("give_up",),
-            )
+            unserved = world.unserved
+            if pruned.claim.rerun != rows.claim.rerun:
+                unserved &= ~self.wanted_again(rows)
+            after = world._replace(rows=pruned, unserved=unserved)
+            event = f"{who} gives up what has had its tries"
+            yield Move("s", event, after, self.given_up_early(rows, pruned), ("give_up",))
         claimed = self.claim_due(rows, self.owner(i, runner))
         if claimed is not None:
             action = ("claim_due", self.owner(i, runner))
             yield self.claims(world, i, runner, claimed, action)
 
-    def claims(
-        self, world: World, i: int, runner: Runner, rows: Rows, action: tuple[Any, ...]
-    ) -> Move:
-        """A process has claimed the step."""
-        does = "w" if action[0] == "claim_for_work" else "c"
-        held = self.overtake(world, rows)
-        served = [
-            j
-            for j, run in enumerate(rows.chain_runs)
-            if run.status == "R" and run.served_by == rows.claim.attempt
-        ]
-        after = self.now(
-            held,
-            i,
-            runner,
-            does=does,
-            attempt=rows.claim.attempt,
-            serves=sum(1 << j for j in served),
+    def given_up_early(self, before: Rows, after: Rows) -> str:
+        """Which promise is broken by giving up what has a try left."""
+        if after.claim.rerun < before.claim.rerun < MOST_TRIES:
+            return "due"
+        chain_runs = zip(after.chain_runs, before.chain_runs, strict=True)
+        is_early = any(
+            run.status == "F" and was.status == "P" and was.tries < MOST_TRIES
+            for run, was in chain_runs
         )
-        for_what = " and ".join(map(self.after, served)) or "without a chain run"
-        event = f"{self.name(i)} claims the step {for_what}"
-        by = "s" if i < self.monitors else "p"
-        broken = next(filter(None, (self.broken_by_claim(world, rows, j, by) for j in served)), "")
-        return Move(by, event, after, broken, action)
-
-    def broken_by_claim(self, before: World, rows: Rows, j: int, by: str) -> str:
-        """Which promise a claim breaks by serving this chain run."""
-        if not self.is_current(rows, j) or before.rows.chain_runs[j].status in "CFX":
-            return "over"
-        if before.rows.claim.verdict and before.rows.chain_runs[j].status == "R":
-            return "again"
-        if by == "p" or rows.chain_runs[j].released:
-            return ""
-        b = j // self.activations
-        if any(batch.status == "A" for n, batch in enumerate(rows.batches) if n != b):
-            return "waits"
-        is_beside = before.older[0] == "k" and (self.is_strict or self.has_run_since(rows, b))
-        return "swept" if is_beside else ""
+        return "lost" if is_early else ""
 
     def sweep_moves(self, world: World, i: int, b: int) -> Iterator[Move]:
         rows = self.conclude(world.rows, b)
@@ -231,20 +177,6 @@ class Team(Processes):
         after = world._replace(rows=rows, unserved=unserved)
         broken = "over" if rows.batches[b].status == "A" else ""
         yield Move("s", event, after, broken, ("conclude", b))
-
-    def hand_moves(self, world: World, i: int, runner: Runner) -> Iterator[Move]:
-        """What a person may begin: run the step, or work in a kernel of their own."""
-        owner = self.owner(i, runner)
-        if self.left(world, "hand"):
-            rows = self.claim_step(world.rows, owner)
-            if rows is not None:
-                spent = self.spend(world, "hand")
-                yield self.claims(spent, i, runner, rows, ("claim_step", owner))
-        if self.left(world, "verb"):
-            rows = self.claim_for_work(world.rows, owner)
-            if rows is not None:
-                spent = self.spend(world, "verb")
-                yield self.claims(spent, i, runner, rows, ("claim_for_work", owner))
 
     # --- An older monitor, and an outage.
 

@@ -41,7 +41,8 @@ class World(NamedTuple):
     runners: tuple[Runner, ...]
     wire: Wire | None = None
     older: tuple[str, int] = IDLE_OLDER  # and for which chain run's ending
-    unserved: int = 0  # a bit for each batch that ended suitably, and no kernel has started since
+    unserved: int = 0  # a bit for each batch that ended suitably, and one for a rerun that a person
+    # wants, while no kernel has started since
     starts: tuple[int, ...] = ()  # kernels started for each chain run, while there is no fault
     down: int = 0  # the database is gone, for so many ticks and one
     budget: tuple[int, ...] = ()
@@ -66,5 +67,5 @@ IDLE: dict[str, Any] = {
     "serves": 0,
 }
 FAULTS = ("crash", "cut", "freeze", "outage", "interrupt")
-PEOPLE = ("resubmit", "hand", "verb", "cancel", "archive", "own_run")
+PEOPLE = ("resubmit", "hand", "verb", "cancel", "archive", "own_run", "hold", "rerun")
 SPENT = {name: i for i, name in enumerate(FAULTS + PEOPLE)}
