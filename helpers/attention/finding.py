@@ -19,11 +19,13 @@ from helpers.job_names import job_name
 from helpers.notifications.failures import (
     FailingBatch,
     Failures,
+    LateBatch,
     failing_batches,
     failures_of,
+    how_many_late,
+    late_sentence,
     so_far,
 )
-from helpers.notifications.lateness import LateBatch, how_many, sentence
 from helpers.records import ActiveBatch
 from helpers.steps.claims import (
     OpenChainRun,
@@ -149,7 +151,7 @@ def _late_batch(batch: LateBatch) -> Item:
     return Item(
         ItemKind.LATE,
         *_batch_names(batch),
-        f"{how_many(batch)} {sentence(batch)} Look at them at Moody's.",
+        f"{how_many_late(batch)} {late_sentence(batch)} Look at them at Moody's.",
         [batch["activation_num"], sorted(job["job_id"] for job in batch["jobs"])],
         mend=f"plan_cancel({batch['batch_id']}, {[job['job_id'] for job in batch['jobs']]})",
     )

@@ -14,8 +14,18 @@ from typing import Any, TypedDict
 from helpers.batch.rows import NumberedRow, Source, read_rows
 from helpers.constants import BatchType, CycleStatus, unknown_batch_type
 from helpers.database import in_transaction, queries, transaction
-from helpers.display import Block, Headline, Note, Remark, Remarks, Report, Row, Severity, Table
-from helpers.display import progress as progress_bar
+from helpers.display import (
+    Block,
+    Headline,
+    Note,
+    Remark,
+    Remarks,
+    Report,
+    Row,
+    Severity,
+    Table,
+    progress,
+)
 from helpers.errors import BatchError, BuildError
 from helpers.irp_integration.building import NotChecked, RequestBuilder, can_be_built, row_columns
 from helpers.irp_integration.columns import arguments
@@ -195,15 +205,11 @@ def _column_problems(batch_type: str, rows: Sequence[NumberedRow]) -> list[Probl
 def name_problems(batch_type: str, rows: Sequence[NumberedRow]) -> list[Problem]:
     """Return what Moody's would refuse of the rows, without making anything."""
     problems = []
-    bar = progress_bar(len(rows), "Checking names", "rows")
-    try:
-        with RequestBuilder() as builder:
-            found = builder.problems(batch_type, [row.values for row in rows])
-            for row, texts in zip(rows, found, strict=True):
-                problems += [Problem(row.number, text) for text in texts]
-                bar.update()
-    finally:
-        bar.close()
+    with progress(len(rows), "Checking names", "rows") as bar, RequestBuilder() as builder:
+        found = builder.problems(batch_type, [row.values for row in rows])
+        for row, texts in zip(rows, found, strict=True):
+            problems += [Problem(row.number, text) for text in texts]
+            bar.update()
     return problems
 
 

@@ -61,16 +61,12 @@ def build_requests(batch: Batch, jobs: Sequence[Job]) -> dict[int, JobError]:
     if not rows:
         return {}
     problems: dict[int, JobError] = {}
-    bar = progress(len(rows), "Building requests", "jobs")
-    try:
-        with RequestBuilder() as builder:
-            for job_id, row in rows.items():
-                problem = _build(builder, batch, job_id, row)
-                if problem is not None:
-                    problems[job_id] = problem
-                bar.update()
-    finally:
-        bar.close()
+    with progress(len(rows), "Building requests", "jobs") as bar, RequestBuilder() as builder:
+        for job_id, row in rows.items():
+            problem = _build(builder, batch, job_id, row)
+            if problem is not None:
+                problems[job_id] = problem
+            bar.update()
     return problems
 
 

@@ -229,8 +229,7 @@ def _submit_all(
     due: Sequence[int], submitter: _Submitter, retry_after: Sequence[float]
 ) -> dict[int, JobError]:
     """Submit jobs, and those of unknown outcome again; return why some were not submitted."""
-    bar = progress(len(due), "Submitting", "jobs")
-    try:
+    with progress(len(due), "Submitting", "jobs") as bar:
         errors = submitter.submit(due, bar)
         for pause in retry_after:
             unknown = [job for job, exc in errors.items() if isinstance(exc, OutcomeUnknownError)]
@@ -240,8 +239,6 @@ def _submit_all(
             _pause(pause, submitter.may_submit)
             again = submitter.submit(unknown, bar)
             errors = {job: exc for job, exc in errors.items() if job not in unknown} | again
-    finally:
-        bar.close()
     return errors
 
 

@@ -15,11 +15,6 @@ Target: TypeAlias = Callable[[str], str | None]
 """Return the address of a file; None: it cannot be reached from there."""
 
 
-def file_name(path: str) -> str:
-    """Return the name of a file."""
-    return PurePosixPath(path).name
-
-
 def file_of(path: str) -> Path:
     """Return the file that is meant."""
     return _workflows_dir().joinpath(*PurePosixPath(path).parts[1:])

@@ -4,11 +4,12 @@ In a notebook the bar is a display that is updated in place, so that an executed
 last state only, and no widget is needed to look at it.
 """
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 
-class Progress(Protocol):
-    """What reports progress: counts up to a total that may still grow."""
+class Progress(AbstractContextManager["Progress"], Protocol):
+    """What reports progress: counts up to a total that may still grow. A block closes it."""
 
     total: float | None
 

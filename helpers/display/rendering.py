@@ -7,6 +7,7 @@ without secrets. The template engine escapes it for HTML.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, assert_never
 
 from helpers.display.blocks import (
@@ -23,7 +24,7 @@ from helpers.display.blocks import (
     Timeline,
     Value,
 )
-from helpers.display.links import Target, as_file, file_name, from_this_notebook
+from helpers.display.links import Target, as_file, from_this_notebook
 from helpers.display.severity import Severity
 from helpers.display.timelines import TimelineDrawing, as_table
 from helpers.redaction import printable
@@ -60,7 +61,7 @@ def page(title: str, reports: Sequence[Report]) -> str:
     """Return reports as one page of HTML that needs nothing else, light or dark as the reader's."""
     named = {str(number): report for number, report in enumerate(reports)}
     parts = parts_of(named, target=as_file).values()
-    return _environment().get_template("page.html").render(title=title, parts=parts)
+    return _environment().get_template("page.html").render(title=title, parts=parts, nonce=None)
 
 
 def parts_of(
@@ -118,7 +119,12 @@ def live_page(time: str, parts: Mapping[str, str], **facts: str | None) -> str:
         facts: ``problem``, why it may be out of date; ``events``, their address; ``nonce``;
             ``version``.
     """
-    return _environment().get_template("live.html").render(time=time, parts=parts, **facts)
+    title = "Batch monitoring"
+    return (
+        _environment()
+        .get_template("live.html")
+        .render(title=title, time=time, parts=parts, **facts)
+    )
 
 
 @cache
@@ -137,7 +143,7 @@ def _environment() -> "Environment":
     environment.filters |= {
         "as_cell": _as_cell,
         "drawn": TimelineDrawing,
-        "file_name": file_name,
+        "file_name": lambda path: PurePosixPath(path).name,
         "left_out": left_out,
     }
     environment.tests["number"] = lambda value: type(value) is int

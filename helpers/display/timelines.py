@@ -1,5 +1,6 @@
 """Lay a time line out: where each bar, mark and hour stands. Pure."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -83,31 +84,21 @@ class TimelineDrawing:
 
 def as_table(timeline: Timeline) -> Table:
     """Return the same as a table, for text: a row for each bar, gap, and group of marks."""
+    now = timeline.end
     rows: list[tuple[datetime, list[Value]]] = []
     for lane in timeline.lanes:
-        marks = _counted_marks(lane)
+        counts = Counter(mark.text for mark in lane.marks)
+        marks = ", ".join(f"{number} × {text}" for text, number in counts.items())
         for bar in lane.spans:
-            times = f"{clock(bar.start, timeline.end)} to {clock(bar.end, timeline.end)}"
-            rows.append(
-                (bar.start, [times, lane.label, bar.text, duration(bar.end - bar.start), marks])
-            )
+            times = f"{clock(bar.start, now)} to {clock(bar.end, now)}"
+            took = duration(bar.end - bar.start)
+            rows.append((bar.start, [times, lane.label, bar.text, took, marks]))
         if not lane.spans and lane.marks:
             first = lane.marks[0].at
-            rows.append((first, [clock(first, timeline.end), lane.label, "", "", marks]))
+            rows.append((first, [clock(first, now), lane.label, "", "", marks]))
     for start, end in timeline.gaps:
-        times = _times(start, end, timeline.end)
+        times = f"{clock(start, now)} to {clock(end, now)}"
         rows.append((start, [times, "monitoring was off", "", duration(end - start), ""]))
     rows.sort(key=lambda item: item[0])
     columns = ["When", "What", "Status", "Took", "Meanwhile"]
     return Table(columns, [Row(cells) for _, cells in rows], noun="line")
-
-
-def _counted_marks(lane: Lane) -> str:
-    counts: dict[str, int] = {}
-    for mark in lane.marks:
-        counts[mark.text] = counts.get(mark.text, 0) + 1
-    return ", ".join(f"{number} × {text}" for text, number in counts.items())
-
-
-def _times(start: datetime, end: datetime, now: datetime) -> str:
-    return f"{clock(start, now)} to {clock(end, now)}"

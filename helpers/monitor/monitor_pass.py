@@ -36,8 +36,7 @@ from helpers.monitor.reports import (
 from helpers.monitor.summary import SummaryReport
 from helpers.monitor.watch import unpolled_batches, why_idle
 from helpers.notifications.events import announce_failing, announce_late
-from helpers.notifications.failures import FailingBatch, failing_batches
-from helpers.notifications.lateness import LateBatch
+from helpers.notifications.failures import FailingBatch, LateBatch, failing_batches
 from helpers.notifications.outbox import Sending, send_due
 from helpers.pass_health import pass_health
 from helpers.recording import server_clock

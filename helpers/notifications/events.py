@@ -15,11 +15,12 @@ from helpers.database import queries
 from helpers.notifications.failures import (
     FailingBatch,
     Failures,
+    LateBatch,
     UnfinishedBatch,
     failures_of,
+    how_many_late,
     so_far,
 )
-from helpers.notifications.lateness import LateBatch, how_many
 from helpers.reconciliation import BatchFacts, Decision
 from helpers.records import Batch, ChainRun
 from helpers.redaction import printable
@@ -75,7 +76,7 @@ def announce_late(batches: Sequence[LateBatch]) -> None:
         if batch["is_announced"]:
             continue
         more = {
-            "reason": how_many(batch),
+            "reason": how_many_late(batch),
             "jobs_total": len(batch["jobs"]),
             "jobs": batch["jobs"][:_MOST_LATE],
             "next_step": "Look at them at Moody's. To give them up, cancel and resubmit them in "

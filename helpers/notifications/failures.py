@@ -1,4 +1,4 @@
-"""What failed in a batch, and why: told in one way on cards, in summaries and stage summaries.
+"""What failed in a batch or is late, and why: told in one way on cards, boards and in summaries.
 
 Jobs are told by name, with Moody's id beside it, together if they failed for the same reason;
 the first of them by name, all of them by number.
@@ -13,6 +13,7 @@ from helpers.job_names import job_name
 from helpers.text import counted, shorten
 
 _NAMED_JOBS = 8
+_NAMED_LATE = 4
 _MOST_REASONS = 10
 _LONGEST_REASON = 400  # in a sentence
 _NO_REASON = "No reason was given."
@@ -87,6 +88,12 @@ class FailingBatch(UnfinishedBatch):
     open: int
 
 
+class LateBatch(UnfinishedBatch):
+    """One of which jobs take far longer than usual."""
+
+    jobs: list[dict[str, Any]]  # as those of failures, the latest first
+
+
 def failing_batches() -> list[FailingBatch]:
     """Return the watched batches of which jobs have failed while others are open."""
     return list(queries("failures").failing_batches())
@@ -100,6 +107,20 @@ def so_far(batch: FailingBatch) -> str:
     cancelled = f", {were} cancelled" if batch["cancelled"] else ""
     are = "is" if batch["open"] == 1 else "are"
     return f"{of} {have} failed so far{cancelled}; {batch['open']:,} {are} still open."
+
+
+def how_many_late(batch: LateBatch) -> str:
+    """Say how many jobs take far longer than usual."""
+    jobs = batch["jobs"]
+    return f"{counted(len(jobs), 'job takes', 'jobs take')} far longer than usual."
+
+
+def late_sentence(batch: LateBatch) -> str:
+    """Return ``A (Moody's 900): running for 5 h, usually 20 min; 2 more jobs.``."""
+    shown = batch["jobs"][:_NAMED_LATE]
+    parts = [f"{name}: {job['reason']}" for name, job in zip(known_as(shown), shown, strict=True)]
+    more = len(batch["jobs"]) - len(shown)
+    return f"{'; '.join([*parts, *([counted(more, 'more job')] if more else [])])}."
 
 
 def failures_of(batch_ids: Collection[int]) -> dict[int, Failures]:

@@ -30,14 +30,11 @@ def do_batch(batch_id: int, work: Work, *, about: str) -> BatchSubmission:
         jobs = get_batch_jobs(batch_id)
         due = [j["id"] for j in jobs if not j["skipped"] and j["status"] == JobStatus.INITIATED]
         problems = []
-        bar = progress(len(due), about, "jobs")
-        try:
+        with progress(len(due), about, "jobs") as bar:
             for job_id in due:
                 problem = _do_job(job_id, work)
                 problems += [] if problem is None else [problem]
                 bar.update()
-        finally:
-            bar.close()
     return submission_of(batch_id, jobs=len(jobs), due=len(due), problems=problems)
 
 

@@ -74,11 +74,10 @@ class RequestPlan(Plan):
         family = _family_of(self.batch)
         if irp_client is None or family is None:
             return
-        bar = progress(len(due), self.verb.capitalize(), "jobs")
-        for row in due:
-            self._send(irp_client, family, row, str(ids[row["job_id"] or 0]))
-            bar.update()
-        bar.close()
+        with progress(len(due), self.verb.capitalize(), "jobs") as bar:
+            for row in due:
+                self._send(irp_client, family, row, str(ids[row["job_id"] or 0]))
+                bar.update()
 
     def _send(self, client: "IRPClient", family: Family, row: ActionRow, moodys_id: str) -> None:
         key = str(row["request_id"])
