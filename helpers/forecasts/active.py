@@ -28,24 +28,13 @@ _WAITING = [JobStatus.SUBMITTED.value, JobStatus.PENDING.value, JobStatus.QUEUED
 
 
 @dataclass(frozen=True)
-class SeenBatch:
-    """One ACTIVE batch: where it stands, and its jobs."""
-
-    cycle_id: int
-    stage_num: int
-    step_num: int
-    jobs: SeenJobs
-
-
-@dataclass(frozen=True)
 class ActiveForecast:
     """What is forecast of one ACTIVE batch, and of its running and waiting jobs by their ids."""
 
-    activation_num: int
     batch: BatchForecast
     jobs: dict[int, JobForecast]
     late: list[LateJob]  # its jobs that take far longer than usual
-    seen: SeenBatch
+    seen: SeenJobs
 
 
 def forecast_active(*, pass_seconds: float) -> dict[int, ActiveForecast]:
@@ -61,18 +50,16 @@ def forecast_active(*, pass_seconds: float) -> dict[int, ActiveForecast]:
     from helpers.forecasting.batches import forecast_batches  # noqa: PLC0415
     from helpers.forecasting.jobs import forecast_jobs  # noqa: PLC0415
 
-    forecasts = forecast_batches(history, [batch.jobs.state for batch in seen])
-    found = {}
-    for batch, forecast in zip(seen, forecasts, strict=True):
-        jobs = batch.jobs
-        found[jobs.batch_id] = ActiveForecast(
-            jobs.activation_num,
+    forecasts = forecast_batches(history, [jobs.state for jobs in seen])
+    return {
+        jobs.batch["batch_id"]: ActiveForecast(
             forecast,
             dict(zip(jobs.open_ids, forecast_jobs(history, jobs.state), strict=True)),
             late_jobs(history, jobs, pass_seconds=pass_seconds),
-            batch,
+            jobs,
         )
-    return found
+        for jobs, forecast in zip(seen, forecasts, strict=True)
+    }
 
 
 def find_late_jobs(*, pass_seconds: float) -> list[LateJob]:
@@ -82,11 +69,11 @@ def find_late_jobs(*, pass_seconds: float) -> list[LateJob]:
         pass_seconds: how often a pass looks; a job is two passes old before it counts as late.
     """
     history, seen = _seen()
-    each = (late_jobs(history, batch.jobs, pass_seconds=pass_seconds) for batch in seen)
+    each = (late_jobs(history, jobs, pass_seconds=pass_seconds) for jobs in seen)
     return [job for jobs in each for job in jobs]
 
 
-def _seen() -> tuple[History, list[SeenBatch]]:
+def _seen() -> tuple[History, list[SeenJobs]]:
     """Return what is known of the types of the open batches, and the jobs of each batch."""
     with transaction():
         batches = open_batches()
@@ -94,16 +81,7 @@ def _seen() -> tuple[History, list[SeenBatch]]:
             return History(), []
         rows = _jobs([batch["batch_id"] for batch in batches])
         history = read_history(sorted({batch["batch_type"] for batch in batches}))
-    seen = [
-        SeenBatch(
-            batch["cycle_id"],
-            batch["stage_num"],
-            batch["step_num"],
-            _jobs_seen(batch, rows.get(batch["batch_id"], [])),
-        )
-        for batch in batches
-    ]
-    return history, seen
+    return history, [_jobs_seen(batch, rows.get(batch["batch_id"], [])) for batch in batches]
 
 
 def open_batches() -> list[dict[str, Any]]:
@@ -130,8 +108,7 @@ def _jobs_seen(batch: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> S
         return [Job(_seconds(row[column]), sizes[row["job_id"]]) for row in of]
 
     return SeenJobs(
-        batch["batch_id"],
-        batch["activation_num"],
+        batch,
         BatchState(batch["batch_type"], jobs(finished), jobs(running), jobs(waiting)),
         running_ids=[row["job_id"] for row in running],
         waiting_ids=[row["job_id"] for row in waiting],

@@ -11,29 +11,29 @@ from typing import Any, TypeAlias
 from helpers.constants import BatchType
 from helpers.database import queries
 from helpers.forecasting import BatchForecast, BatchState, History, Job, job_size
-from helpers.forecasts.active import SeenBatch
 from helpers.forecasts.history import read_history
+from helpers.forecasts.late import SeenJobs
 from helpers.steps.rules import ChainRule, stage_rules
 
 StepRef: TypeAlias = tuple[int, int, int]  # the cycle's id, the stage's and the step's number
 
 
-def later_types(stage_num: int, step_num: int) -> list[str]:
-    """Return the types of the batches that the steps after this one submit to Moody's."""
-    rules = _rules_after(stage_num, step_num)
+def later_types(batch: Mapping[str, Any]) -> list[str]:
+    """Return the types of the batches that the steps after this batch's submit to Moody's."""
+    rules = _rules_after(batch)
     return [rule.batch_type.value for rule in rules if rule.batch_type in BatchType.polled()]
 
 
-def forecast_chains(seen: Sequence[SeenBatch]) -> dict[StepRef, BatchForecast]:
+def forecast_chains(seen: Sequence[SeenJobs]) -> dict[StepRef, BatchForecast]:
     """Return when each later step of the stages of these batches will have ended, if it is known.
 
     Of several batches of one step the last counts. Nothing is written.
     """
-    types = {batch_type for of in seen for batch_type in later_types(of.stage_num, of.step_num)}
+    types = {later for of in seen for later in later_types(of.batch)}
     if not seen:
         return {}
     prepared = _prepared(sorted(types))
-    history = read_history(sorted(types | {of.jobs.state.kind for of in seen}))
+    history = read_history(sorted(types | {of.state.kind for of in seen}))
     found: dict[StepRef, BatchForecast] = {}
     for of in seen:
         found |= dict(_chain(of, prepared, history))
@@ -41,27 +41,28 @@ def forecast_chains(seen: Sequence[SeenBatch]) -> dict[StepRef, BatchForecast]:
 
 
 def _chain(
-    of: SeenBatch, prepared: Mapping[tuple[int, str], BatchState], history: History
+    of: SeenJobs, prepared: Mapping[tuple[int, str], BatchState], history: History
 ) -> Iterator[tuple[StepRef, BatchForecast]]:
     """Give each step after a batch's that follows by itself, with when it will have ended."""
     from helpers.forecasting.batches import forecast_chain  # noqa: PLC0415 - brings numpy
 
-    states = [of.jobs.state]
+    states, cycle_id, stage_num = [of.state], of.batch["cycle_id"], of.batch["stage_num"]
     last = forecast_chain(history, states)
-    for rule in _rules_after(of.stage_num, of.step_num):
+    for rule in _rules_after(of.batch):
         if rule.batch_type in BatchType.polled():
-            state = prepared.get((of.cycle_id, rule.batch_type.value))
+            state = prepared.get((cycle_id, rule.batch_type.value))
             if state is None:
                 return
             states.append(state)
             last = forecast_chain(history, states)
-        yield (of.cycle_id, of.stage_num, rule.step_num), last
-        if rule is stage_rules(of.stage_num)[-1]:  # its next step has no batch
-            yield (of.cycle_id, of.stage_num, rule.next_step_num), last
+        yield (cycle_id, stage_num, rule.step_num), last
+        if rule is stage_rules(stage_num)[-1]:  # its next step has no batch
+            yield (cycle_id, stage_num, rule.next_step_num), last
 
 
-def _rules_after(stage_num: int, step_num: int) -> list[ChainRule]:
-    return [rule for rule in stage_rules(stage_num) if rule.step_num > step_num]
+def _rules_after(batch: Mapping[str, Any]) -> list[ChainRule]:
+    rules = stage_rules(batch["stage_num"])
+    return [rule for rule in rules if rule.step_num > batch["step_num"]]
 
 
 def _prepared(batch_types: Sequence[str]) -> dict[tuple[int, str], BatchState]:

@@ -22,7 +22,7 @@ def store_forecasts() -> None:
         batches = open_batches()
         batch_types = {batch["batch_type"] for batch in batches}
         for batch in batches:
-            batch_types |= set(later_types(batch["stage_num"], batch["step_num"]))
+            batch_types |= set(later_types(batch))
     if not batch_types:
         return  # and numpy is not imported
     refresh(sorted(batch_types))
@@ -31,7 +31,7 @@ def store_forecasts() -> None:
         for batch_id, active in made.items():
             queries("forecasts").store_forecast(
                 batch_id=batch_id,
-                activation_num=active.activation_num,
+                activation_num=active.seen.batch["activation_num"],
                 **_columns(active.batch),
             )
 

@@ -6,9 +6,10 @@ from the last of their ends on, and only if none runs.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from helpers.display import duration
 from helpers.forecasting import BatchState, History, Job
@@ -45,8 +46,7 @@ class LateJob:
 class SeenJobs:
     """The jobs of one ACTIVE batch, as one look at the metastore saw them."""
 
-    batch_id: int
-    activation_num: int
+    batch: Mapping[str, Any]  # as ``open_batches`` gives it: its ids, and where it stands
     state: BatchState
     running_ids: Sequence[int]  # in the order of the state's running jobs
     waiting_ids: Sequence[int]  # in the order of its queued ones
@@ -87,7 +87,7 @@ def _each(history: History, seen: SeenJobs, pass_seconds: float) -> Iterator[Lat
             usual = [forecast.usual_seconds or 0.0 for forecast in forecast_jobs(of, jobs)]
             for n in found:
                 seconds = jobs.running[n].seconds
-                yield LateJob(ids[n], seen.batch_id, lateness, seconds, usual[n])
+                yield LateJob(ids[n], seen.batch["batch_id"], lateness, seconds, usual[n])
 
 
 def _stills(seen: SeenJobs) -> BatchState:

@@ -73,8 +73,7 @@ def _watch(
         queued = np.flatnonzero(starts > now).tolist()
         done = np.flatnonzero(ends <= now).tolist()
         seen = SeenJobs(
-            1,
-            1,
+            {"batch_id": 1},
             BatchState(
                 _KIND,
                 [Job(1.0)] * len(done),
