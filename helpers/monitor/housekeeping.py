@@ -46,11 +46,12 @@ def do_housekeeping(run_id: int, *, settings: Settings) -> list[Remark]:
 def _tasks(settings: Settings) -> list[Callable[[], object]]:
     retention = timedelta(days=settings.monitor_retention_days)
     runs = settings.monitor_retention_runs
+    statements = queries("housekeeping")
     return [
-        lambda: _run("add_days", days_ahead=_DAYS_AHEAD),
-        lambda: _run("drop_days", older_than=retention),
-        lambda: _run_in_pieces("prune_monitor_runs", older_than=retention),
-        lambda: _run_in_pieces("prune_reconciliations", older_than=retention),
+        lambda: statements.add_days(days_ahead=_DAYS_AHEAD),
+        lambda: statements.drop_days(older_than=retention),
+        lambda: _in_pieces(statements.prune_monitor_runs, retention),
+        lambda: _in_pieces(statements.prune_reconciliations, retention),
         fill_in_times,
         store_forecasts,
         lambda: prune_copies(older_than=retention, keep_at_most=runs),
@@ -65,12 +66,6 @@ def _prune_schedule(retention: timedelta, runs: int) -> None:
     from helpers.schedule.pruning import prune_own_schedule  # noqa: PLC0415
 
     prune_own_schedule(older_than=retention, keep_at_most=runs, budget_seconds=_SCHEDULER_SECONDS)
-
-
-def _run(query: str, **parameters: object) -> int | None:
-    """Run a query in a transaction; return how many rows it changed, if it counts them."""
-    changed: int | None = getattr(queries("housekeeping"), query)(**parameters)
-    return changed
 
 
 def fill_in_times() -> None:
@@ -95,8 +90,7 @@ def fill_in_times() -> None:
             return
 
 
-def _run_in_pieces(query: str, *, older_than: timedelta) -> None:
+def _in_pieces(prune: Callable[..., int], older_than: timedelta) -> None:
     deadline = CLOCK.monotonic() + _PIECES_SECONDS
-    while _run(query, older_than=older_than, most=_PIECE) == _PIECE:
-        if CLOCK.monotonic() > deadline:
-            return
+    while prune(older_than=older_than, most=_PIECE) == _PIECE and CLOCK.monotonic() < deadline:
+        pass

@@ -8,7 +8,7 @@ one message.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from helpers import batch as batches
@@ -22,7 +22,6 @@ from helpers.database.schema import require_migrated
 from helpers.display import Remark
 from helpers.monitor.chaining_section import execute_due_steps
 from helpers.monitor.housekeeping import do_housekeeping
-from helpers.monitor.outside_watch import call_heartbeat
 from helpers.monitor.pass_record import log_end, log_start
 from helpers.monitor.problems import isolated
 from helpers.monitor.reports import (
@@ -34,7 +33,7 @@ from helpers.monitor.reports import (
     grouped_by_text,
 )
 from helpers.monitor.summary import SummaryReport
-from helpers.monitor.watch import unpolled_batches, why_idle
+from helpers.monitor.watch import call_heartbeat, unpolled_batches, why_idle
 from helpers.notifications.events import announce_failing, announce_late
 from helpers.notifications.failures import FailingBatch, LateBatch, failing_batches
 from helpers.notifications.outbox import Sending, send_due
@@ -172,6 +171,7 @@ class Monitor:
         )
         finished = [item.outcome.status for item in self._reconciled.finished]
         completed = finished.count(BatchStatus.COMPLETED)
+        next_run_ts = max(self._started_ts + self._interval, self._clock())
         return SummaryReport(
             batches_found=len(self._found.batches),
             batches_processed=len(self._reconciled.batches),
@@ -180,7 +180,7 @@ class Monitor:
             batches_failed=len(finished) - completed,
             jobs_polled=self._polled.jobs_polled,
             polls_failed=self._polled.polls_failed,
-            transitions=len(self._polled.transitions),
+            transitions=self._polled.jobs_moved,
             chains_executed=sum(step.seconds is not None for step in self._chained.steps),
             chains_failed=len(self._chained.failed),
             cards_sent=sending.cards,
@@ -190,7 +190,7 @@ class Monitor:
             waiting=waiting,
             started_ts=self._started_ts,
             seconds=CLOCK.monotonic() - self._started,
-            next_run_ts=self._next_run(work_is_left=any(work.values())),
+            next_run_ts=next_run_ts if any(work.values()) else None,
             active_batches=work["active_batches"],
             jobs_failed_so_far=sum(batch["failed"] for batch in failing),
             idle=why_idle(),
@@ -213,11 +213,6 @@ class Monitor:
                 *self._chained.errors,
             ]
         )
-
-    def _next_run(self, *, work_is_left: bool) -> datetime | None:
-        if not work_is_left:
-            return None
-        return max(self._started_ts + self._interval, self._clock())
 
     @property
     def _polled_here(self) -> set[int]:

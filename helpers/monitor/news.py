@@ -23,14 +23,6 @@ _NUMBERS = re.compile(r"\d+")
 _LONGEST_KEY = 200
 
 
-@dataclass(frozen=True)
-class Known:
-    """One thing that people are to know; with another fingerprint it is news."""
-
-    remark: Remark
-    fingerprint: str
-
-
 @dataclass(frozen=True, repr=False)
 class News(Report):
     """What has appeared, has changed, and is over."""
@@ -71,25 +63,28 @@ def to_print(report: SummaryReport) -> Report | None:
         is_reminder = bool(now) and (row is None or row["age"] >= _REMINDER)
         news = _news(last, now)
         if is_reminder or not news.is_empty:
-            items = {key: thing.fingerprint for key, thing in now.items()}
+            items = json.dumps({key: fingerprint for key, (_, fingerprint) in now.items()})
             queries("attention").remember_printed(
-                host=host_name(), items=json.dumps(items), is_reminder=is_reminder
+                host=host_name(), items=items, is_reminder=is_reminder
             )
     if is_reminder:
         return report
     return None if news.is_empty else news
 
 
-def _news(last: Mapping[str, str], now: Mapping[str, Known]) -> News:
+def _news(last: Mapping[str, str], now: Mapping[str, tuple[Remark, str]]) -> News:
     return News(
-        [thing.remark for key, thing in now.items() if key not in last],
-        [t.remark for key, t in now.items() if key in last and last[key] != t.fingerprint],
+        [remark for key, (remark, _) in now.items() if key not in last],
+        [remark for key, (remark, mark) in now.items() if last.get(key, mark) != mark],
         [key for key in last if key not in now],
     )
 
 
-def _things(report: SummaryReport) -> dict[str, Known]:
-    """Return what is to be known by its key: what waits, and what is wrong with monitoring."""
+def _things(report: SummaryReport) -> dict[str, tuple[Remark, str]]:
+    """Return what is to be known by its key: what waits, and what is wrong with monitoring.
+
+    Each with a fingerprint: with another one it is news.
+    """
     # That no card can be sent from here is no news as long as there is none.
     is_teams_wrong = report.cards_waiting or get_settings().teams_webhook_url is not None
     wrong = [
@@ -101,18 +96,10 @@ def _things(report: SummaryReport) -> dict[str, Known]:
             else []
         ),
     ]
-    return {item.key: Known(item.remark, item.fingerprint) for item in report.waiting.items} | {
-        shorten(f"{_lasting(remark.about)}: {_lasting(remark.text)}", _LONGEST_KEY): Known(
-            remark, _hash(_lasting(remark.text))
-        )
-        for remark in wrong
-    }
-
-
-def _lasting(text: str) -> str:
-    """Return a text without its numbers: how long, how often and when is no news."""
-    return _NUMBERS.sub("…", text)
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    things = {item.key: (item.remark, item.fingerprint) for item in report.waiting.items}
+    for remark in wrong:
+        # Without numbers: how long, how often and when is no news.
+        about, text = _NUMBERS.sub("…", remark.about), _NUMBERS.sub("…", remark.text)
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        things[shorten(f"{about}: {text}", _LONGEST_KEY)] = remark, fingerprint
+    return things

@@ -1,4 +1,4 @@
-"""What is amiss with the watch itself: batches that nobody polls, or nothing to watch."""
+"""The watch itself: batches that nobody polls, nothing to watch, and who watches the monitor."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -7,10 +7,13 @@ from typing import Any
 from helpers.constants import BatchType, JobStatus
 from helpers.database import queries
 from helpers.display import clock, duration
+from helpers.redaction import register_secret
+from helpers.settings import SecretStr
 from helpers.text import listed
 
 _MISSED_INTERVALS = 3  # so long without a poll means that nobody watches the batch
 _MOST_UNPOLLED = 5
+_HEARTBEAT_SECONDS = 5
 
 
 def why_idle() -> str:
@@ -53,3 +56,24 @@ def _unpolled_batch(row: dict[str, Any], holder: str | None) -> str:
     last = "never" if never else f"last at {clock(row['last_polled_ts'])}"
     held = f", held by {holder}" if holder else ""
     return f"batch {row['batch_id']} ({row['batch_type']}; {last}{held})"
+
+
+def call_heartbeat(url: SecretStr | None) -> str | None:
+    """Tell an outside watch, if there is one, that a pass was completed.
+
+    It notices when the monitor itself is dead. Returns a warning if it did not accept the call.
+    """
+    if url is None:
+        return None
+    import requests  # noqa: PLC0415 - a tenth of a second of CPU, and few have such an address
+
+    address = url.get_secret_value()
+    register_secret(address)
+    try:
+        with requests.get(address, timeout=_HEARTBEAT_SECONDS, stream=True) as response:
+            if response.ok:
+                return None
+            problem = f"answered {response.status_code}"
+    except (requests.RequestException, ValueError) as exc:
+        problem = f"could not be called ({type(exc).__name__})"
+    return f"The address in MONITOR_HEARTBEAT_URL {problem}: the outside watch will raise an alarm."

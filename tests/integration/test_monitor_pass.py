@@ -86,7 +86,7 @@ def test_one_pass_polls_all_eight_types_and_leaves_synchronous_ones_alone(
         batch.batch_id for batch in polled + synchronous
     ]
     assert (done.polled.jobs_due, done.polled.jobs_polled, done.polled.polls_failed) == (16, 16, 0)
-    assert len(done.polled.transitions) == 16  # SUBMITTED became FINISHED or RUNNING
+    assert done.polled.jobs_moved == 16  # SUBMITTED became FINISHED or RUNNING
     assert done.polled.errors == done.polled.remarks == []
     statuses = jobs_of(sql)
     for batch in polled:

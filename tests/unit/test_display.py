@@ -59,7 +59,6 @@ from helpers.monitor.reports import (
     PollReport,
     ReconciledBatch,
     ReconReport,
-    Transition,
     grouped_by_text,
 )
 from helpers.monitor.summary import SummaryReport
@@ -201,7 +200,7 @@ def polled(count: int, text: str) -> PollReport:
         jobs_due=count,
         jobs_polled=count,
         polls_failed=count,
-        transitions=[Transition(n, 1, "QUEUED", text) for n in range(count)],
+        moves={(1, "QUEUED", text): list(range(count))} if count else {},
         remarks=[Remark(f"Job {n}", f"{text} {n}") for n in range(count)],
         not_submitted=list(range(count)),
         not_asked=count,
@@ -556,16 +555,10 @@ def test_progress_is_silent_where_nobody_watches(monkeypatch):
 
 
 def test_jobs_that_moved_alike_are_shown_together():
-    moves = [
-        (7, 2, "RUNNING", "FINISHED"),
-        (5, 2, "RUNNING", "FINISHED"),
-        (6, 1, "QUEUED", "FAILED"),
-    ]
-    report = PollReport(
-        jobs_due=3, jobs_polled=3, transitions=[Transition(*move) for move in moves]
-    )
+    moves = {(2, "RUNNING", "FINISHED"): [7, 5], (1, "QUEUED", "FAILED"): [6]}
+    report = PollReport(jobs_due=3, jobs_polled=3, moves=moves)
 
-    assert [(m.batch_id, m.job_ids) for m in report.movements] == [(1, [6]), (2, [5, 7])]
+    assert report.jobs_moved == 3
     assert "2         2  ● RUNNING  ✔ FINISHED  5, 7" in str(report)
 
 

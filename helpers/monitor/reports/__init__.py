@@ -3,7 +3,7 @@
 from helpers.display import Remark
 from helpers.monitor.reports.batches import FoundReport, ReconciledBatch, ReconReport
 from helpers.monitor.reports.chaining import ChainedStep, ChainReport
-from helpers.monitor.reports.polling import PollReport, Transition, grouped_by_text
+from helpers.monitor.reports.polling import PollReport, grouped_by_text
 
 __all__ = [
     "ChainReport",
@@ -13,6 +13,5 @@ __all__ = [
     "ReconReport",
     "ReconciledBatch",
     "Remark",
-    "Transition",
     "grouped_by_text",
 ]

@@ -1,7 +1,6 @@
 """What section 2 of a pass found out: the answers of Moody's."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -23,26 +22,6 @@ from helpers.text import counted, listed
 
 _NAMED = 8  # of the things that one remark is about
 _MOODYS_ID = re.compile(r"\bjob [0-9]+\b")
-
-
-@dataclass(frozen=True)
-class Transition:
-    """A job that moved."""
-
-    job_id: int
-    batch_id: int
-    old_status: str
-    new_status: str
-
-
-@dataclass(frozen=True)
-class Movement:
-    """Jobs of one batch that moved alike."""
-
-    batch_id: int
-    old_status: str
-    new_status: str
-    job_ids: list[int]
 
 
 def grouped_by_text(remarks: list[Remark]) -> list[Remark]:
@@ -76,7 +55,8 @@ class PollReport(Report):
     jobs_due: int = 0
     jobs_polled: int = 0
     polls_failed: int = 0
-    transitions: list[Transition] = field(default_factory=list)
+    moves: dict[tuple[int, str, str], list[int]] = field(default_factory=dict)
+    """The jobs that moved, by batch, old status and new status."""
     remarks: list[Remark] = field(default_factory=list)
     not_submitted: list[int] = field(default_factory=list)  # jobs without a workflow id
     not_asked: int = 0  # there was no time, or the host did not answer
@@ -91,8 +71,8 @@ class PollReport(Report):
         self.jobs_polled += 1
         self.polls_failed += recorded.answer.error is not None
         if recorded.changed and recorded.old_status and recorded.new_status:
-            moved = Transition(job_id, batch_id, recorded.old_status, recorded.new_status)
-            self.transitions.append(moved)
+            move = batch_id, recorded.old_status, recorded.new_status
+            self.moves.setdefault(move, []).append(job_id)
         if recorded.remark is not None:
             return Remark(f"Job {job_id}", recorded.remark)
         if recorded.note is not None:
@@ -105,12 +85,9 @@ class PollReport(Report):
         return grouped_by_text(self.errors + self.remarks)
 
     @property
-    def movements(self) -> list[Movement]:
-        """The jobs that moved, together where they moved alike; batches in order."""
-        alike: dict[tuple[int, str, str], list[int]] = defaultdict(list)
-        for move in self.transitions:
-            alike[move.batch_id, move.old_status, move.new_status].append(move.job_id)
-        return [Movement(*key, sorted(job_ids)) for key, job_ids in sorted(alike.items())]
+    def jobs_moved(self) -> int:
+        """How many jobs changed their status."""
+        return sum(map(len, self.moves.values()))
 
     @property
     def all_remarks(self) -> list[Remark]:
@@ -124,9 +101,7 @@ class PollReport(Report):
             return f"Moody's could not be asked about {counted(self.jobs_due, 'job')}."
         if not self.jobs_due:
             return "No job to ask Moody's about."
-        counts = (
-            f"{counted(self.jobs_polled, 'job')} polled, {len(self.transitions):,} changed status"
-        )
+        counts = f"{counted(self.jobs_polled, 'job')} polled, {self.jobs_moved:,} changed status"
         failed = f", {self.polls_failed:,} without a usable answer" if self.polls_failed else ""
         left = f", {self.not_asked:,} left for the next pass" if self.not_asked else ""
         return f"{counts}{failed}{left}; it took {self.seconds:.1f} s."
@@ -154,16 +129,8 @@ class PollReport(Report):
             )
         yield Remarks(self.all_remarks)
         rows = [
-            Row(
-                [
-                    str(move.batch_id),
-                    len(move.job_ids),
-                    badge(move.old_status),
-                    badge(move.new_status),
-                    ids(move.job_ids),
-                ]
-            )
-            for move in self.movements
+            Row([str(batch), len(jobs), badge(old), badge(new), ids(sorted(jobs))])
+            for (batch, old, new), jobs in sorted(self.moves.items())
         ]
         yield Table(["Batch", "Jobs", "From", "To", "Which"], rows, "status change")
         held = list(self.held_elsewhere.items())
