@@ -4,8 +4,7 @@ It reads, and cannot write.
 """
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from types import TracebackType
+from contextlib import contextmanager
 from typing import Self
 
 from psycopg import IsolationLevel
@@ -21,7 +20,7 @@ _LONGEST_STATEMENT = "30s"
 
 @contextmanager
 def _another() -> Iterator[Connection]:
-    with closing(connect(application_name="session check")) as other, other.transaction():
+    with connect(application_name="session check") as other, other.transaction():
         yield other
 
 
@@ -52,12 +51,7 @@ class ChangeFeed:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._connection.close()
 
     def _listen(self) -> bool:

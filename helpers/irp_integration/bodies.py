@@ -48,19 +48,15 @@ def json_value(content: bytes) -> Any:
 
 
 def _parsed(text: str) -> Any:
-    value = json.loads(text, parse_constant=str, parse_int=_integer, parse_float=_number)
+    value = json.loads(
+        text,
+        parse_constant=str,
+        parse_int=lambda digits: int(digits) if len(digits) <= _LONGEST_NUMBER else digits,
+        parse_float=lambda digits: number if math.isfinite(number := float(digits)) else digits,
+    )
     if text.count("{") + text.count("[") > _DEEPEST:
         _prune(value)
     return value
-
-
-def _integer(digits: str) -> int | str:
-    return int(digits) if len(digits) <= _LONGEST_NUMBER else digits
-
-
-def _number(digits: str) -> float | str:
-    number = float(digits)
-    return number if math.isfinite(number) else digits
 
 
 def _prune(value: Any) -> None:
@@ -186,55 +182,38 @@ _SAYING = ("errors", "error", "errorMessage", "message", "detail", "reason", "de
 
 
 def failure_reason(body: Body) -> str | None:
-    """Return Moody's own words on why a job failed; None if there are none.
+    """Return Moody's own words on why a job failed; None if there are none."""
+    for text in _of_failure(body):
+        # Fit to be stored and shown, without the words that say nothing.
+        if text and (sentence := _NO_SENTENCE.sub("", clean(text).strip(), count=1).strip()):
+            return sentence
+    return None
+
+
+def _of_failure(body: Body) -> Iterator[str]:
+    """Yield what a body says of a failure.
 
     The first error of a task that says anything is the root cause; older bodies have messages or
     an error of their own, and the last resort is the summary.
     """
-    sources = (_of_tasks, _of_messages, _of_body, _of_details, _of_outputs, _of_summary)
-    sentences = (_sentence(text) for candidates in sources for text in candidates(body))
-    return next((sentence for sentence in sentences if sentence), None)
-
-
-def _sentence(text: str) -> str:
-    """Return a text fit to be stored and shown, without the words that say nothing."""
-    return _NO_SENTENCE.sub("", clean(text).strip(), count=1).strip() if text else ""
-
-
-def _of_tasks(body: Body) -> Iterator[str]:
-    for task in _tasks(body):
+    tasks = _tasks(body)
+    for task in tasks:
         yield from _texts(_dict(task.get("output")).get("errors"))
-    for task in _tasks(body):
+    for task in tasks:
         yield from _texts({key: task.get(key) for key in ("errors", "error", "errorMessage")})
-
-
-def _of_messages(body: Body) -> Iterator[str]:
-    """Yield the messages of a legacy body: errors first."""
     messages = _list(body.get("messages"))
     errors = [m for m in messages if str(_dict(m).get("type", "")).upper() == "ERROR"]
     yield from _texts(errors or messages)
-
-
-def _of_body(body: Body) -> Iterator[str]:
     yield from _texts([body.get(key) for key in ("errors", "error", "errorMessage", "message")])
-
-
-def _of_details(body: Body) -> Iterator[str]:
     yield from _texts(_dict(body.get("details")).get("summary"))
-
-
-def _of_outputs(body: Body) -> Iterator[str]:
-    """Yield what the outputs of tasks say under other names: several words, so no address."""
-    for task in [*_tasks(body), body]:
-        output = task.get("output")
-        values = list(output.values()) if isinstance(output, dict) else output
+    for task in [*tasks, body]:  # outputs under other names: several words, so no address
         if task.get("status") != _TASK_DONE:
-            yield from (text for text in _texts(values) if len(text.split()) > 1)
+            yield from (t for t in _texts(_values(task.get("output"))) if len(t.split()) > 1)
+    yield from _texts(_values(body.get("summary")))
 
 
-def _of_summary(body: Body) -> Iterator[str]:
-    summary = body.get("summary")
-    yield from _texts(list(summary.values()) if isinstance(summary, dict) else summary)
+def _values(value: Any) -> Any:
+    return list(value.values()) if isinstance(value, dict) else value
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ been sent.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
@@ -42,60 +42,47 @@ class _Call:
 
     method: "Callable[[PublishedIRPClient], Callable[..., Any]]"
     writes: Writes
-    always: Mapping[str, Any]  # parameters that are no column
+    always: Mapping[str, Any] = field(default_factory=dict)  # parameters that are no column
 
 
-def _call(
-    method: "Callable[[PublishedIRPClient], Callable[..., Any]]",
-    last: str,
-    *,
-    before: tuple[str, ...] = (),
-    after: str | None = None,
-    **always: Any,
-) -> _Call:
-    return _Call(method, Writes(last, before, after), always)
-
-
+_GROUPING = _Call(lambda client: Grouping(client).submit, Writes("/platform/grouping/v1/jobs"))
 _CALLS: dict[BatchType, _Call] = {
-    BatchType.EDM_CREATION: _call(
+    BatchType.EDM_CREATION: _Call(
         lambda client: client.edm.submit_create_edm_job,
-        "/platform/riskdata/v1/exposuresets/{}/exposures",
-        before=("/platform/riskdata/v1/exposuresets",),
+        Writes(
+            "/platform/riskdata/v1/exposuresets/{}/exposures",
+            before=("/platform/riskdata/v1/exposuresets",),
+        ),
     ),
-    BatchType.EDM_DB_UPGRADE: _call(
+    BatchType.EDM_DB_UPGRADE: _Call(
         lambda client: client.edm.submit_upgrade_edm_data_version_job,
-        f"{_EXPOSURE}/data-upgrade",
+        Writes(f"{_EXPOSURE}/data-upgrade"),
     ),
-    BatchType.PORTFOLIO_CREATION: _call(
-        lambda client: client.portfolio.create_portfolio, f"{_EXPOSURE}/portfolios"
+    BatchType.PORTFOLIO_CREATION: _Call(
+        lambda client: client.portfolio.create_portfolio, Writes(f"{_EXPOSURE}/portfolios")
     ),
-    BatchType.MRI_IMPORT: _call(
+    BatchType.MRI_IMPORT: _Call(
         lambda client: client.mri_import.submit_mri_import_job,
-        "/platform/import/v1/jobs",
-        before=("/platform/import/v1/folders",),
+        Writes("/platform/import/v1/jobs", before=("/platform/import/v1/folders",)),
     ),
-    BatchType.REINSURANCE_TREATIES: _call(
+    BatchType.REINSURANCE_TREATIES: _Call(
         lambda client: client.treaty.create_treaty,
-        f"{_EXPOSURE}/treaties",
-        after=f"{_EXPOSURE}/treaties/{{}}/lob",
+        Writes(f"{_EXPOSURE}/treaties", after=f"{_EXPOSURE}/treaties/{{}}/lob"),
     ),
-    BatchType.GEOHAZ: _call(
-        lambda client: client.portfolio.submit_geohaz_job, "/platform/geohaz/v1/jobs"
+    BatchType.GEOHAZ: _Call(
+        lambda client: client.portfolio.submit_geohaz_job, Writes("/platform/geohaz/v1/jobs")
     ),
-    BatchType.ANALYSIS: _call(
+    BatchType.ANALYSIS: _Call(
         lambda client: client.analysis.submit_portfolio_analysis_job,
-        "/platform/model/v1/jobs",
-        before=("/platform/referencedata/v1/tags",),
+        Writes("/platform/model/v1/jobs", before=("/platform/referencedata/v1/tags",)),
     ),
-    **dict.fromkeys(
-        (BatchType.GROUPING, BatchType.GROUPING_ROLLUP),
-        _call(lambda client: Grouping(client).submit, "/platform/grouping/v1/jobs"),
-    ),
+    BatchType.GROUPING: _GROUPING,
+    BatchType.GROUPING_ROLLUP: _GROUPING,
     # A member that is missing is the row's mistake, and not to be left out without a word.
-    BatchType.EXPORT_TO_RDM: _call(
+    BatchType.EXPORT_TO_RDM: _Call(
         lambda client: client.rdm.submit_rdm_export_job,
-        "/platform/export/v1/jobs",
-        skip_missing=False,
+        Writes("/platform/export/v1/jobs"),
+        {"skip_missing": False},
     ),
 }
 """The types whose requests can be built; the others are work of the notebook's own."""

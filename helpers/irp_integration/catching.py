@@ -76,7 +76,7 @@ class CatchingAdapter(HTTPAdapter):
 
     def send(self, request: OutgoingRequest, *args: Any, **kwargs: Any) -> Response:
         """Send, catch or refuse one request."""
-        path = self._path_of(request)
+        path = re.sub("//+", "/", urlsplit(str(request.url)).path).removeprefix(self._base_path)
         if request.method == "GET":
             return self._looked_up(request, *args, **kwargs)
         if path == self._login_path:
@@ -92,10 +92,6 @@ class CatchingAdapter(HTTPAdapter):
         # What was not there is there now.
         self._found = {u: r for u, r in self._found.items() if urlsplit(u).path != path}
         return self._noted(request, *args, **kwargs)
-
-    def _path_of(self, request: OutgoingRequest) -> str:
-        path = re.sub("//+", "/", urlsplit(str(request.url)).path)
-        return path.removeprefix(self._base_path)
 
     def _catch(self, request: OutgoingRequest, path: str) -> Response:
         if self._key is None:

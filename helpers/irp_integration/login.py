@@ -162,5 +162,5 @@ def _problem(response: Response) -> str:
     if response.ok:
         return f"the answer ({status}) makes no sense"
     message = _body(response).get("message")
-    said = f': "{message}"' if isinstance(message, str) else ""
-    return f"it was answered {status}{said}"
+    reason = f': "{message}"' if isinstance(message, str) else ""
+    return f"it was answered {status}{reason}"

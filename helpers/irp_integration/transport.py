@@ -110,7 +110,10 @@ class Transport:
                     raise
                 continue
             is_final = not (is_down(raw.http_status) and remaining_tries)
-            if is_final or (is_throttled(raw) and not waits) or not _wait(raw, deadline):
+            if is_final or (is_throttled(raw) and not waits):
+                return raw
+            asked_for = retry_after_seconds(raw.headers)
+            if not _pause(_PAUSE_SECONDS if asked_for is None else asked_for, deadline):
                 return raw
         raise AssertionError  # the last try returns or raises
 
@@ -186,13 +189,8 @@ def is_throttled(raw: Raw) -> bool:
     )
 
 
-def _wait(raw: Raw, deadline: float | None) -> bool:
-    """Wait as long as a throttled or overloaded host asks for; False: not in this pass."""
-    asked_for = retry_after_seconds(raw.headers)
-    return _pause(_PAUSE_SECONDS if asked_for is None else asked_for, deadline)
-
-
 def _pause(seconds: float, deadline: float | None) -> bool:
+    """Wait, as a host may have asked for; False: not in this pass."""
     if seconds > _LONGEST_PAUSE_SECONDS:
         return False
     if deadline is not None and CLOCK.monotonic() + seconds >= deadline:
