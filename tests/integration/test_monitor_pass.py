@@ -489,7 +489,7 @@ def test_a_host_that_is_down_is_reported_once_and_the_other_families_are_polled(
     jobs = [running(moodys, "geohaz") for _ in range(40)]
     active_batch(cycle, BatchType.GEOHAZ, jobs)
     active_batch(cycle, BatchType.MRI_IMPORT, [running(moodys, "import", "FINISHED")])
-    moodys.misbehave(Fault.HTTP_STATUS, http_status=503, families={"geohaz"}, retry_after="9")
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=503, families={"geohaz"}, retry_after="1")
 
     done = one_pass()
 
