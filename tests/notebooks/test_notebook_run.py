@@ -532,6 +532,7 @@ FLOODS = {  # outputs of some 400 MB, or of 40 MB in objects
     "one print": "print('x' * 100_000_000)",
     "small displays": "for _ in range(40_000):\n    display(1)",
 }
+LONG = {"small displays"}
 MEASURE = """
 import re, sys
 from pathlib import Path
@@ -545,7 +546,13 @@ print(int(kilobytes) // 1024, outcome.error, sep="\\n")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="tells its memory by /proc")
-@pytest.mark.parametrize("cell", FLOODS.values(), ids=FLOODS)
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(cell, id=name, marks=[pytest.mark.faults] if name in LONG else [])
+        for name, cell in FLOODS.items()
+    ],
+)
 def test_a_flood_of_outputs_takes_little_memory_and_is_marked(tmp_path, cell):
     source = write(tmp_path / "a.ipynb", cell)
     command = [sys.executable, "-c", MEASURE, str(source)]

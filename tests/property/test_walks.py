@@ -616,7 +616,7 @@ WALKS = settings(
 def test_the_laws_hold_at_every_step_of_any_walk(walking_metastore):
     with machine(walking_metastore) as walk:
         run_state_machine_as_test(
-            walk, settings=settings(WALKS, max_examples=60, stateful_step_count=30)
+            walk, settings=settings(WALKS, max_examples=25, stateful_step_count=30)
         )
 
 
