@@ -27,13 +27,11 @@ class JobToPoll(TypedDict):
     read_ts: datetime | None
 
 
-def jobs_to_poll(batch_ids: Collection[int]) -> list[JobToPoll]:
-    """Return the jobs of these batches that may still move, longest unasked first."""
-    return list(each_job_to_poll(batch_ids))
-
-
 def each_job_to_poll(batch_ids: Collection[int]) -> Iterator[JobToPoll]:
-    """Give the same one by one: a hundred thousand at once would take the memory of all else."""
+    """Give the jobs of these batches that may still move, longest unasked first.
+
+    One by one: a hundred thousand at once would take the memory of all else.
+    """
     known = set(JobStatus)
     rows = queries("recording").each(
         "jobs_to_poll", batch_ids=list(batch_ids), terminal=list(JobStatus.terminal())

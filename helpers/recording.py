@@ -103,7 +103,7 @@ class _Entry:
     answer: Answer
     body: str  # JSON
     size: int  # of the body, in bytes
-    reason: str | None
+    reason: str | None  # why a job ended badly, in Moody's own words
     times: MoodysTimes
     progress: int | None
 
@@ -113,15 +113,10 @@ def _entry(answer: Answer) -> _Entry:
         "null" if answer.body is None else redact_json(json.dumps(answer.body, ensure_ascii=False))
     )
     content = answer.body or {}
-    times, percent = moodys_times(content), progress(content)
-    return _Entry(answer, body, len(body.encode()), _reason(answer), times, percent)
-
-
-def _reason(answer: Answer) -> str | None:
-    """Return why a job ended badly, in Moody's own words; None for every other answer."""
-    if answer.body is None or answer.status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
-        return None
-    return _shown(failure_reason(answer.body))
+    ended_badly = answer.status in {JobStatus.FAILED, JobStatus.CANCELLED}
+    reason = _shown(failure_reason(content)) if ended_badly else None
+    size, times, percent = len(body.encode()), moodys_times(content), progress(content)
+    return _Entry(answer, body, size, reason, times, percent)
 
 
 def _chunks(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
@@ -199,16 +194,14 @@ def _record_without_body(entry: _Entry, problem: str) -> Recorded:
     return _unrecorded(entry.answer, problem)
 
 
-def _is_conflict(exc: BaseException) -> bool:
-    return isinstance(exc, DatabaseError) and exc.sqlstate.startswith(_CONFLICT)
-
-
 def _record_over_conflicts(entries: Sequence[_Entry]) -> list[Recorded]:
     """Record a chunk, and again if it met a conflict with somebody else's transaction."""
     import tenacity  # noqa: PLC0415 - as above
 
     trying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_is_conflict),
+        retry=tenacity.retry_if_exception(
+            lambda exc: isinstance(exc, DatabaseError) and exc.sqlstate.startswith(_CONFLICT)
+        ),
         stop=tenacity.stop_after_attempt(3),
         reraise=True,
     )
@@ -241,12 +234,14 @@ def _unrecorded(answer: Answer, why: str) -> Recorded:
 def _record(entries: Sequence[_Entry]) -> list[Recorded]:
     """Record a chunk in one transaction of two statements."""
     answers = [entry.answer for entry in entries]
-    columns = _columns(answers)
+    columns: dict[str, Any] = {
+        "job_ids": [answer.question.job_id for answer in answers],
+        "asked": [answer.asked_ts for answer in answers],
+        "workflow_ids": [answer.question.workflow_id[:_MAX_WORKFLOW_ID] for answer in answers],
+    }
     with transaction():
         rows = queries("recording").apply_answers(
-            job_ids=columns["job_ids"],
-            asked=columns["asked"],
-            workflow_ids=columns["workflow_ids"],
+            **columns,
             statuses=[a.status if a.status and is_known(a.status) else None for a in answers],
             reasons=[entry.reason for entry in entries],
             submitted=[entry.times.submitted_ts for entry in entries],
@@ -262,6 +257,10 @@ def _record(entries: Sequence[_Entry]) -> list[Recorded]:
         moved = {row["job_id"]: row for row in rows}
         queries("recording").log_polls(
             **columns,
+            statuses=[answer.status and printable(answer.status) for answer in answers],
+            errors=[_shown(answer.error) for answer in answers],
+            notes=[_shown(answer.note) for answer in answers],
+            http_statuses=[answer.http_status for answer in answers],
             bodies=f"[{','.join(entry.body for entry in entries)}]",
             kept=[_worth_keeping(moved.get(answer.question.job_id)) for answer in answers],
         )
@@ -276,18 +275,6 @@ def _record(entries: Sequence[_Entry]) -> list[Recorded]:
 def _worth_keeping(row: dict[str, Any] | None) -> bool:
     """Tell whether a poll stays on record for good: a job's first, and those that moved it."""
     return row is not None and (row["is_first_poll"] or row["old_status"] != row["new_status"])
-
-
-def _columns(answers: Sequence[Answer]) -> dict[str, Any]:
-    return {
-        "job_ids": [answer.question.job_id for answer in answers],
-        "asked": [answer.asked_ts for answer in answers],
-        "workflow_ids": [answer.question.workflow_id[:_MAX_WORKFLOW_ID] for answer in answers],
-        "statuses": [a.status and printable(a.status) for a in answers],
-        "errors": [_shown(answer.error) for answer in answers],
-        "notes": [_shown(answer.note) for answer in answers],
-        "http_statuses": [answer.http_status for answer in answers],
-    }
 
 
 def _shown(text: str | None) -> str | None:

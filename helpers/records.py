@@ -9,44 +9,43 @@ from pathlib import Path
 from typing import Any, TypedDict, TypeGuard
 
 
-class ActiveBatch(TypedDict):
+class Location(TypedDict):
+    """A step's place in the workflow."""
+
+    cycle_id: int
+    cycle_name: str
+    stage_num: int
+    stage_name: str
+    step_id: int
+    step_num: int
+    step_name: str
+
+
+class Step(Location):
+    """A step with its place in the workflow."""
+
+    cycle_status: str
+    notebook_path: str | None
+
+
+class ActiveBatch(Location):
     """A batch that a pass watches."""
 
     batch_id: int
     batch_type: str
     submitted_ts: datetime | None
     activation_num: int
-    cycle_id: int
-    cycle_name: str
-    stage_num: int
-    stage_name: str
-    step_id: int
-    step_num: int
-    step_name: str
 
 
-class Batch(TypedDict):
+class Batch(ActiveBatch, Step):
     """A batch with its place in the workflow."""
 
     id: int  # as existing notebooks call it
-    batch_id: int
-    batch_type: str
     status: str
-    activation_num: int
     configuration_id: int | None
-    submitted_ts: datetime | None
     completed_ts: datetime | None
     created_ts: datetime | None
     updated_ts: datetime | None
-    cycle_id: int
-    cycle_name: str
-    cycle_status: str
-    stage_num: int
-    stage_name: str
-    step_id: int
-    step_num: int
-    step_name: str
-    notebook_path: str | None
 
 
 class Job(TypedDict):
@@ -149,20 +148,6 @@ class NotebookResult(TypedDict):
     stdout: str
     stderr: str
     error: str | None  # the notebook's own error
-
-
-class Step(TypedDict):
-    """A step with its place in the workflow."""
-
-    step_id: int
-    step_num: int
-    step_name: str
-    notebook_path: str | None
-    stage_num: int
-    stage_name: str
-    cycle_id: int
-    cycle_name: str
-    cycle_status: str
 
 
 def is_id(value: object) -> TypeGuard[int]:

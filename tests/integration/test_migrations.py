@@ -21,7 +21,7 @@ from helpers.database.migrations import migrate
 from helpers.database.schema import migration_ids, missing_migrations, require_migrated
 from helpers.errors import DatabaseError, SchemaOutdatedError
 from helpers.job import get_job_config, read_job
-from helpers.poll_list import jobs_to_poll
+from helpers.poll_list import each_job_to_poll
 from helpers.settings import PROJECT_DIR
 from helpers.step_chain import get_next_step_info, should_execute_next_step
 from sandbox.statements import statements
@@ -231,7 +231,7 @@ def test_every_read_copes_with_what_an_adopted_database_leaves_out(adopted):
     assert read_batch(7)["cycle_status"] == "UNSET"
     assert (read_job(5)["status"], read_job(5)["skipped"]) == ("INITIATED", False)
     assert get_job_config(5)["job_configuration_data"] is None
-    assert [job["job_id"] for job in jobs_to_poll([3])] == [5, 6, 4]
+    assert [job["job_id"] for job in each_job_to_poll([3])] == [5, 6, 4]
 
 
 def test_an_adopted_batch_is_reconciled_with_a_line_for_each_job_that_will_not_move(adopted):

@@ -15,7 +15,7 @@ from helpers.errors import DatabaseUnavailableError
 from helpers.irp_integration.questions import Answer, Question
 from helpers.job import read_job
 from helpers.monitor import housekeeping
-from helpers.poll_list import jobs_to_poll
+from helpers.poll_list import each_job_to_poll
 from helpers.recording import record, record_all, server_clock
 from sandbox.seeding import PreparedJob, SeededBatch
 from tests.support.analysis import analysis_batch, job
@@ -220,7 +220,7 @@ def test_what_is_being_polled_is_what_is_neither_finished_nor_skipped(metastore,
     record([answer(question(ids[0], "1"), "RUNNING", seconds=9)])
     record([answer(question(ids[3], "4"), "QUEUED", seconds=3)])
 
-    found = jobs_to_poll([seeded.batch_id])
+    found = list(each_job_to_poll([seeded.batch_id]))
 
     assert [row["job_id"] for row in found] == [ids[2], ids[4], ids[3], ids[0]]
     assert found[0]["workflow_id"] is None
@@ -234,7 +234,7 @@ def test_what_is_being_polled_is_what_is_neither_finished_nor_skipped(metastore,
         "is_silent": False,
         "read_ts": None,
     }
-    assert jobs_to_poll([]) == []
+    assert list(each_job_to_poll([])) == []
 
 
 def test_times_in_the_future_hold_up_no_question(metastore, sql):
@@ -249,7 +249,7 @@ def test_times_in_the_future_hold_up_no_question(metastore, sql):
         [ahead],
     )
 
-    found = jobs_to_poll([seeded.batch_id])
+    found = list(each_job_to_poll([seeded.batch_id]))
 
     assert [row["job_id"] for row in found] == [ahead, first]
     assert (found[0]["read_ts"], found[0]["is_silent"]) == (None, True)
@@ -262,7 +262,7 @@ def test_a_job_is_silent_if_nothing_new_was_learned_of_it_for_an_hour(metastore,
     sql.execute("UPDATE irp_job SET updated_ts = now() WHERE id = %s", [changed])
     sql.execute("UPDATE irp_job SET read_ts = now() WHERE id = %s", [read])
 
-    found = {row["job_id"]: row["is_silent"] for row in jobs_to_poll([seeded.batch_id])}
+    found = {row["job_id"]: row["is_silent"] for row in each_job_to_poll([seeded.batch_id])}
 
     assert found == {changed: False, read: False, silent: True}
 
@@ -291,7 +291,7 @@ class Statements(list):
 
 
 def polled_and_reconciled(seeded: SeededBatch) -> None:
-    rows = jobs_to_poll([seeded.batch_id])
+    rows = list(each_job_to_poll([seeded.batch_id]))
     questions = [question(row["job_id"], row["workflow_id"]) for row in rows]
     assert all(recorded.changed for recorded in record_all(answer(q, "FAILED") for q in questions))
     assert reconcile(seeded.batch_id).status == "FAILED"
