@@ -7,6 +7,7 @@ moves and never listed a second time. This module decides nothing and imports no
 
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import cache
 from typing import Self
 
 
@@ -26,11 +27,13 @@ class JobStatus(StrEnum):
     ERROR = "ERROR"  # ours: it could not be submitted
 
     @classmethod
+    @cache
     def terminal(cls) -> "frozenset[JobStatus]":
         """Return the statuses that no answer changes any more: polling stops there."""
         return frozenset(status for status, moves in JOB_MOVES.items() if not moves)
 
     @classmethod
+    @cache
     def of_moodys(cls) -> "frozenset[JobStatus]":
         """Return the statuses that Moody's sends; the others exist only here."""
         return frozenset(cls) - {cls.INITIATED, cls.SUBMITTED, cls.ERROR}
@@ -84,6 +87,7 @@ class BatchStatus(StrEnum):
     ERROR = "ERROR"  # every job is terminal, and a job could not be submitted
 
     @classmethod
+    @cache
     def terminal(cls) -> "frozenset[BatchStatus]":
         """Return the statuses in which a batch is no longer watched."""
         return frozenset(cls) - {cls.INITIATED, cls.ACTIVE}
@@ -239,7 +243,10 @@ class BatchType(StrEnum):
     @classmethod
     def known(cls, label: object) -> "BatchType | None":
         """Return the type with exactly this label; None if nobody knows it."""
-        return next((batch_type for batch_type in cls if batch_type == label), None)
+        try:
+            return cls(label) if isinstance(label, str) else None
+        except ValueError:
+            return None
 
     @classmethod
     def polled(cls) -> "frozenset[BatchType]":

@@ -43,7 +43,7 @@ _MAX_WORKFLOW_ID = 50
 _MOVES = [(old, new) for old, moves in JOB_MOVES.items() for new in moves]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """What one answer did to its job."""
 
@@ -96,12 +96,12 @@ def record(answers: Sequence[Answer]) -> list[Recorded]:
     return _record([_entry(answer) for answer in answers])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Entry:
     """An answer as it is written."""
 
     answer: Answer
-    body: str  # JSON
+    body: str  # JSON, with any secret that it repeats
     size: int  # of the body, in bytes
     reason: str | None  # why a job ended badly, in Moody's own words
     times: MoodysTimes
@@ -109,9 +109,7 @@ class _Entry:
 
 
 def _entry(answer: Answer) -> _Entry:
-    body = (
-        "null" if answer.body is None else redact_json(json.dumps(answer.body, ensure_ascii=False))
-    )
+    body = "null" if answer.body is None else json.dumps(answer.body, ensure_ascii=False)
     content = answer.body or {}
     ended_badly = answer.status in {JobStatus.FAILED, JobStatus.CANCELLED}
     reason = _shown(failure_reason(content)) if ended_badly else None
@@ -257,11 +255,11 @@ def _record(entries: Sequence[_Entry]) -> list[Recorded]:
         moved = {row["job_id"]: row for row in rows}
         queries("recording").log_polls(
             **columns,
-            statuses=[answer.status and printable(answer.status) for answer in answers],
+            statuses=[_shown_status(answer.status) for answer in answers],
             errors=[_shown(answer.error) for answer in answers],
             notes=[_shown(answer.note) for answer in answers],
             http_statuses=[answer.http_status for answer in answers],
-            bodies=f"[{','.join(entry.body for entry in entries)}]",
+            bodies=redact_json(f"[{','.join(entry.body for entry in entries)}]"),
             kept=[_worth_keeping(moved.get(answer.question.job_id)) for answer in answers],
         )
     came_late = {"old_status": None, "new_status": None}
@@ -275,6 +273,10 @@ def _record(entries: Sequence[_Entry]) -> list[Recorded]:
 def _worth_keeping(row: dict[str, Any] | None) -> bool:
     """Tell whether a poll stays on record for good: a job's first, and those that moved it."""
     return row is not None and (row["is_first_poll"] or row["old_status"] != row["new_status"])
+
+
+def _shown_status(status: str | None) -> str | None:
+    return status if status is None or is_known(status) else printable(status)
 
 
 def _shown(text: str | None) -> str | None:

@@ -21,6 +21,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_READ_BYTES = 32 * 1024 * 1024
 """Bytes of an answer that are read: its status may stand at its end."""
 
+_CONTAINERS = (dict, list)
 _DEEPEST = 200  # levels; writing more might exhaust the stack
 _LONGEST_NUMBER = 300  # digits
 _TOO_DEEP = "(not kept: nested too deep)"
@@ -63,10 +64,15 @@ def _prune(value: Any) -> None:
     """Put a text in the place of all that is nested too deep."""
     level = [value]
     for _ in range(_DEEPEST):
-        level = [child for item in level for _, child in _items(item)]
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, _CONTAINERS)
+        ]
     for item in level:
         for key, child in _items(item):
-            if isinstance(child, dict | list):
+            if isinstance(child, _CONTAINERS):
                 item[key] = _TOO_DEEP
 
 
