@@ -7,6 +7,8 @@ from typing import Any
 from helpers.database.connection import Connection, transaction
 from helpers.database.named import statements
 
+_PAGE_ROWS = 1_000
+
 
 class Queries:
     """The queries of one SQL file, by name.
@@ -30,9 +32,15 @@ class Queries:
         return run
 
     def each(self, name: str, /, **parameters: object) -> Iterator[Any]:
-        """Give the rows of a query one by one, in a transaction that lasts as long."""
-        with transaction() as current:
-            yield from getattr(self._statements, name)(current, **parameters)
+        """Give the rows of a query one by one, in a transaction that lasts as long.
+
+        The server keeps those that are not read yet: no more than a page of them is held here.
+        """
+        statement = getattr(self._statements, name).sql
+        with transaction() as current, current.cursor(name) as cursor:
+            cursor.execute(statement, parameters)
+            while rows := cursor.fetchmany(_PAGE_ROWS):
+                yield from rows
 
 
 def _rows(result: Any) -> Any:

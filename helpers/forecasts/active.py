@@ -4,9 +4,10 @@ The decisions are those of ``helpers.forecasting``. Nothing here asks Moody's or
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from helpers.constants import JobStatus
@@ -43,7 +44,9 @@ def forecast_active(*, pass_seconds: float) -> dict[int, ActiveForecast]:
     Args:
         pass_seconds: how often a pass looks; a job is two passes old before it counts as late.
     """
-    history, seen = _seen()
+    with transaction():
+        batches = open_batches()
+        history, seen = _history(batches), list(_seen(batches))
     if not seen:
         return {}
     # A pass that forecasts nothing does not pay for loading numpy.
@@ -68,33 +71,32 @@ def find_late_jobs(*, pass_seconds: float) -> list[LateJob]:
     Args:
         pass_seconds: how often a pass looks; a job is two passes old before it counts as late.
     """
-    history, seen = _seen()
-    each = (late_jobs(history, jobs, pass_seconds=pass_seconds) for jobs in seen)
-    return [job for jobs in each for job in jobs]
-
-
-def _seen() -> tuple[History, list[SeenJobs]]:
-    """Return what is known of the types of the open batches, and the jobs of each batch."""
     with transaction():
         batches = open_batches()
-        if not batches:
-            return History(), []
-        rows = _jobs([batch["batch_id"] for batch in batches])
-        history = read_history(sorted({batch["batch_type"] for batch in batches}))
-    return history, [_jobs_seen(batch, rows.get(batch["batch_id"], [])) for batch in batches]
+        history = _history(batches)
+        each = (late_jobs(history, jobs, pass_seconds=pass_seconds) for jobs in _seen(batches))
+        return [job for jobs in each for job in jobs]
+
+
+def _history(batches: Sequence[Mapping[str, Any]]) -> History:
+    return (
+        read_history(sorted({batch["batch_type"] for batch in batches})) if batches else History()
+    )
+
+
+def _seen(batches: Sequence[Mapping[str, Any]]) -> Iterator[SeenJobs]:
+    """Give the jobs of each of these batches; the rows of one at a time are held."""
+    by_id = {batch["batch_id"]: batch for batch in batches}
+    rows = queries("forecasts").each(
+        "jobs", batch_ids=list(by_id), finished=_FINISHED, waiting=_WAITING, running=_RUNNING
+    )
+    for batch_id, of in groupby(rows, key=itemgetter("batch_id")):
+        yield _jobs_seen(by_id[batch_id], list(of))
 
 
 def open_batches() -> list[dict[str, Any]]:
     """Return the ACTIVE batches of which Moody's has a job."""
     return list(queries("forecasts").open_batches(waiting=_WAITING, running=_RUNNING))
-
-
-def _jobs(batch_ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
-    """Return the jobs of each batch that count, in the order of their ends or starts."""
-    rows = queries("forecasts").jobs(
-        batch_ids=list(batch_ids), finished=_FINISHED, waiting=_WAITING, running=_RUNNING
-    )
-    return {key: list(of) for key, of in groupby(rows, key=lambda row: row["batch_id"])}
 
 
 def _jobs_seen(batch: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> SeenJobs:

@@ -28,6 +28,7 @@ from helpers.irp_integration.questions import (
 )
 
 _PAUSES_UNTIL_DOWN = 5
+_MOST_SEARCHES = 32  # at once: more rows than can be recorded meanwhile would only take memory
 _SEARCHES_UNTIL_USELESS = 2
 _LONGEST_SEARCH_PAUSE_SECONDS = 5.0
 _LATE = "Moody's did not finish its answer in time."
@@ -52,7 +53,7 @@ class Lane:
     _failed_searches: int = 0
 
     def __post_init__(self) -> None:
-        self.search_pace = Pace(self.pace.most, window=self.pace.window)
+        self.search_pace = Pace(min(self.pace.most, _MOST_SEARCHES), window=self.pace.window)
         self._reads = deque(self.plan.reads)
         self._searches = deque(self.plan.searches)
         self._sample = {task.questions[0].job_id for task in self.plan.reads}

@@ -20,6 +20,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
@@ -66,6 +67,8 @@ class Poller:
         self._lanes: dict[Family, Lane] = {}
         self._results: deque[tuple[list[Answer], int]] = deque()  # with their bytes
         self._held_bytes = 0
+        self._threads = 0  # started when there is a task that no other thread waits for
+        self._idle = 0
         self._busy = 0
         self._is_closed = False
         self._has_timer = False
@@ -98,8 +101,12 @@ class Poller:
         for family, plan in plans(questions, self.searchable).items():
             pace = self.paces.setdefault(family, Pace(self.workers))
             self._lanes[family] = Lane(family, plan, self.health, search_from, pace)
-        for number in range(min(self.workers, len(questions))):
-            threading.Thread(target=self._work, name=f"poll-{number}", daemon=True).start()
+        if questions:
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        self._threads += 1
+        threading.Thread(target=self._work, name=f"poll-{self._threads}", daemon=True).start()
 
     def _answers(self) -> Iterator[Answer]:
         while True:
@@ -176,18 +183,26 @@ class Poller:
                     self._busy += 1
                     task = lane.take(now, self.clock())
                     if math.isfinite(self._next_lane(now)[0]):
-                        self._task_is_there.notify()  # the next thread, for the next task
+                        self._call_thread()
                     return task
                 self._wait(wait, self._deadline - now)
 
+    def _call_thread(self) -> None:
+        """Have another thread wait for the next task."""
+        if self._idle:
+            self._task_is_there.notify()
+        elif self._threads < self.workers:
+            with suppress(RuntimeError):  # the system gives no more: those that run go on
+                self._start_thread()
+
     def _wait(self, seconds: float, most: float) -> None:
         """Wait until something happens; one thread at a time does so until the next task is due."""
-        if self._has_timer or seconds > most:
-            self._task_is_there.wait(most)
-            return
-        self._has_timer = True
-        self._task_is_there.wait(seconds)
-        self._has_timer = False
+        is_timer = not self._has_timer and seconds <= most
+        self._has_timer = self._has_timer or is_timer
+        self._idle += 1
+        self._task_is_there.wait(seconds if is_timer else most)
+        self._idle -= 1
+        self._has_timer = self._has_timer and not is_timer
 
     def _next_lane(self, now: float) -> tuple[float, Lane | None]:
         """Return whose task is the next, and how long it has to wait."""

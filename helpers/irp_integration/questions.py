@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from heapq import nsmallest
 
 from helpers.constants import BACKWARD_MOVES, JOB_MOVES, BatchType, Family, JobStatus
 from helpers.irp_integration.answers import NOT_OF_THE_JOB
@@ -35,7 +36,7 @@ class Question:
         return normal_id(self.workflow_id)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What came of one question; if the poll failed, ``error`` says why."""
 
@@ -62,7 +63,7 @@ class Answer:
         return self.status is not None and not self.from_search
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Task:
     """What one thread does in one go: read one job, or search for several of one family."""
 
@@ -104,7 +105,7 @@ def plans(questions: Sequence[Question], searchable: Collection[Family]) -> dict
 
 def _plan(family: Family, asked: list[tuple[int, Question]], *, may_search: bool) -> Plan:
     searched = [item for item in asked if may_search and _can_be_searched(item[1])]
-    sample = sorted(searched, key=lambda item: _urgency(item[1]))[:VERIFIED_PER_PASS]
+    sample = nsmallest(VERIFIED_PER_PASS, searched, key=lambda item: _urgency(item[1]))
     if len(searched) <= VERIFIED_PER_PASS:
         return Plan(reads_of(asked), [])
     verified = {position for position, _ in sample}

@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,17 @@ def _leave_to_others(batches: list[Any]) -> None:
 def _counted_statements() -> count[int]:
     """Count what is executed from now on, in any thread; BEGIN and COMMIT are not counted."""
     counter = count()
-    execute = psycopg.Cursor.execute
 
-    def counting(cursor: Any, *args: Any, **kwargs: Any) -> Any:
-        next(counter)
-        return execute(cursor, *args, **kwargs)
+    def counting(sends: Callable[..., Any]) -> Callable[..., Any]:
+        def send(cursor: Any, *args: Any, **kwargs: Any) -> Any:
+            next(counter)
+            return sends(cursor, *args, **kwargs)
 
-    psycopg.Cursor.execute = counting  # type: ignore[method-assign]
+        return send
+
+    psycopg.Cursor.execute = counting(psycopg.Cursor.execute)  # type: ignore[method-assign]
+    paged = psycopg.ServerCursor
+    paged.execute, paged.fetchmany = counting(paged.execute), counting(paged.fetchmany)  # type: ignore[method-assign]
     return counter
 
 

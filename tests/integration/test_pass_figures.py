@@ -19,6 +19,7 @@ from helpers.recording import RECORD_CHUNK
 from sandbox.moodys_bodies import RESOURCE_GROUP_ID
 from sandbox.seeding import PreparedJob, add_cycle
 from sandbox.server import ServerProcess, start_process
+from tests.benchmarks.world import run_pass as pass_of_its_own
 from tests.support.passes import active_batch, configure, rows
 
 WORKERS = 32
@@ -122,6 +123,22 @@ def test_a_thousand_jobs_take_one_pool_and_statements_by_the_chunk(
     assert asked == (
         1000 + tried if family == "geohaz" else 1000 // SEARCH_CHUNK + VERIFIED_PER_PASS
     )
+
+
+def test_the_memory_of_a_pass_does_not_follow_what_moodys_answers(cycle, slow_moodys):
+    few, many = 2_000, 20_000
+    add_running(cycle, slow_moodys, BatchType.ANALYSIS, "model", few)
+    one = pass_of_its_own()
+    add_running(cycle, slow_moodys, BatchType.ANALYSIS, "model", many - few)
+
+    ten = pass_of_its_own()
+
+    assert (one["jobs_polled"], ten["jobs_polled"]) == (few, many)
+    bytes_per_job = (ten["peak_mb"] - one["peak_mb"]) * 1024**2 / (many - few)
+    print(f"each job took {bytes_per_job:.0f} bytes of memory")
+    assert bytes_per_job < 500  # measured: 50; an answer that is held takes 1,800
+    more = ten["statements"] - one["statements"]
+    assert more <= 3 * (many - few) / RECORD_CHUNK
 
 
 def test_ten_times_as_many_batches_are_found_and_counted_without_asking_more_of_moodys(
