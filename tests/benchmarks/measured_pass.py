@@ -55,7 +55,7 @@ def _leave_to_others(batches: list[Any]) -> None:
     batches[:] = batches[int(number) :: int(of)]
 
 
-def _counted_statements() -> count[int]:
+def _counted_statements() -> "count[int]":
     """Count what is executed from now on, in any thread; BEGIN and COMMIT are not counted."""
     counter = count()
 
