@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 from helpers.constants import BatchStatus, ChainRunStatus, JobStatus, StepStatus
 from helpers.display import Severity, clock
@@ -14,43 +15,35 @@ _LONGEST_REASON = 120
 _RUN_IT = "you: run its notebook"
 _FAILED_JOBS = (JobStatus.FAILED, JobStatus.ERROR)
 _BAD_ENDS = frozenset({BatchStatus.FAILED, BatchStatus.ERROR, BatchStatus.CANCELLED})
-_BAR: list[str] = [
+_ENDED_FIRST: list[str] = [
     JobStatus.FAILED,
     JobStatus.ERROR,
     JobStatus.CANCELLED,
     JobStatus.FINISHED,
     *(status for status in reversed(JobStatus) if status not in JobStatus.terminal()),
 ]
+_ORDER = {status: number for number, status in enumerate(_ENDED_FIRST)}  # in a bar
 
 
 class StepState(StrEnum):
-    """Where a step stands."""
+    """Where a step stands, and how that looks."""
 
-    FAILED = "failed"  # its batch ended badly, or its notebook failed
-    NOTEBOOK = "notebook runs"
-    ACTIVE = "jobs run"
-    HELD = "held"  # due, and it waits for what is not over, or a person holds it
-    DUE = "due"  # a pass starts its notebook
-    PREPARED = "not submitted"  # its jobs are prepared, and nobody has submitted them
-    DONE = "done"
-    OPEN = "not started"
+    FAILED = "failed", Severity.ERROR  # its batch ended badly, or its notebook failed
+    NOTEBOOK = "notebook runs", Severity.INFO
+    ACTIVE = "jobs run", Severity.INFO
+    HELD = "held", Severity.WARNING  # due, and waits for what is not over, or a person holds it
+    DUE = "due", Severity.INFO  # a pass starts its notebook
+    PREPARED = "not submitted", Severity.WARNING  # nobody has submitted its prepared jobs
+    DONE = "done", Severity.OK
+    OPEN = "not started", Severity.NEUTRAL
 
-    @property
-    def severity(self) -> Severity:
-        """How it looks."""
-        return _SEVERITIES[self]
+    severity: Severity
 
-
-_SEVERITIES = {
-    StepState.FAILED: Severity.ERROR,
-    StepState.NOTEBOOK: Severity.INFO,
-    StepState.ACTIVE: Severity.INFO,
-    StepState.HELD: Severity.WARNING,
-    StepState.DUE: Severity.INFO,
-    StepState.PREPARED: Severity.WARNING,
-    StepState.DONE: Severity.OK,
-    StepState.OPEN: Severity.NEUTRAL,
-}
+    def __new__(cls, label: str, severity: Severity) -> Self:
+        """Make a member."""
+        state = str.__new__(cls, label)
+        state._value_, state.severity = label, severity
+        return state
 
 
 @dataclass(frozen=True)
@@ -143,7 +136,7 @@ class StepRow:
         total: Counter[str] = Counter()
         for batch in self.batches:
             total.update(batch.counts)
-        return dict(sorted(total.items(), key=lambda item: _order(item[0])))
+        return dict(sorted(total.items(), key=lambda item: _ORDER.get(item[0], len(_ORDER))))
 
     @property
     def failed_jobs(self) -> int:
@@ -174,11 +167,6 @@ class StepRow:
             return None
         ended = [batch.completed_ts for batch in self.batches if batch.completed_ts]
         return max(ended, default=self.run_completed_ts)
-
-
-def _order(status: str) -> int:
-    """Return where a status stands in a bar: what has ended first, and last what has not begun."""
-    return _BAR.index(status) if status in _BAR else len(_BAR)
 
 
 def with_waits(steps: Sequence[StepRow]) -> Iterator[tuple[StepRow, str]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
+from typing import Self
 
 from helpers.constants import JobStatus
 from helpers.display import (
@@ -32,50 +33,37 @@ _MOST_REASONS = 10  # shown as groups of their own
 class JobGroup(StrEnum):
     """Jobs that are looked at together; in the order in which they need a person."""
 
-    FAILED = "failed"
-    LATE = "far over the usual time"
-    CANCELLED = "cancelled"
-    UNRECOGNISED = "with an unrecognised status"
-    RUNNING = "running"
-    WAITING = "waiting at Moody's"
-    PREPARED = "not submitted"
-    FINISHED = "finished"
+    FAILED = "failed", Severity.ERROR, JobStatus.FAILED, JobStatus.ERROR
+    LATE = "far over the usual time", Severity.WARNING
+    CANCELLED = "cancelled", Severity.WARNING, JobStatus.CANCELLED
+    UNRECOGNISED = "with an unrecognised status", Severity.WARNING
+    RUNNING = (
+        *("running", Severity.INFO),
+        *(JobStatus.RUNNING, JobStatus.CANCEL_REQUESTED, JobStatus.CANCELLING),
+    )
+    WAITING = (
+        *("waiting at Moody's", Severity.INFO),
+        *(JobStatus.SUBMITTED, JobStatus.PENDING, JobStatus.QUEUED),
+    )
+    PREPARED = "not submitted", Severity.NEUTRAL, JobStatus.INITIATED
+    FINISHED = "finished", Severity.OK, JobStatus.FINISHED
 
-    @property
-    def severity(self) -> Severity:
-        """How it looks."""
-        return _SEVERITIES[self]
+    severity: Severity
+    statuses: tuple[JobStatus, ...]  # of its jobs, lateness aside
+
+    def __new__(cls, label: str, severity: Severity, *statuses: JobStatus) -> Self:
+        """Make a member."""
+        group = str.__new__(cls, label)
+        group._value_, group.severity, group.statuses = label, severity, statuses
+        return group
 
 
-_SEVERITIES = {
-    JobGroup.FAILED: Severity.ERROR,
-    JobGroup.LATE: Severity.WARNING,
-    JobGroup.CANCELLED: Severity.WARNING,
-    JobGroup.UNRECOGNISED: Severity.WARNING,
-    JobGroup.RUNNING: Severity.INFO,
-    JobGroup.WAITING: Severity.INFO,
-    JobGroup.PREPARED: Severity.NEUTRAL,
-    JobGroup.FINISHED: Severity.OK,
-}
-_GROUPS = {
-    JobStatus.FAILED: JobGroup.FAILED,
-    JobStatus.ERROR: JobGroup.FAILED,
-    JobStatus.CANCELLED: JobGroup.CANCELLED,
-    JobStatus.RUNNING: JobGroup.RUNNING,
-    JobStatus.CANCEL_REQUESTED: JobGroup.RUNNING,
-    JobStatus.CANCELLING: JobGroup.RUNNING,
-    JobStatus.SUBMITTED: JobGroup.WAITING,
-    JobStatus.PENDING: JobGroup.WAITING,
-    JobStatus.QUEUED: JobGroup.WAITING,
-    JobStatus.INITIATED: JobGroup.PREPARED,
-    JobStatus.FINISHED: JobGroup.FINISHED,
-}
 _ORDER = list(JobGroup)
 
 
 def statuses_in(*groups: JobGroup) -> list[str]:
     """Return the statuses of jobs that belong to one of these groups, lateness aside."""
-    return [status.value for status, group in _GROUPS.items() if group in groups]
+    return [status.value for group in groups for status in group.statuses]
 
 
 _ENDED = frozenset({JobGroup.FAILED, JobGroup.CANCELLED, JobGroup.FINISHED})
@@ -104,7 +92,8 @@ class StepJob:
         """What it is looked at with."""
         if self.why_late:
             return JobGroup.LATE
-        return next((g for s, g in _GROUPS.items() if s == self.status), JobGroup.UNRECOGNISED)
+        of_status = (group for group in JobGroup if self.status in group.statuses)
+        return next(of_status, JobGroup.UNRECOGNISED)
 
 
 @dataclass(frozen=True)

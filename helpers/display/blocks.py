@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, Self, TypeAlias
+from typing import Self, TypeAlias
 
 from helpers.display.formats import as_of
 from helpers.display.severity import Severity, severity_of
@@ -15,8 +15,6 @@ _LONG_WORD = 16  # a longer one may be broken, or a narrow screen scrolls
 @dataclass(frozen=True)
 class Headline:
     """The report in one sentence."""
-
-    kind: ClassVar[str] = "headline"
 
     severity: Severity
     text: str
@@ -36,16 +34,12 @@ class Tile:
 class Tiles:
     """Some figures."""
 
-    kind: ClassVar[str] = "tiles"
-
     tiles: Sequence[Tile]
 
 
 @dataclass(frozen=True)
 class Note:
     """A line of text: a paragraph of the report, or what is to be said of a row."""
-
-    kind: ClassVar[str] = "note"
 
     text: str
     severity: Severity | None = None
@@ -111,8 +105,6 @@ class Fold(StrEnum):
 class Table:
     """Rows under columns."""
 
-    kind: ClassVar[str] = "table"
-
     columns: Sequence[str]
     rows: Sequence[Row]
     noun: str = "row"  # what a row is about, for "… and 3 more"
@@ -137,8 +129,6 @@ class Remark:
 @dataclass(frozen=True)
 class Remarks:
     """A list of remarks."""
-
-    kind: ClassVar[str] = "remarks"
 
     rows: Sequence[Remark]
     noun: str = "remark"
@@ -180,8 +170,6 @@ class Lane:
 @dataclass(frozen=True)
 class Timeline:
     """Lanes over the same stretch of time, with the gaps in it; a drawing, and a table as text."""
-
-    kind: ClassVar[str] = "timeline"
 
     start: datetime
     end: datetime

@@ -6,9 +6,9 @@ without secrets. The template engine escapes it for HTML.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, ClassVar, assert_never
+from typing import TYPE_CHECKING, ClassVar, assert_never, get_args
 
 from helpers.display.blocks import (
     AsOf,
@@ -147,7 +147,12 @@ def _environment() -> "Environment":
         "left_out": left_out,
     }
     environment.tests["number"] = lambda value: type(value) is int
+    environment.tests |= {kind.__name__.lower(): partial(_is_a, kind) for kind in get_args(Block)}
     return environment
+
+
+def _is_a(kind: type[Block], value: object) -> bool:
+    return isinstance(value, kind)
 
 
 def _as_cell(value: Value) -> Cell:

@@ -1,6 +1,7 @@
 """How good or bad a thing is: the colours and signs of all reports."""
 
 from enum import StrEnum
+from typing import Self
 
 from helpers.constants import (
     ActionStatus,
@@ -14,27 +15,21 @@ from helpers.constants import (
 
 
 class Severity(StrEnum):
-    """How something looks; the names of the style sheet's classes."""
+    """How something looks: the style sheet's class, and a sign for eyes that see no colours."""
 
-    OK = "ok"
-    ERROR = "error"
-    WARNING = "warning"
-    INFO = "info"  # in progress
-    NEUTRAL = "neutral"
+    OK = "ok", "✔"
+    ERROR = "error", "✖"
+    WARNING = "warning", "▲"
+    INFO = "info", "●"  # in progress
+    NEUTRAL = "neutral", "○"
 
-    @property
-    def sign(self) -> str:
-        """Its sign, for eyes that do not tell the colours apart."""
-        return _SIGNS[self]
+    sign: str
 
-
-_SIGNS = {
-    Severity.OK: "✔",
-    Severity.ERROR: "✖",
-    Severity.WARNING: "▲",
-    Severity.INFO: "●",
-    Severity.NEUTRAL: "○",
-}
+    def __new__(cls, label: str, sign: str) -> Self:
+        """Make a member."""
+        severity = str.__new__(cls, label)
+        severity._value_, severity.sign = label, sign
+        return severity
 
 
 # By label, because jobs, batches, steps, cards and the rest share theirs.

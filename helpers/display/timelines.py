@@ -24,42 +24,30 @@ class Piece:
     title: str
 
 
-@dataclass(frozen=True)
-class LaneDrawing:
-    """A lane, laid out."""
-
-    label: str
-    bars: list[Piece]
-    marks: list[Piece]
-    folded: "list[LaneDrawing]"
-    more: int  # parts that are not drawn
-
-
 class TimelineDrawing:
     """A time line, laid out; positions are percent of its width."""
 
     def __init__(self, timeline: Timeline) -> None:
         self._start, self._end = timeline.start, max(timeline.end, timeline.start)
         self._whole = max((self._end - self._start).total_seconds(), 1.0)
-        self.lanes = [self._lane(lane) for lane in timeline.lanes]
         self.gaps = [self._piece(a, b, Severity.WARNING, "no monitoring") for a, b in timeline.gaps]
         self.hours = list(self._hours())
 
-    def _lane(self, lane: Lane) -> LaneDrawing:
-        bars = [self._piece(s.start, s.end, s.severity, s.text) for s in lane.spans]
-        # Thousands of marks in one place are one: what is drawn is bounded by the width.
+    def bars(self, lane: Lane) -> list[Piece]:
+        """Return the bars of a lane."""
+        return [self._piece(s.start, s.end, s.severity, s.text) for s in lane.spans]
+
+    def marks(self, lane: Lane) -> list[Piece]:
+        """Return the marks of a lane; those in one place are one: the width bounds their number."""
         marks = {
             (round(self._x(mark.at), 1), mark.severity): mark
             for mark in lane.marks
             if self._start <= mark.at <= self._end
         }
-        drawn = [
+        return [
             Piece(x, 0.0, severity, f"{clock(mark.at, self._end)} {mark.text}")
             for (x, severity), mark in sorted(marks.items())
         ]
-        folded = [self._lane(part) for part in lane.folded]
-        more = max((lane.folded_total or 0) - len(folded), 0)
-        return LaneDrawing(lane.label, bars, drawn, folded, more)
 
     def _piece(self, start: datetime, end: datetime, severity: Severity, text: str) -> Piece:
         x, to = self._x(start), self._x(end)
