@@ -2,9 +2,8 @@
 
 from helpers.errors import JobError
 from helpers.job.ending import complete_job, fail_job
-from helpers.job.reading import get_job_config, read_job
+from helpers.job.reading import get_job_config, read_job, track_job_status
 from helpers.job.submitting import submit_job
-from helpers.job.tracking import track_job_status
 
 __all__ = [
     "JobError",
