@@ -156,7 +156,7 @@ class Walkthrough:
         if not step.batches:
             say(f"{step.step_name}: shows what became of the stage.", "Notebook")
             return
-        jobs = [job.name or "?" for job in choose_batch(step.batches[-1].batch_id).view().jobs]
+        jobs = [job.name or "?" for job in choose_batch(step.batches[-1].batch_id).jobs]
         names = listed(jobs, most=_MOST_NAMED)
         if not can_be_built(step.batches[-1].batch_type):
             say(f"{step.step_name}: does {counted(len(jobs), 'job')} itself: {names}.", "Notebook")

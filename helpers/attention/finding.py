@@ -92,9 +92,7 @@ def what_waits(
 def late_batches(*, pass_seconds: float, jobs: Sequence[LateJob] | None = None) -> list[LateBatch]:
     """Return the watched batches with late jobs, the latest job of each batch first.
 
-    Args:
-        pass_seconds: how often a pass looks.
-        jobs: the late jobs, if somebody has looked already; None looks for them.
+    ``jobs`` are those, if somebody has looked already; None looks for them.
     """
     jobs = find_late_jobs(pass_seconds=pass_seconds) if jobs is None else jobs
     late = {job.job_id: job for job in jobs}

@@ -45,13 +45,8 @@ def resubmit_job(
     Two people who call this for one job at the same moment make one new job: the second call
     raises. A new job that Moody's rejects is ERROR, with the reason, and is returned all the same.
 
-    Args:
-        job_id: a job that is FAILED, ERROR or CANCELLED.
-        irp_client: sends the request.
-        batch_type: the type of the job's batch.
-        job_configuration_data: a configuration in place of the old one. A job with a prepared
-            request needs the changed request too: use ``plan_resubmit(…, requests=…)``.
-        override_reason: why, for the history.
+    ``job_configuration_data`` is a configuration in place of the old one. A job with a prepared
+    request needs the changed request too: use ``plan_resubmit(…, requests=…)``.
 
     Raises:
         JobError: there is no such job, it is of another type, or it may not be replaced.
@@ -130,10 +125,7 @@ def skip_job_configuration(
     ``plan_skip`` for its jobs; the configuration itself waits for whoever holds its batch, and of
     two people the first reason stays.
 
-    Args:
-        job_configuration_id: the configuration.
-        skipped_reason_txt: why, for the history.
-        override_job_configuration_id: the configuration in its place, if there is one.
+    ``override_job_configuration_id`` is the configuration in its place, if there is one.
 
     Raises:
         BatchError: there is no such configuration, or a job of it may have been accepted by

@@ -55,12 +55,7 @@ class History(Report):
 
 
 def history(batch_id: int | None = None, *, cycle_name: str | None = None) -> History:
-    """Return what people did by hand, newest first, at most 500 acts.
-
-    Args:
-        batch_id: only to this batch.
-        cycle_name: only in this cycle.
-    """
+    """Return what people did by hand, to this batch or in this cycle, the newest 500 acts first."""
     rows = queries("actions").history(batch_id=batch_id, cycle_name=cycle_name, most=_MOST)
     actions = list(rows)
     about = f"in batch {batch_id}" if batch_id is not None else "in all batches"

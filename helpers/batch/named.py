@@ -6,7 +6,6 @@ for the jobs that were named, or for all that it is about; see ``helpers.batch.p
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 
 from helpers.batch.plans import (
@@ -30,44 +29,23 @@ from helpers.text import listed
 _MOST_NAMED = 8
 
 
-@dataclass(frozen=True, repr=False)
-class BatchView(Report):
-    """A batch at one moment."""
-
-    batch: Batch
-    jobs: Sequence[SeenJob]
+class NamedBatch(Report):
+    """A batch and its jobs, as they are each time it is asked or shown."""
 
     most_lines = 1_000
-
-    def blocks(self) -> Iterator[Block]:
-        """Show where the batch stands, and its jobs: those that need a person first."""
-        batch = self.batch
-        counts = Counter("SKIPPED" if job.skipped else job.status for job in self.jobs)
-        location = f"step {batch['stage_num']}.{batch['step_num']} {batch['step_name']}"
-        yield Headline(
-            severity_of(batch["status"]),
-            f"Batch {batch['batch_id']} ({batch['batch_type']}) of cycle {batch['cycle_name']}, "
-            f"{location}: {batch['status']}, {tally(counts)}",
-        )
-        counted = sorted((job for job in self.jobs if not job.skipped), key=_needs_a_person)
-        rows = [
-            Row([j.name or "—", badge(j.status), j.cause or "—", str(j.job_id), j.moodys_id or "—"])
-            for j in counted
-        ]
-        yield Table(["Name", "Status", "Reason", "Job", "Moody's id"], rows, noun="job")
-        if any(job.status in FAILED for job in counted):
-            yield Note(
-                "batch.plan_resubmit() or batch.plan_skip() shows what would be done; names of "
-                "jobs in the brackets choose some."
-            )
-
-
-class NamedBatch:
-    """A batch and its jobs, as they are each time it is asked or shown."""
 
     def __init__(self, batch_id: int) -> None:
         """Remember the batch; raises ``BatchError`` if there is none."""
         self.batch_id = read_batch(batch_id)["batch_id"]
+
+    @property
+    def jobs(self) -> list[SeenJob]:
+        """Its jobs, in the order in which they were made."""
+        return seen_jobs(self.batch_id)
+
+    @property
+    def _counted(self) -> list[SeenJob]:
+        return [job for job in self.jobs if not job.skipped]
 
     def plan_resubmit(self, *names: str | int) -> Plan:
         """Plan to resubmit these jobs; without names all that failed.
@@ -98,34 +76,24 @@ class NamedBatch:
 
     def has(self, *names: str | int) -> bool:
         """Tell whether each of these is a job of this batch that is not skipped."""
-        jobs = [job for job in self._jobs() if not job.skipped]
+        jobs = self._counted
         known = {job.job_id for job in jobs} | {_folded(job.name) for job in jobs}
         return all((n if isinstance(n, int) else _folded(n)) in known for n in names)
 
     def failed_names(self) -> list[str]:
         """Return the names of the jobs that failed and are not skipped, ids for those without."""
-        jobs = [job for job in self._jobs() if job.status in FAILED and not job.skipped]
-        return [job.name or str(job.job_id) for job in jobs]
+        return [j.name or str(j.job_id) for j in self._counted if j.status in FAILED]
 
-    def _repr_html_(self) -> str:
-        return self.view()._repr_html_()
-
-    def __repr__(self) -> str:
-        return str(self.view())
-
-    def view(self) -> BatchView:
-        """Return what is shown of it now."""
-        return BatchView(read_batch(self.batch_id), self._jobs())
-
-    def _jobs(self) -> list[SeenJob]:
-        return seen_jobs(self.batch_id)
+    def blocks(self) -> Iterator[Block]:
+        """Show where the batch stands, and its jobs: those that need a person first."""
+        yield from batch_blocks(read_batch(self.batch_id), self.jobs)
 
     def _ids(self, names: Sequence[str | int]) -> list[int] | None:
         """Return the jobs that were named, skipped ones left out; None for no names."""
         if not names:
             return None
-        jobs = [job for job in self._jobs() if not job.skipped]
-        return [job_id for name in names for job_id in [self._id(name, jobs)]]
+        jobs = self._counted
+        return [self._id(name, jobs) for name in names]
 
     def _id(self, name: str | int, jobs: Sequence[SeenJob]) -> int:
         if isinstance(name, int):
@@ -142,6 +110,28 @@ class NamedBatch:
             hint = f" Did you mean {known[nearest[0]]!r}?" if nearest else ""
             problem = f"has no job called {name!r}.{hint}"
         raise BatchError(f"Batch {self.batch_id} {problem}", batch_id=self.batch_id)
+
+
+def batch_blocks(batch: Batch, jobs: Sequence[SeenJob]) -> Iterator[Block]:
+    """Give what is shown of a batch."""
+    counts = Counter("SKIPPED" if job.skipped else job.status for job in jobs)
+    location = f"step {batch['stage_num']}.{batch['step_num']} {batch['step_name']}"
+    yield Headline(
+        severity_of(batch["status"]),
+        f"Batch {batch['batch_id']} ({batch['batch_type']}) of cycle {batch['cycle_name']}, "
+        f"{location}: {batch['status']}, {tally(counts)}",
+    )
+    counted = sorted((job for job in jobs if not job.skipped), key=_needs_a_person)
+    rows = [
+        Row([j.name or "—", badge(j.status), j.cause or "—", str(j.job_id), j.moodys_id or "—"])
+        for j in counted
+    ]
+    yield Table(["Name", "Status", "Reason", "Job", "Moody's id"], rows, noun="job")
+    if any(job.status in FAILED for job in counted):
+        yield Note(
+            "batch.plan_resubmit() or batch.plan_skip() shows what would be done; names of "
+            "jobs in the brackets choose some."
+        )
 
 
 def batch_with(step: Step, names: Sequence[str | int]) -> NamedBatch:

@@ -70,9 +70,8 @@ def reconcile(batch_id: int, *, always_log: bool = False) -> Reconciliation:
     with transaction():
         queries("batch").lock_batch(batch_id=batch_id)
         batch = read_batch(batch_id)
-        was = _status(batch)
-        if was is not BatchStatus.ACTIVE:
-            return Reconciliation(batch_id, was, was, f"The batch is {was}: nothing to decide.")
+        if nothing := _nothing_to_decide(batch):
+            return nothing
         facts = facts_of([batch_id])[batch_id]
         decision = decide(facts)
         _log([(batch_id, decision, facts)], always=always_log)
@@ -101,24 +100,27 @@ def reconcile_together(batch_ids: Collection[int]) -> dict[int, Reconciliation]:
 def look(batch_id: int) -> Reconciliation:
     """Return what reconciling a batch would decide now; nothing is locked or written."""
     batch = read_batch(batch_id)
-    was = _status(batch)
-    if was is not BatchStatus.ACTIVE:
-        return Reconciliation(batch_id, was, was, f"The batch is {was}: nothing to decide.")
+    if nothing := _nothing_to_decide(batch):
+        return nothing
     facts = facts_of([batch_id])[batch_id]
     decision = decide(facts)
     if decision.status is not BatchStatus.ACTIVE:
-        return Reconciliation(batch_id, was, decision.status, decision.reason)
+        return Reconciliation(batch_id, BatchStatus.ACTIVE, decision.status, decision.reason)
     return _still_active([(batch, decision, facts)])[batch_id]
 
 
-def _status(batch: Batch) -> BatchStatus:
+def _nothing_to_decide(batch: Batch) -> Reconciliation | None:
+    """Return what is said of a batch that is not ACTIVE; None if it is."""
     if batch["status"] not in set(BatchStatus):
         raise BatchError(
             f"Batch {batch['batch_id']} is {batch['status']}, an unrecognised status; the batch "
             f"was left unchanged. Set it to one of {', '.join(BatchStatus)}.",
             batch_id=batch["batch_id"],
         )
-    return BatchStatus(batch["status"])
+    was = BatchStatus(batch["status"])
+    if was is BatchStatus.ACTIVE:
+        return None
+    return Reconciliation(batch["batch_id"], was, was, f"The batch is {was}: nothing to decide.")
 
 
 def _log(decided: Sequence[tuple[int, Decision, BatchFacts]], *, always: bool) -> None:

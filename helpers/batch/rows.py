@@ -18,8 +18,6 @@ from helpers.text import clean
 Source: TypeAlias = "Iterable[Mapping[str, Any]] | Path | str | Any"
 """Dicts, the path of a ``.csv`` or ``.xlsx`` file, or a pandas DataFrame."""
 
-_HEADER_ROWS = 1
-
 
 @dataclass(frozen=True)
 class NumberedRow:
@@ -37,7 +35,7 @@ def read_rows(source: Source) -> list[NumberedRow]:
     """
     rows: Iterable[tuple[int, Any]]
     if isinstance(source, str | Path):
-        rows = _with_whole_paths(_file_rows(Path(source)), Path(source).parent)
+        rows = _file_rows(Path(source))
     elif hasattr(source, "to_dict"):
         rows = enumerate(source.to_dict("records"), 1)
     elif isinstance(source, Mapping) or not isinstance(source, Iterable):
@@ -77,36 +75,39 @@ def _plain(value: Any) -> Any:
 
 
 def _file_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Give the rows below the header of a file; files that they name lie relative to it."""
     match path.suffix.lower():
         case ".csv":
-            return _csv_rows(path)
+            table = _csv_table(path)
         case ".xlsx":
-            return _xlsx_rows(path)
+            table = _xlsx_table(path)
         case _:
             raise BatchError(f"{path.name} is neither a .csv nor an .xlsx file.")
+    if not table:
+        raise BatchError(f"{path.name} is empty: its first row names the columns.")
+    names = [_column(name) if name is not None else "" for name in table[0]]
+    twice = {name for name in names if name and names.count(name) > 1}
+    if twice:
+        raise BatchError(f"{path.name} has the column {min(twice)!r} twice.")
+    for number, cells in enumerate(table[1:], 2):
+        if not all(map(_is_empty, cells[len(names) :])):
+            raise BatchError(f"Row {number} of {path.name} has more cells than there are columns.")
+        named = [(n, c) for n, c in zip(names, cells, strict=False) if not _is_empty(c)]
+        paths = {n: str(path.parent.absolute() / str(c)) for n, c in named if n.endswith("_path")}
+        yield number, dict(named) | paths
 
 
-def _with_whole_paths(
-    rows: Iterable[tuple[int, Mapping[str, Any]]], folder: Path
-) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Give the rows of a file, where the files that they name lie relative to it."""
-    for number, row in rows:
-        named = {c: v for c, v in row.items() if c.endswith("_path") and not _is_empty(v)}
-        yield number, {**row, **{c: str(folder.absolute() / str(v)) for c, v in named.items()}}
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _csv_table(path: Path) -> list[list[Any]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         raise BatchError(f"{path} cannot be read: {exc}. Is it CSV in UTF-8?") from exc
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
-    table = list(csv.reader(StringIO(text), delimiter=delimiter))
-    yield from _under_header(table, path)
+    return list(csv.reader(StringIO(text), delimiter=delimiter))
 
 
-def _xlsx_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _xlsx_table(path: Path) -> list[list[Any]]:
     try:
         from openpyxl import load_workbook  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
     except ImportError:
@@ -119,19 +120,4 @@ def _xlsx_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         book.close()
     except Exception as exc:
         raise BatchError(f"{path} cannot be read as a workbook: {exc}") from exc
-    yield from _under_header(table, path)
-
-
-def _under_header(table: list[list[Any]], path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    if not table:
-        raise BatchError(f"{path.name} is empty: its first row names the columns.")
-    names = [_column(name) if name is not None else "" for name in table[0]]
-    twice = {name for name in names if name and names.count(name) > 1}
-    if twice:
-        raise BatchError(f"{path.name} has the column {min(twice)!r} twice.")
-    for number, cells in enumerate(table[1:], 1 + _HEADER_ROWS):
-        beyond = [cell for cell in cells[len(names) :] if not _is_empty(cell)]
-        if beyond:
-            raise BatchError(f"Row {number} of {path.name} has more cells than there are columns.")
-        named = zip(names, cells, strict=False)
-        yield number, {name: cell for name, cell in named if name or not _is_empty(cell)}
+    return table

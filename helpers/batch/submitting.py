@@ -59,13 +59,8 @@ def submit_batch(
     again submits what is left and nothing twice. A job that Moody's rejects becomes ERROR with the
     reason, one whose outcome is unknown stays due, and the others go on.
 
-    Args:
-        batch_id: the batch.
-        irp_client: sends the requests.
-        retry_after: seconds to wait before each further try of jobs whose outcome is unknown.
-
-    Returns:
-        Counts, and one line per job that failed; see ``BatchSubmission``.
+    ``retry_after`` are the seconds to wait before each further try of jobs whose outcome is
+    unknown. Returns counts, and one line per job that failed; see ``BatchSubmission``.
 
     Raises:
         BatchError: there is no such batch, it has ended, its cycle is archived, it is being
@@ -120,9 +115,7 @@ def batch_to_submit(
 ) -> Iterator[tuple[Batch, Callable[[], bool]]]:
     """Give a prepared batch, now ACTIVE, to the one run that may submit it or do its work.
 
-    Args:
-        batch_id: the batch.
-        ends_when_idle: as for ``AdvisoryLocks``.
+    ``ends_when_idle`` is that of ``AdvisoryLocks``.
 
     Raises:
         BatchError: there is no such batch, it has ended, its cycle is archived, or another run is
@@ -130,7 +123,11 @@ def batch_to_submit(
     """
     batch = read_batch(batch_id)
     _require_open(batch)
-    _require_no_transaction(batch_id)
+    if in_transaction():  # what must be on record before a request would not be
+        raise BatchError(
+            f"Batch {batch_id} is not submitted inside a transaction. End it first.",
+            batch_id=batch_id,
+        )
     with submitting_alone(batch_id, ends_when_idle=ends_when_idle) as may_submit:
         queries("batch").activate(batch_id=batch_id)
         if read_batch(batch_id)["status"] != BatchStatus.ACTIVE:
@@ -155,15 +152,6 @@ def submitting_alone(batch_id: int, *, ends_when_idle: bool = True) -> Iterator[
             holder = lock_holders(LockSpace.SUBMIT_BATCH, [batch_id]).get(batch_id, "another run")
             raise BatchError(f"Batch {batch_id} is being submitted by {holder}.", batch_id=batch_id)
         yield lambda: locks.are_held() and is_step_held()
-
-
-def _require_no_transaction(batch_id: int) -> None:
-    """Raise inside a transaction: what must be on record before a request would not be."""
-    if in_transaction():
-        raise BatchError(
-            f"Batch {batch_id} is not submitted inside a transaction. End it first.",
-            batch_id=batch_id,
-        )
 
 
 def _to_submit(batch: Batch, jobs: Sequence[Job]) -> list[int]:

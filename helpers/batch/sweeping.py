@@ -33,8 +33,7 @@ class Swept:
 def sweep(*, interval: timedelta) -> list[Swept]:
     """Conclude the endings that nobody has concluded, and return what was made of each.
 
-    Args:
-        interval: between two passes.
+    ``interval`` is the time between two passes.
     """
     wait = _INTERVALS * interval
     found = _unconcluded(wait=wait)

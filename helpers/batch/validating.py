@@ -5,7 +5,7 @@ Jobs that were submitted, ended or are skipped are left out, and so is work that
 itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from helpers.batch.plans.seeing import SeenJob, open_batch, seen_jobs
@@ -20,15 +20,6 @@ from helpers.records import Batch
 from helpers.text import counted
 
 
-@dataclass(frozen=True)
-class JobProblem:
-    """What keeps Moody's from accepting one job."""
-
-    job_id: int
-    name: str | None
-    text: str
-
-
 @dataclass(frozen=True, repr=False)
 class BatchValidation(Report):
     """What was checked of a batch, and everything that was wrong."""
@@ -36,7 +27,8 @@ class BatchValidation(Report):
     batch: Batch
     checked: int  # jobs whose names were looked up
     ready: int  # jobs with a request that is sent as it is
-    problems: Sequence[JobProblem]
+    problems: Sequence[Problem]  # a row's number is the id of a job
+    names: Mapping[int, str | None]  # of the jobs
 
     most_lines = 1_000
 
@@ -47,7 +39,7 @@ class BatchValidation(Report):
 
     def blocks(self) -> Iterator[Block]:
         """Show how many jobs were checked, and a line for each problem."""
-        batch, wrong = self.batch, len({problem.job_id for problem in self.problems})
+        batch, wrong = self.batch, len({problem.row for problem in self.problems})
         about = f"Batch {batch['batch_id']} ({batch['batch_type']})"
         checked = counted(self.checked, "job")
         if self.problems:
@@ -58,7 +50,7 @@ class BatchValidation(Report):
         else:
             good = Severity.OK if self.checked else Severity.NEUTRAL
             yield Headline(good, f"{about}: {checked} checked, nothing to be corrected")
-        rows = [Row([p.name or "—", p.text, str(p.job_id)]) for p in self.problems]
+        rows = [Row([self.names[p.row] or "—", p.text, str(p.row)]) for p in self.problems]
         yield Table(["Name", "Problem", "Job"], rows, noun="problem")
         if self.ready:
             ready = counted(self.ready, "job has", "jobs have")
@@ -79,31 +71,25 @@ def validate_batch(batch_id: int) -> BatchValidation:
     batch = open_batch(batch_id)
     jobs = [j for j in seen_jobs(batch_id) if j.status == JobStatus.INITIATED and not j.skipped]
     sent = [job for job in jobs if job.request is not None or job.has_key]
-    rows = [_row(job) for job in jobs if job not in sent and _is_to_be_built(batch, job)]
-    found = [problem for job in jobs if (problem := _unsendable(batch, job))]
-    problems = [*found, *duplicates(rows, noun="job")]
+    rows = [
+        NumberedRow(job.job_id, job.configuration or {})
+        for job in jobs
+        if job not in sent and _is_to_be_built(batch["batch_type"], job)
+    ]
+    problems = [problem for job in jobs if (problem := _unsendable(batch, job))]
+    problems += duplicates(rows, noun="job")
     if rows:
         problems += name_problems(batch["batch_type"], rows)
+    problems.sort(key=lambda problem: problem.row)
     names = {job.job_id: job.name for job in jobs}
-    lines = [JobProblem(p.row, names[p.row], p.text) for p in sorted(problems, key=_number)]
-    return BatchValidation(batch, len(rows), len(sent), lines)
+    return BatchValidation(batch, len(rows), len(sent), problems, names)
 
 
-def _number(problem: Problem) -> int:
-    return problem.row
-
-
-def _row(job: SeenJob) -> NumberedRow:
-    return NumberedRow(job.job_id, job.configuration or {})
-
-
-def _is_to_be_built(batch: Batch, job: SeenJob) -> bool:
+def _is_to_be_built(batch_type: str, job: SeenJob) -> bool:
     """Tell whether a job's request is built from names; of types that are polled each one is."""
-    if not can_be_built(batch["batch_type"]):
-        return False
-    known = BatchType.known(batch["batch_type"])
-    is_row = is_built_from_names(batch["batch_type"], None, job.configuration or {})
-    return known in BatchType.polled() or is_row
+    is_polled = BatchType.known(batch_type) in BatchType.polled()
+    is_row = is_built_from_names(batch_type, None, job.configuration or {})
+    return can_be_built(batch_type) and (is_polled or is_row)
 
 
 def _unsendable(batch: Batch, job: SeenJob) -> Problem | None:

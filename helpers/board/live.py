@@ -33,11 +33,7 @@ class Monitoring(Report):
 
 
 def look(target: Target) -> dict[str, str]:
-    """Return the parts of the page as HTML, by name, from the top.
-
-    Args:
-        target: where a link to a file below the workflows folder leads.
-    """
+    """Return the parts of the page as HTML, by name; ``target`` says where links to files lead."""
     seconds = get_settings().monitor_interval_seconds
     reports = {
         "board": board(),
@@ -48,13 +44,9 @@ def look(target: Target) -> dict[str, str]:
 
 
 def page_of(sight: Sight, *, events: str, nonce: str, version: str) -> str:
-    """Return the page with what was seen last.
+    """Return the page with what was seen last; ``events`` is the address of what comes then.
 
-    Args:
-        sight: what was seen.
-        events: the address of its events.
-        nonce: what its script and its style have, and nothing that it shows.
-        version: of this package.
+    Its script and its style have the nonce, and nothing that it shows.
     """
     parts = sight.parts or {}
     return live_page(

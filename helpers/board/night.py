@@ -64,9 +64,8 @@ class NightHistory(Report):
 def night_history(since: str | datetime | None = None) -> NightHistory:
     """Return what happened since then, from the metastore alone.
 
-    Args:
-        since: ``18:00`` for the last time it was that late here; or a time with a zone; None for
-            the last twelve hours.
+    ``18:00`` is the last time it was that late here; a time with a zone is taken as it is; None
+    means the last twelve hours.
 
     Raises:
         SettingsError: it is no such time.

@@ -51,9 +51,8 @@ def board() -> Board:
 def jobs_of(step: str | None = None) -> JobsReport:
     """Return the jobs of a step of the ACTIVE cycles, those that need a person first.
 
-    Args:
-        step: ``3.6`` for step 6 of stage 3, in each cycle that has it; None for every step in which
-            jobs are open or have failed.
+    ``3.6`` is step 6 of stage 3, in each cycle that has it; None means every step in which jobs
+    are open or have failed.
 
     Raises:
         SettingsError: no ACTIVE cycle has such a step.

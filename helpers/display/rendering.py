@@ -119,12 +119,8 @@ def live_page(time: str, parts: Mapping[str, str], **facts: str | None) -> str:
         facts: ``problem``, why it may be out of date; ``events``, their address; ``nonce``;
             ``version``.
     """
-    title = "Batch monitoring"
-    return (
-        _environment()
-        .get_template("live.html")
-        .render(title=title, time=time, parts=parts, **facts)
-    )
+    template = _environment().get_template("live.html")
+    return template.render(title="Batch monitoring", time=time, parts=parts, **facts)
 
 
 @cache

@@ -41,8 +41,7 @@ class ActiveForecast:
 def forecast_active(*, pass_seconds: float) -> dict[int, ActiveForecast]:
     """Forecast the ACTIVE batches of which Moody's has a job, by batch id; nothing is written.
 
-    Args:
-        pass_seconds: how often a pass looks; a job is two passes old before it counts as late.
+    A pass looks every ``pass_seconds``; a job is two passes old before it counts as late.
     """
     with transaction():
         batches = open_batches()
@@ -66,11 +65,7 @@ def forecast_active(*, pass_seconds: float) -> dict[int, ActiveForecast]:
 
 
 def find_late_jobs(*, pass_seconds: float) -> list[LateJob]:
-    """Return the jobs of ACTIVE batches that take far longer than usual; nothing is written.
-
-    Args:
-        pass_seconds: how often a pass looks; a job is two passes old before it counts as late.
-    """
+    """Return the jobs that ``forecast_active`` would find late; nothing is written."""
     with transaction():
         batches = open_batches()
         history = _history(batches)

@@ -46,13 +46,8 @@ def track_job_status(job_id: int, batch_type: str, irp_client: "IRPClient") -> s
     The poll is recorded whether it succeeds or not. A job that has already ended is not asked
     about. A status that nobody knows is recorded word for word, and leaves the job as it is.
 
-    Args:
-        job_id: the job's id in the metastore.
-        batch_type: decides which call of the client reads the job.
-        irp_client: offers the calls of ``job_reader``.
-
-    Returns:
-        The job's status after the answer, one of ``JobStatus``.
+    The batch type decides which call of the client reads the job. Returns the job's status after
+    the answer, one of ``JobStatus``.
 
     Raises:
         JobError: the job is unknown or was never submitted, its batch type is not polled, or

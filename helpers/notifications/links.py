@@ -49,11 +49,7 @@ def dashboard_address(url: str | None) -> str | None:
 
 
 def live_page_address(jupyterlab_url: str | None) -> str | None:
-    """Return where a Jupyter server with this package's extension shows the work.
-
-    Args:
-        jupyterlab_url: as for ``notebook_address``.
-    """
+    """Return where a Jupyter server with this package's extension shows the work."""
     parts = _web_parts(jupyterlab_url)
     return parts and _checked(f"{_server_and_folder(parts)[0]}/batch-monitoring/")
 

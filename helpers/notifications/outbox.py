@@ -71,8 +71,7 @@ def send_due(*, send: Send | None = None) -> Sending:
     A Teams that is down ends the round; what was tried is tried again later, each time after twice
     as long, for a day.
 
-    Args:
-        send: posts one message and raises ``NotificationError``; None takes the Teams webhook.
+    ``send`` posts one message and raises ``NotificationError``; None takes the Teams webhook.
     """
     off = _why_off() if send is None else None
     if pending():

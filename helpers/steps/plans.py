@@ -161,10 +161,7 @@ def plan_rerun(cycle: str, stage: int, from_step: int) -> RerunPlan:
     made due between plan and apply overtakes the plan. Of two people who apply at once the second
     is overtaken. A run by hand that comes first serves the rerun.
 
-    Args:
-        cycle: its name.
-        stage: the number of the stage.
-        from_step: the number of the step, also of one that no batch leads to.
+    No batch needs to lead to the step.
 
     Raises:
         CycleError: there is no such step, or its cycle is not ACTIVE.

@@ -81,10 +81,7 @@ class StepPlan(actions.Plan):
         self.seen = _see(step["step_id"])
 
     def apply(self, *, reason: str) -> StepPlanOutcome:
-        """Do what the plan shows, or refuse.
-
-        Args:
-            reason: why, for the history.
+        """Do what the plan shows, or refuse; ``reason`` says why, for the history.
 
         Raises:
             PlanOvertakenError: what the plan saw has changed; nothing was done.

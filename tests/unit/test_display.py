@@ -18,10 +18,11 @@ from helpers import constants
 from helpers.attention import Acknowledgement, Item, ItemKind, Waiting
 from helpers.batch import Reconciliation
 from helpers.batch.history import History
-from helpers.batch.named import BatchView
+from helpers.batch.named import NamedBatch, batch_blocks
 from helpers.batch.plans.mending import SkipPlan
 from helpers.batch.plans.seeing import SeenJob
-from helpers.batch.validating import BatchValidation, JobProblem
+from helpers.batch.preparing import Problem
+from helpers.batch.validating import BatchValidation
 from helpers.board.grid import Board
 from helpers.board.live import Monitoring
 from helpers.board.night import NightHistory
@@ -335,12 +336,20 @@ def seen(number: int, text: str) -> SeenJob:
 
 def validation(count: int, text: str) -> BatchValidation:
     batch = {**step(text), "status": "INITIATED"}
-    return BatchValidation(batch, count, count, [JobProblem(n, text, text) for n in range(count)])
+    problems = [Problem(n, text) for n in range(count)]
+    return BatchValidation(batch, count, count, problems, dict.fromkeys(range(count), text))
 
 
-def batch_view(count: int, text: str) -> BatchView:
-    batch = {**step(text), "status": "FAILED"}
-    return BatchView(batch, [seen(n, text) for n in range(count)])
+class ShownBatch(NamedBatch):
+    def __init__(self, count: int, text: str) -> None:
+        self.shown = {**step(text), "status": "FAILED"}, [seen(n, text) for n in range(count)]
+
+    def blocks(self):
+        yield from batch_blocks(*self.shown)
+
+
+def batch_view(count: int, text: str) -> NamedBatch:
+    return ShownBatch(count, text)
 
 
 def plan(count: int, text: str) -> SkipPlan:

@@ -224,10 +224,8 @@ def plan_skip(
     Races: a job whose submission begins meanwhile overtakes the plan, and so does any other change
     of the job or of the batch's status. A skipped job is neither submitted nor polled any more.
 
-    Args:
-        batch_id: the batch.
-        job_ids: None for all that are FAILED, ERROR or CANCELLED and not skipped.
-        with_configurations: False leaves the configurations, which then need another job.
+    Without ``job_ids`` it takes all that are FAILED, ERROR or CANCELLED and not skipped. Without
+    ``with_configurations`` the configurations stay, and then need another job.
 
     Raises:
         BatchError: there is no such batch or job, or the batch's cycle is not ACTIVE.

@@ -56,11 +56,9 @@ class Plan(actions.Plan):
         """Return why the plan leaves a job alone; empty if it does not."""
 
     def apply(self, irp_client: "IRPClient | None" = None, *, reason: str) -> PlanOutcome:
-        """Do what the plan shows, or refuse.
+        """Do what the plan shows, or refuse; ``reason`` says why, for the history.
 
-        Args:
-            irp_client: sends the requests; None opens one, if there are any.
-            reason: why, for the history.
+        Without a client one is opened, if there are requests to send.
 
         Raises:
             PlanOvertakenError: what the plan saw has changed; nothing was done.

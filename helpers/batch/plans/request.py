@@ -130,9 +130,7 @@ def plan_cancel(batch_id: int, job_ids: Collection[int] | None = None) -> Cancel
     rejects the others. Races: a job that ends before the request arrives is rejected, and keeps its
     end; one that moves between plan and apply overtakes the plan.
 
-    Args:
-        batch_id: the batch.
-        job_ids: None for all that run at Moody's.
+    Without ``job_ids`` it takes all that run at Moody's.
 
     Raises:
         BatchError: there is no such batch or job, or the batch's cycle is not ACTIVE.
@@ -148,10 +146,7 @@ def plan_priority(
     Races: as for ``plan_cancel``; of two people whose requests arrive at once, the later one counts
     at Moody's, and both are on record.
 
-    Args:
-        batch_id: the batch.
-        priority: one of ``PRIORITIES``.
-        job_ids: None for all that run at Moody's.
+    ``priority`` is one of ``PRIORITIES``. Without ``job_ids`` it takes all that run at Moody's.
 
     Raises:
         BatchError: there is no such batch, job or priority, or the batch's cycle is not ACTIVE.
