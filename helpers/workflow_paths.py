@@ -199,7 +199,8 @@ def executed_copy_path(source: Path) -> Path:
     parts = source.relative_to(workflows_dir()).parts
     folder = workflows_dir().joinpath(*parts[:-1][:1], "runs")
     now = CLOCK.now().astimezone(get_settings().monitor_time_zone)
-    name = _cut(copy_name(parts[-2] if len(parts) > 1 else "", source.stem))
+    whole = copy_name(parts[-2] if len(parts) > 1 else "", source.stem)
+    name = whole.encode(errors="replace")[:_LONGEST_NAME_BYTES].decode(errors="ignore").rstrip()
     with _naming:
         path = next(
             path
@@ -231,7 +232,3 @@ def numbered(path: Path) -> Iterator[Path]:
     yield path
     stem = _NUMBER.sub("", path.stem)
     yield from (path.with_name(f"{stem} ({number}){path.suffix}") for number in count(2))
-
-
-def _cut(name: str) -> str:
-    return name.encode(errors="replace")[:_LONGEST_NAME_BYTES].decode(errors="ignore").rstrip()

@@ -127,25 +127,21 @@ def _configure(connection: Connection) -> None:
 
 def _pool(info: str) -> ConnectionPool[Connection]:
     with _pools_lock:  # threads that come first together share one
-        return _pools.get(info) or _open_pool(info)
-
-
-def _open_pool(info: str) -> ConnectionPool[Connection]:
-    # A first connection by hand, because a pool only says that it timed out, not why.
-    connect(application_name="batch-monitor").close()
-    pool: ConnectionPool[Connection] = ConnectionPool(
-        _conninfo_with_parameters(),
-        kwargs={"row_factory": dict_row, "application_name": "batch-monitor"},
-        min_size=1,
-        max_size=_POOL_SIZE,
-        timeout=_CONNECT_TIMEOUT_SECONDS,
-        configure=_configure,
-        check=ConnectionPool.check_connection,
-        open=True,
-        name="batch-monitor",
-    )
-    _pools[info] = pool
-    return pool
+        if info not in _pools:
+            # A first connection by hand, because a pool only says that it timed out, not why.
+            connect(application_name="batch-monitor").close()
+            _pools[info] = ConnectionPool(
+                _conninfo_with_parameters(),
+                kwargs={"row_factory": dict_row, "application_name": "batch-monitor"},
+                min_size=1,
+                max_size=_POOL_SIZE,
+                timeout=_CONNECT_TIMEOUT_SECONDS,
+                configure=_configure,
+                check=ConnectionPool.check_connection,
+                open=True,
+                name="batch-monitor",
+            )
+        return _pools[info]
 
 
 @contextmanager
@@ -206,7 +202,11 @@ def transaction() -> Iterator[Connection]:
             yield connection
         finally:
             _current.reset(token)
-        _require_intact(connection)
+        if connection.info.transaction_status == TransactionStatus.INERROR:
+            # The error of a statement was swallowed, and COMMIT would roll back silently.
+            raise DatabaseError(
+                "A statement of this transaction failed: all of it was rolled back."
+            )
 
 
 @contextmanager
@@ -217,16 +217,6 @@ def joining(connection: Connection) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
-
-
-def _require_intact(connection: Connection) -> None:
-    """Raise if a statement failed and its error was swallowed: COMMIT would roll back silently.
-
-    Raises:
-        DatabaseError: the transaction is rolled back.
-    """
-    if connection.info.transaction_status == TransactionStatus.INERROR:
-        raise DatabaseError("A statement of this transaction failed: all of it was rolled back.")
 
 
 def in_transaction() -> bool:

@@ -7,6 +7,7 @@ Nothing here runs in a pass, which only asks whether the schema is up to date (`
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 import yoyo
@@ -79,7 +80,9 @@ def _apply(migration: yoyo.migrations.Migration, backend: yoyo.backends.Database
 
 @contextmanager
 def _backend(*, anew: bool) -> Iterator[yoyo.backends.DatabaseBackend]:
-    backend = _open_backend()
+    address = parse_uri("postgresql+psycopg://")  # names the kind: the connection is ours
+    make: Any = _Backend  # yoyo is not typed
+    backend: yoyo.backends.DatabaseBackend = make(address, default_migration_table)
     try:
         _act_as_owner(backend.connection)
         with joining(backend.connection):
@@ -141,11 +144,6 @@ def _run_for_own_objects(query: str, connection: Connection) -> None:
         connection, tables=own["TABLE"], types=own["TYPE"], functions=own["FUNCTION"]
     ):
         connection.execute(row["statement"])
-
-
-def _open_backend() -> yoyo.backends.DatabaseBackend:
-    address = parse_uri("postgresql+psycopg://")  # names the kind: the connection is ours
-    return _Backend(address, default_migration_table)  # type: ignore[no-untyped-call]
 
 
 class _Backend(PostgresqlPsycopgBackend):

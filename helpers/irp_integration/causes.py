@@ -25,82 +25,64 @@ class NoResponseError(MoodysError):
 
 
 CLOSED = "Moody's closed the connection before its answer was complete."
-_CAUSES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    # the first that occurs anywhere in the chain of an exception
-    (
-        (ssl.SSLCertVerificationError, ssl.CertificateError),
-        (
-            "The certificate of Moody's is not trusted{detail}. If a proxy of your company opens "
-            "TLS, set REQUESTS_CA_BUNDLE to the file with its certificates."
-        ),
+_CAUSES: dict[str, tuple[type[BaseException], ...]] = {
+    "The certificate of Moody's is not trusted{detail}. If a proxy of your company opens TLS, set "
+    "REQUESTS_CA_BUNDLE to the file with its certificates.": (
+        ssl.SSLCertVerificationError,
+        ssl.CertificateError,
     ),
-    (
-        (requests.exceptions.InvalidProxyURL, urllib3.ProxySchemeUnknown),
-        "The address of the proxy cannot be used. Check HTTPS_PROXY and HTTP_PROXY.",
+    "The address of the proxy cannot be used. Check HTTPS_PROXY and HTTP_PROXY.": (
+        requests.exceptions.InvalidProxyURL,
+        urllib3.ProxySchemeUnknown,
     ),
-    (
-        (requests.exceptions.ProxyError, urllib3.ProxyError),
-        (
-            "Moody's cannot be reached: the proxy does not answer, or does not let us through. "
-            "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY."
-        ),
+    "Moody's cannot be reached: the proxy does not answer, or does not let us through. Check "
+    "HTTPS_PROXY, HTTP_PROXY and NO_PROXY.": (requests.exceptions.ProxyError, urllib3.ProxyError),
+    CLOSED: (ssl.SSLEOFError, ssl.SSLZeroReturnError),
+    "Moody's cannot be reached: TLS failed{detail}. Check RISK_MODELER_BASE_URL and HTTPS_PROXY.": (
+        ssl.SSLError,
     ),
-    (
-        (ssl.SSLEOFError, ssl.SSLZeroReturnError),
-        CLOSED,
+    "Moody's cannot be reached: the host name of RISK_MODELER_BASE_URL is unknown.": (
+        urllib3.NameResolutionError,
+        socket.gaierror,
     ),
-    (
-        (ssl.SSLError,),
-        (
-            "Moody's cannot be reached: TLS failed{detail}. Check RISK_MODELER_BASE_URL and "
-            "HTTPS_PROXY."
-        ),
+    "Moody's cannot be asked: a header holds what HTTP cannot send. Check RISK_MODELER_API_KEY "
+    "and RISK_MODELER_RESOURCE_GROUP_ID.": (requests.exceptions.InvalidHeader, UnicodeError),
+    "Moody's cannot be asked: RISK_MODELER_BASE_URL is not the address of a host.": (
+        requests.exceptions.InvalidURL,
+        requests.exceptions.MissingSchema,
+        requests.exceptions.InvalidSchema,
+        urllib3.LocationValueError,
     ),
-    (
-        (urllib3.NameResolutionError, socket.gaierror),
-        "Moody's cannot be reached: the host name of RISK_MODELER_BASE_URL is unknown.",
-    ),
-    (
-        (requests.exceptions.InvalidHeader, UnicodeError),
-        (
-            "Moody's cannot be asked: a header holds what HTTP cannot send. Check "
-            "RISK_MODELER_API_KEY and RISK_MODELER_RESOURCE_GROUP_ID."
-        ),
-    ),
-    (
-        (
-            requests.exceptions.InvalidURL,
-            requests.exceptions.MissingSchema,
-            requests.exceptions.InvalidSchema,
-            urllib3.LocationValueError,
-        ),
-        "Moody's cannot be asked: RISK_MODELER_BASE_URL is not the address of a host.",
-    ),
-    ((ConnectionRefusedError,), "Moody's cannot be reached: the connection was refused."),
+    "Moody's cannot be reached: the connection was refused.": (ConnectionRefusedError,),
     # urllib3 takes it for a timeout as well
-    ((urllib3.NewConnectionError,), "Moody's cannot be reached: there is no way to its host."),
-    (
-        (requests.exceptions.ConnectTimeout, urllib3.ConnectTimeoutError),
-        "Moody's cannot be reached: no connection in time.",
+    "Moody's cannot be reached: there is no way to its host.": (urllib3.NewConnectionError,),
+    "Moody's cannot be reached: no connection in time.": (
+        requests.exceptions.ConnectTimeout,
+        urllib3.ConnectTimeoutError,
     ),
-    (
-        (requests.exceptions.Timeout, urllib3.TimeoutError, TimeoutError),
-        "Moody's did not answer in time.",
+    "Moody's did not answer in time.": (
+        requests.exceptions.Timeout,
+        urllib3.TimeoutError,
+        TimeoutError,
     ),
-    (
-        (requests.exceptions.ContentDecodingError, urllib3.DecodeError),
-        "Moody's answered with something that cannot be decompressed.",
+    "Moody's answered with something that cannot be decompressed.": (
+        requests.exceptions.ContentDecodingError,
+        urllib3.DecodeError,
     ),
-)
+}
+"""The first of which anything occurs in the chain of an exception."""
 
 
 def no_response(exc: BaseException) -> NoResponseError:
     """Return what people should know of an exception that came in place of a response."""
     chain = list(_chain(exc))
-    for types, message in _CAUSES:
+    for message, types in _CAUSES.items():
         cause = next((item for item in chain if isinstance(item, types)), None)
         if cause is not None:
-            return NoResponseError(message.format(detail=_detail(cause)), again=message == CLOSED)
+            # What OpenSSL says: a text of its own, in which there is nothing of ours.
+            text = getattr(cause, "verify_message", None) or getattr(cause, "reason", None)
+            detail = f" ({text})" if isinstance(text, str) and text else ""
+            return NoResponseError(message.format(detail=detail), again=message == CLOSED)
     return NoResponseError(CLOSED, again=True)
 
 
@@ -114,12 +96,6 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
             seen.add(id(item))
             yield item
             waiting += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
-
-
-def _detail(cause: BaseException) -> str:
-    """Return what OpenSSL says: a text of its own, in which there is nothing of ours."""
-    text = getattr(cause, "verify_message", None) or getattr(cause, "reason", None)
-    return f" ({text})" if isinstance(text, str) and text else ""
 
 
 _HEADERS = {

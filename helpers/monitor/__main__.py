@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
-from types import FrameType
 
 from helpers.database.schema import require_migrated
 from helpers.errors import BatchMonitoringError
@@ -24,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     if given.status:
         return _status()
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Like Ctrl-C, so that notebooks are stopped and claims released.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         report = run_pass()
         printed = to_print(report) if given.quiet else report
@@ -63,12 +63,6 @@ def _status() -> int:
     is_on = "off" if health.is_silent else "on"
     print("\n".join([f"Monitoring is {is_on}.", *health.lines(), *health.about_schedules()]))
     return 1 if health.is_silent else 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Treat SIGTERM like Ctrl-C, so that notebooks are stopped and claims released."""
-    del number, frame
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ The row in the outbox is unique for each cycle and day, so that any number of mo
 A monitor that was off at the time sends it when it is on again, if that is the same day.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -59,10 +60,9 @@ def due_today(now: datetime, report_at: ReportTime) -> tuple[date, datetime]:
 
 def _payload(shown: Board, cycle_name: str, sections: list[dict[str, str]]) -> dict[str, Any]:
     steps = [step for step in shown.steps if step.cycle_name == cycle_name]
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for step in steps:
-        for status, number in step.counts.items():
-            counts[status] = counts.get(status, 0) + number
+        counts.update(step.counts)
     waits = [item for item in shown.waiting.items if item.cycle_name == cycle_name]
     done = sum(step.state is StepState.DONE for step in steps)
     return {

@@ -18,24 +18,27 @@ _MOST_ERRORS = 100
 
 def log_start() -> int:
     """Put the start of a pass on record; return its id."""
+    started_by = StartedBy.COMMAND
+    if "ipykernel" in sys.modules:
+        started_by = StartedBy.SCHEDULED_NOTEBOOK if own_run_id() else StartedBy.NOTEBOOK
     run_id: int = queries("monitor_runs").start(
         host=host_name(),
         pid=os.getpid(),
         package_version=package_version(),
-        started_by=_started_by(),
+        started_by=started_by,
         copy_is_current=own_copy_is_current(),
     )
     return run_id
 
 
-def _started_by() -> StartedBy:
-    if "ipykernel" not in sys.modules:
-        return StartedBy.COMMAND
-    return StartedBy.SCHEDULED_NOTEBOOK if own_run_id() else StartedBy.NOTEBOOK
-
-
 def log_end(run_id: int, report: SummaryReport) -> None:
-    """Put the end of a pass on record, with its figures and errors."""
+    """Put the end of a pass on record, with its figures and errors.
+
+    As many errors as a row per minute may hold; each poll is on record by itself.
+    """
+    errors = report.errors[:_MOST_ERRORS]
+    if more := len(report.errors) - len(errors):
+        errors.append(Remark("…", f"and {counted(more, 'more error')}."))
     queries("monitor_runs").finish(
         id=run_id,
         batches_found=report.batches_found,
@@ -45,15 +48,5 @@ def log_end(run_id: int, report: SummaryReport) -> None:
         status_changes=report.transitions,
         chains_run=report.chains_executed,
         cards_sent=report.cards_sent,
-        errors=redact_json(
-            json.dumps([{"about": e.about, "text": e.text} for e in _for_the_record(report.errors)])
-        ),
+        errors=redact_json(json.dumps([{"about": e.about, "text": e.text} for e in errors])),
     )
-
-
-def _for_the_record(errors: list[Remark]) -> list[Remark]:
-    """Return as many errors as a row per minute may hold; each poll is on record by itself."""
-    more = len(errors) - _MOST_ERRORS
-    if more <= 0:
-        return errors
-    return [*errors[:_MOST_ERRORS], Remark("…", f"and {counted(more, 'more error')}.")]

@@ -7,7 +7,6 @@ Only files are touched whose names are of the form that ``executed_copy_path`` g
 import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -41,12 +40,11 @@ def prune_copies(*, older_than: timedelta, keep_at_most: int, now: datetime | No
     for runs in (*workflows_dir().glob("runs"), *workflows_dir().glob("*/runs")):
         for copies in _copies_by_notebook(runs).values():
             newest_first = sorted(copies, reverse=True)
-            superfluous = [
-                path
-                for rank, (taken_ts, path) in enumerate(newest_first)
-                if rank > 0 and (rank >= keep_at_most or taken_ts < oldest)
-            ]
-            removed += _remove(superfluous)
+            for rank, (taken_ts, path) in enumerate(newest_first):
+                if rank > 0 and (rank >= keep_at_most or taken_ts < oldest):
+                    with contextlib.suppress(OSError):  # somebody else's, or gone already
+                        path.unlink()
+                        removed += 1
     return removed
 
 
@@ -61,12 +59,3 @@ def _copies_by_notebook(folder: Path) -> dict[str, list[tuple[datetime, Path]]]:
             taken_ts = datetime.strptime(found["stamp"], _STAMP_FORMAT).replace(tzinfo=UTC)
             copies[copy_name(found["stage"] or "", found["stem"])].append((taken_ts, path))
     return copies
-
-
-def _remove(paths: Iterable[Path]) -> int:
-    removed = 0
-    for path in paths:
-        with contextlib.suppress(OSError):  # somebody else's, or gone already
-            path.unlink()
-            removed += 1
-    return removed

@@ -75,11 +75,10 @@ class Run:
             message=clean(str(item.get("status_message") or "")),
         )
 
-    def is_finished(self, *, now: datetime | None = None) -> bool:
+    def is_finished(self) -> bool:
         """Tell whether it is over; False as well if only its process could tell.
 
-        The scheduler deletes a finished run without killing any process. ``now`` is for tests;
-        None takes the clock.
+        The scheduler deletes a finished run without killing any process.
         """
         match self.status:
             case RunStatus.COMPLETED | RunStatus.FAILED:
@@ -87,7 +86,7 @@ class Run:
             case RunStatus.STOPPED if self.has_begun:
                 return True
             case RunStatus.STOPPED | RunStatus.STOPPING:
-                return self.create_ts < (now or CLOCK.now()) - _GRACE
+                return self.create_ts < CLOCK.now() - _GRACE
             case RunStatus.CREATED | RunStatus.QUEUED | RunStatus.IN_PROGRESS:
                 return False
 

@@ -127,21 +127,17 @@ def _endpoint(url: str) -> tuple[str, int | None, str] | None:
 
 def _described(path: Path) -> Server | None:
     """Return the server that a runtime file describes; None if it is gone or not for us."""
-    facts = _facts(path)
-    pid, port = facts.get("pid"), facts.get("port")
-    if not isinstance(pid, int) or not isinstance(port, int) or facts.get("sock") or not _runs(pid):
-        return None
-    token = str(facts.get("token") or "") or os.environ.get(TOKEN_VARIABLE, "")
-    return Server(_url(facts), token, pid, Path(facts.get("root_dir") or "/"))
-
-
-def _facts(path: Path) -> dict[str, Any]:
     try:
         mine = path.stat().st_uid == os.getuid()
         facts = json.loads(path.read_text(encoding="utf-8")) if mine else {}
-    except (OSError, ValueError):  # it may vanish, or be half written
-        return {}
-    return facts if isinstance(facts, dict) else {}
+        pid, port = facts["pid"], facts["port"]
+        runs = psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except (OSError, ValueError, LookupError, TypeError, psutil.Error):
+        return None  # it may vanish, be half written, or hold something else
+    if not isinstance(port, int) or facts.get("sock") or not runs:
+        return None
+    token = str(facts.get("token") or "") or os.environ.get(TOKEN_VARIABLE, "")
+    return Server(_url(facts), token, pid, Path(facts.get("root_dir") or "/"))
 
 
 def _url(facts: dict[str, Any]) -> str:
@@ -151,10 +147,3 @@ def _url(facts: dict[str, Any]) -> str:
     host = "127.0.0.1" if host in _LOOPBACK[:3] else f"[{host}]" if ":" in host else host
     base_url = shorten(clean(str(facts.get("base_url") or "/")), 300)
     return f"{scheme}://{host}:{facts['port']}{base_url.rstrip('/')}/"
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False

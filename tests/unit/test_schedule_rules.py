@@ -60,7 +60,7 @@ def test_what_may_be_running_is_never_pruned(status, minutes_ago, goes):
 
 def test_a_run_that_was_stopped_by_a_person_is_over():
     run = Run("r", "d", RunStatus.STOPPED, ago(1), has_begun=True, message="")
-    assert run.is_finished(now=NOW)
+    assert run.is_finished()
 
 
 def health(*, completed_minutes_ago: float | None) -> PassHealth:
