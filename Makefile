@@ -30,7 +30,7 @@ COMPILED_dev := --compile-bytecode
 COMPILED_bench := --compile-bytecode
 
 # uv installs in seconds what takes pip a minute; if it cannot be had, pip does it.
-.venv/.installed-%: pyproject.toml | .venv/bin/python
+.venv/.installed-%: pyproject.toml jupyter/batch-monitoring.json | .venv/bin/python
 	@echo "Installing what \`make\` needs ($*) into .venv"
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
 	@if uv=$$(command -v uv || command -v $(BIN)/uv); \

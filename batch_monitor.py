@@ -1,4 +1,4 @@
-"""The command ``batch-monitor``, and this installation's ``helpers`` whatever else has that name.
+"""The entries of this installation: its command, its page in Jupyter, and its own ``helpers``.
 
 A team that runs this workflow often has a package ``helpers`` of its own on ``PYTHONPATH``, which
 comes before everything that is installed. This module bears a name of its own, and so it is found
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 _HOME = Path(__file__).resolve().parent
 _COMMANDS = {
@@ -37,6 +38,16 @@ def use_own_helpers() -> None:
         )
     if sys.path[:1] != [str(_HOME)]:
         sys.path.insert(0, str(_HOME))
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": __name__}]
+
+
+def _load_jupyter_server_extension(serverapp: Any) -> None:
+    """Add the live page to a Jupyter server, whose kernels may import another ``helpers``."""
+    use_own_helpers()
+    import_module("helpers.board.server").add_page(serverapp)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

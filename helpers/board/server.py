@@ -1,8 +1,9 @@
-"""The board inside a Jupyter server, at ``<base URL>/batch-monitoring/``: an extension.
+"""The board inside a Jupyter server, at ``<base URL>/batch-monitoring/``.
 
-It shows what ``python -m helpers.board`` shows, behind Jupyter's own login, and follows the
-metastore by server-sent events. It changes nothing: GET is the only method of its one handler,
-and all is read in read-only transactions, in a thread beside the server's event loop.
+``batch_monitor`` is the extension that adds it. It shows what ``python -m helpers.board`` shows,
+behind Jupyter's own login, and follows the metastore by server-sent events. It changes nothing:
+GET is the only method of its one handler, and all is read in read-only transactions, in a thread
+beside the server's event loop.
 """
 
 import asyncio
@@ -39,11 +40,7 @@ _POLICY = "; ".join(
 )
 
 
-def _jupyter_server_extension_points() -> list[dict[str, str]]:
-    return [{"module": __name__}]
-
-
-def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
+def add_page(serverapp: ServerApp) -> None:
     """Add the page to a server; nothing is read or opened before somebody looks."""
     base_url = serverapp.web_app.settings["base_url"]
     root = Path(serverapp.root_dir).expanduser().resolve()

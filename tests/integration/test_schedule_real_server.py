@@ -12,18 +12,15 @@ import pytest
 from helpers.constants import StartedBy
 from helpers.schedule.__main__ import main
 from helpers.settings import PROJECT_DIR, get_settings
-from tests.support.jupyter import JupyterServer, jupyter_folders, jupyter_server
+from tests.support.jupyter import (
+    JupyterServer,
+    jupyter_folders,
+    jupyter_server,
+    let_minutes_be_quick,
+)
 
 _NOTEBOOK = Path("_Tools", "Batch Management", "Monitor Active Jobs.ipynb")
 _DEADLINE_SECONDS = 200.0
-# The scheduler's own loop, with the minute in seconds; the browser test waits for a real one.
-_QUICK_MINUTE = """
-import time
-from jupyter_scheduler.task_runner import TaskRunner
-
-c.TaskRunner.poll_interval = 1
-TaskRunner.compute_next_run_time = lambda *_: int(time.time() * 1000) + 12_000
-"""
 
 
 @pytest.fixture
@@ -40,8 +37,7 @@ def server(
     monkeypatch.setenv("IRP_WORKFLOWS_DIR", str(workflows))
     get_settings.cache_clear()
     environment = {"DATABASE_URL": metastore, "IRP_WORKFLOWS_DIR": str(workflows)}
-    (home / "config").mkdir(parents=True)
-    (home / "config" / "jupyter_server_config.py").write_text(_QUICK_MINUTE)
+    let_minutes_be_quick(home)
     with jupyter_server(workflows.parent, home, environment=environment) as running:
         yield running
 

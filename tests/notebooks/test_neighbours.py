@@ -1,22 +1,31 @@
 """The monitor beside a team's own package ``helpers``, which comes first on PYTHONPATH."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from helpers.check import check_system
-from helpers.constants import BatchType
+from helpers.constants import BatchType, StartedBy
 from helpers.display import Severity
 from helpers.notebook_executor import execute_next_step
 from helpers.notebooks.run import NotebookRun
 from helpers.settings import PROJECT_DIR, get_settings
 from sandbox.seeding import add_cycle, add_step
+from tests.support.jupyter import (
+    JupyterServer,
+    jupyter_folders,
+    jupyter_server,
+    let_minutes_be_quick,
+)
 from tests.support.notebooks import step_notebook, texts_of
 from tests.support.passes import finished_batch, rows
+from tests.support.waiting import wait_until
 
 CYCLE = "Analysis-2025-Q1"
 MONITOR = PROJECT_DIR / "workflows" / "_Tools" / "Batch Management" / "Monitor Active Jobs.ipynb"
@@ -53,8 +62,51 @@ def batch_monitor_command(
     )
 
 
+def scheduled_passes(sql) -> list[tuple]:
+    """Return the passes of Notebook Jobs that ended."""
+    return rows(
+        sql,
+        "SELECT id FROM irp_monitor_run WHERE started_by = %s AND finished_ts IS NOT NULL",
+        StartedBy.SCHEDULED_NOTEBOOK,
+    )
+
+
 def steps_of(sql) -> list[tuple]:
     return rows(sql, "SELECT status::text, error_message FROM irp_step_run ORDER BY id")
+
+
+@pytest.fixture
+def hybrid(due, team, metastore, workflows, tmp_path, monkeypatch) -> Iterator[JupyterServer]:
+    """A Jupyter server of the team: its PYTHONPATH, and the monitor installed beside it."""
+    monkeypatch.setenv("PYTHONPATH", str(team))
+    notebook = workflows / MONITOR.relative_to(PROJECT_DIR / "workflows")
+    notebook.parent.mkdir(parents=True)
+    shutil.copy(MONITOR, notebook)
+    home = tmp_path / "home"
+    for name, value in jupyter_folders(home).items():
+        monkeypatch.setenv(name, value)
+    let_minutes_be_quick(home)
+    shutil.copytree(PROJECT_DIR / "jupyter", home / "config" / "jupyter_server_config.d")
+    environment = {"DATABASE_URL": metastore, "IRP_WORKFLOWS_DIR": str(workflows)}
+    with jupyter_server(workflows, home, environment=environment) as server:
+        yield server
+
+
+@pytest.mark.faults  # it waits for the scheduler
+def test_a_notebook_job_is_ours_and_the_chained_notebook_is_theirs(
+    hybrid, workflows, sql, tmp_path
+):
+    created = batch_monitor_command("schedule", "create", folder=tmp_path)
+    assert created.returncode == 0, created.stderr
+
+    wait_until(lambda: scheduled_passes(sql), seconds=200)
+    assert steps_of(sql) == [("COMPLETED", None)]
+    [executed] = (workflows / f"Active_{CYCLE}" / "runs").glob("*.ipynb")
+    assert "theirs: 42" in texts_of(executed)
+
+    page = hybrid.ask("GET", "batch-monitoring/")
+    assert page.status_code == 200, hybrid.log
+    assert CYCLE in page.text
 
 
 @pytest.mark.parametrize("variable", ["PYTHONPATH", "IRP_STEP_PYTHONPATH"])
