@@ -253,6 +253,8 @@ def _record(entries: Sequence[_Entry]) -> list[Recorded]:
             terminal=list(JobStatus.terminal()),
         )
         moved = {row["job_id"]: row for row in rows}
+        came_late = {"old_status": None, "new_status": None, "is_kept": False}
+        found = [moved.get(answer.question.job_id, came_late) for answer in answers]
         queries("recording").log_polls(
             **columns,
             statuses=[_shown_status(answer.status) for answer in answers],
@@ -260,19 +262,12 @@ def _record(entries: Sequence[_Entry]) -> list[Recorded]:
             notes=[_shown(answer.note) for answer in answers],
             http_statuses=[answer.http_status for answer in answers],
             bodies=redact_json(f"[{','.join(entry.body for entry in entries)}]"),
-            kept=[_worth_keeping(moved.get(answer.question.job_id)) for answer in answers],
+            kept=[row["is_kept"] for row in found],
         )
-    came_late = {"old_status": None, "new_status": None}
-    found = [moved.get(answer.question.job_id, came_late) for answer in answers]
     return [
         Recorded(answer, row["old_status"], row["new_status"])
         for answer, row in zip(answers, found, strict=True)
     ]
-
-
-def _worth_keeping(row: dict[str, Any] | None) -> bool:
-    """Tell whether a poll stays on record for good: a job's first, and those that moved it."""
-    return row is not None and (row["is_first_poll"] or row["old_status"] != row["new_status"])
 
 
 def _shown_status(status: str | None) -> str | None:

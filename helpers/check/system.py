@@ -5,6 +5,8 @@ import os
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,13 +14,16 @@ from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, NoSuchKernel
 from jupyter_client.manager import KernelManager
 
 from helpers.check.findings import CheckReport, bad, doubtful, findings_of, good
-from helpers.check.moodys import look_at_moodys
 from helpers.check.settings import look_at_settings
 from helpers.clock import CLOCK
+from helpers.constants import Family
 from helpers.database import queries, require_sessions, transaction
 from helpers.database.schema import migration_ids, missing_migrations, problem
 from helpers.display import Remark
-from helpers.errors import NotificationError
+from helpers.errors import MoodysError, NotificationError
+from helpers.irp_integration import IRPClient
+from helpers.irp_integration.answers import Raw
+from helpers.irp_integration.submissions import own_error
 from helpers.neighbours import step_environment, team_helpers
 from helpers.notifications.teams import send
 from helpers.pass_health import pass_health
@@ -27,7 +32,10 @@ from helpers.text import counted, shorten
 from helpers.workflow_paths import MONITOR_NOTEBOOK, workflows_dir
 
 _KERNEL_SECONDS = 60
-_MOST_SECONDS_APART = 30.0
+_MOST_SECONDS_APART = 30.0  # of this machine and the database's
+_MOODYS_SECONDS_APART = 60.0
+_NO_JOB = "1"  # an id that nobody has: real ones have about eight digits
+_FORBIDDEN = frozenset({401, 403})
 _ASK_FOR_HELPERS = (
     "import json, helpers\n"
     "from importlib.metadata import version\n"
@@ -49,7 +57,7 @@ def check_system(*, send_card: bool = False) -> CheckReport:
         "database": _look_at_database,
         "connection": _look_at_connection,
         "schedule": _look_at_schedule,
-        "Moody's": look_at_moodys,
+        "Moody's": _look_at_moodys,
         "Teams": lambda: _look_at_teams(send_card=send_card),
         "workflows": _look_at_workflows,
         "kernel": _look_at_kernel,
@@ -109,15 +117,56 @@ def _look_at_schedule() -> Iterator[Remark]:
         yield good("schedule", " ".join(health.lines()))
 
 
+def _look_at_moodys() -> Iterator[Remark]:
+    """Give how Moody's answers a login, and one harmless read of each family."""
+    with IRPClient(connections=1) as client:
+        how = "an API key" if get_settings().risk_modeler_api_key else "a login"
+        yield good("Moody's", f"reached with {how}")
+        raw = None
+        for family in Family:
+            try:
+                raw = client.transport.get(family.job_path(_NO_JOB))
+            except MoodysError as exc:
+                yield bad(f"Moody's {family}", str(exc))
+            else:
+                yield _judged_family(family, raw)
+        if raw is not None:
+            yield from _moodys_clock(raw)
+
+
+def _judged_family(family: Family, raw: Raw) -> Remark:
+    about = f"Moody's {family}"
+    if raw.http_status in _FORBIDDEN:
+        text = (
+            f"answers {raw.http_status}: these credentials may not read its jobs. Check "
+            "RISK_MODELER_API_KEY and RISK_MODELER_RESOURCE_GROUP_ID, and ask for the right."
+        )
+        return bad(about, text)
+    is_own_answer = raw.http_status == HTTPStatus.OK or own_error(raw) is not None
+    if raw.http_status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND} and is_own_answer:
+        return good(about, "answers")
+    text = f"answers {raw.http_status}, which is not its own. Is a proxy or gateway in between?"
+    return bad(about, text)
+
+
+def _moodys_clock(raw: Raw) -> Iterator[Remark]:
+    try:
+        theirs = parsedate_to_datetime(raw.headers.get("Date", ""))
+    except ValueError:
+        return
+    apart = abs((CLOCK.now() - theirs).total_seconds())
+    if apart > _MOODYS_SECONDS_APART:
+        text = f"this machine's clock and that of Moody's are {apart:.0f} s apart. Set it by NTP."
+        yield doubtful("clocks", text)
+
+
 def _look_at_teams(*, send_card: bool) -> Iterator[Remark]:
     settings = get_settings()
     if settings.teams_webhook_url is None:
-        text = "TEAMS_WEBHOOK_URL is not set: no cards are sent."
-        yield doubtful("Teams", text)
+        yield doubtful("Teams", "TEAMS_WEBHOOK_URL is not set: no cards are sent.")
         return
     if not settings.teams_notification_enabled:
-        text = "TEAMS_NOTIFICATION_ENABLED is false: this account sends no cards."
-        yield doubtful("Teams", text)
+        yield doubtful("Teams", "TEAMS_NOTIFICATION_ENABLED is false: this account sends no cards.")
     if not send_card:
         yield good("Teams", "a webhook is set; --send-card tries it")
         return
@@ -143,11 +192,9 @@ def _test_card() -> dict[str, object]:
 def _look_at_workflows() -> Iterator[Remark]:
     folder = workflows_dir()
     if not folder.is_dir():
-        text = f"there is no folder {folder}. Set IRP_WORKFLOWS_DIR."
-        yield bad("workflows", text)
+        yield bad("workflows", f"there is no folder {folder}. Set IRP_WORKFLOWS_DIR.")
     elif not os.access(folder, os.W_OK | os.X_OK):
-        text = f"{folder} cannot be written: executed copies would be lost."
-        yield doubtful("workflows", text)
+        yield doubtful("workflows", f"{folder} cannot be written: executed copies would be lost.")
     elif not (folder / MONITOR_NOTEBOOK).is_file():
         text = (
             f"{folder} has no “{MONITOR_NOTEBOOK}”. Copy `workflows/_Tools` of the project to it."
@@ -163,8 +210,7 @@ def _look_at_kernel() -> Iterator[Remark]:
     environment = {**os.environ, **step_environment()}
     team = team_helpers(environment)
     if team is not None:
-        text = f"kernels of steps import your team's helpers, of {team}"
-        yield good("kernel", text)
+        yield good("kernel", f"kernels of steps import your team's helpers, of {team}")
         return
     try:
         python = KernelManager(kernel_name=NATIVE_KERNEL_NAME).format_kernel_cmd()[0]

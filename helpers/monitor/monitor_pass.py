@@ -37,7 +37,7 @@ from helpers.monitor.watch import call_heartbeat, unpolled_batches, why_idle
 from helpers.notifications.events import announce_failing, announce_late
 from helpers.notifications.failures import FailingBatch, LateBatch, failing_batches
 from helpers.notifications.outbox import Sending, send_due
-from helpers.pass_health import pass_health
+from helpers.pass_health import PassHealth, pass_health
 from helpers.recording import server_clock
 from helpers.settings import Settings, get_settings
 
@@ -160,9 +160,6 @@ class Monitor:
     ) -> SummaryReport:
         work = queries("monitor_runs").open_work()
         health = pass_health(interval=self._interval, own_run_id=self._run_id)
-        # That this pass runs proves no other; before the first there is nothing to miss.
-        warnings = health.about_schedules() if health.age is None else health.warnings()
-        warnings += unpolled_batches(self._polled.held_elsewhere, interval=self._interval)
         waiting = what_waits(
             pass_seconds=self._settings.monitor_interval_seconds,
             failing=failing,
@@ -195,8 +192,14 @@ class Monitor:
             jobs_failed_so_far=sum(batch["failed"] for batch in failing),
             idle=why_idle(),
             health=health,
-            warnings=warnings,
+            warnings=self._warnings(health),
         )
+
+    def _warnings(self, health: PassHealth) -> list[str]:
+        """Return what is wrong with monitoring itself; before the first pass nothing is missed."""
+        warnings = health.about_schedules() if health.age is None else health.warnings()
+        held = self._polled.held_elsewhere
+        return warnings + unpolled_batches(held, interval=self._interval)
 
     def _errors(self) -> list[Remark]:
         polls = self._polled

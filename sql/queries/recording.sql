@@ -122,7 +122,7 @@ SET status = coalesce(verdict.new_status, verdict.old_status)::job_status_enum,
 FROM verdict
 WHERE job.id = verdict.job_id
 RETURNING job.id AS job_id, job.batch_id, verdict.old_status, job.status::text AS new_status,
-          verdict.is_first_poll;
+          verdict.is_first_poll OR verdict.old_status <> job.status::text AS is_kept;
 
 -- name: free_jobs(job_ids)
 -- Those of these jobs that nobody else holds; they are held from now on.
