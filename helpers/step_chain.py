@@ -17,17 +17,16 @@ __all__ = ["get_chain_config", "get_next_step_info", "should_execute_next_step"]
 
 def get_chain_config(stage_num: int) -> list[ChainConfig]:
     """Return the chain rules of a stage, in the order of its steps; empty if it has none."""
-    return [_config(rule) for rule in stage_rules(stage_num)]
-
-
-def _config(rule: ChainRule) -> ChainConfig:
-    return {
-        "stage_num": rule.stage_num,
-        "step_num": rule.step_num,
-        "batch_type": rule.batch_type.value,
-        "trigger_on": sorted(status.value for status in rule.fires_on),
-        "next_step_num": rule.next_step_num,
-    }
+    return [
+        {
+            "stage_num": rule.stage_num,
+            "step_num": rule.step_num,
+            "batch_type": rule.batch_type.value,
+            "trigger_on": sorted(status.value for status in rule.fires_on),
+            "next_step_num": rule.next_step_num,
+        }
+        for rule in stage_rules(stage_num)
+    ]
 
 
 def should_execute_next_step(batch_id: int) -> bool:
@@ -92,9 +91,4 @@ def _waits(batch: Batch, rule: ChainRule) -> bool:
 def _due_rule(batch: Batch) -> ChainRule | None:
     if batch["cycle_status"] != CycleStatus.ACTIVE or batch["activation_num"] == 0:
         return None
-    return fired_rule(
-        stage_num=batch["stage_num"],
-        step_num=batch["step_num"],
-        batch_type=batch["batch_type"],
-        status=batch["status"],
-    ).rule
+    return fired_rule(batch, batch["status"])[0]

@@ -175,12 +175,7 @@ class Walkthrough:
     def _tell_end(self, item: ReconciledBatch) -> None:
         key = _key(item)
         step = self._steps[key]
-        rule = fired_rule(
-            stage_num=key[0],
-            step_num=key[1],
-            batch_type=item.batch["batch_type"],
-            status=item.outcome.status,
-        ).rule
+        rule, _ = fired_rule(item.batch, item.outcome.status)
         follows = self._steps[key[0], rule.next_step_num].step_name if rule else "nothing"
         if item.failures is None:
             finished = counted(step.counts.get(JobStatus.FINISHED, 0), "job")

@@ -138,21 +138,12 @@ def _log(decided: Sequence[tuple[int, Decision, BatchFacts]], *, always: bool) -
 
 def _end(batch: Batch, decision: Decision, facts: BatchFacts) -> Reconciliation:
     """Write what follows from the end of a batch, in the transaction that ends it."""
-    verdict = fired_rule(
-        stage_num=batch["stage_num"],
-        step_num=batch["step_num"],
-        batch_type=batch["batch_type"],
-        status=decision.status,
-    )
-    if verdict.rule is not None:
-        claims.make_due(batch["batch_id"], batch["activation_num"], verdict.rule)
-    events.announce_batch(batch, decision=decision, facts=facts, next_step=verdict.reason)
+    rule, why = fired_rule(batch, decision.status)
+    if rule is not None:
+        claims.make_due(batch["batch_id"], batch["activation_num"], rule)
+    events.announce_batch(batch, decision=decision, facts=facts, next_step=why)
     return Reconciliation(
-        batch["batch_id"],
-        BatchStatus.ACTIVE,
-        decision.status,
-        decision.reason,
-        chain=verdict.reason,
+        batch["batch_id"], BatchStatus.ACTIVE, decision.status, decision.reason, chain=why
     )
 
 

@@ -54,13 +54,9 @@ def _conclude(batch_id: int, *, wait: timedelta) -> Swept | None:
         if not _unconcluded(wait=wait, batch_id=batch_id):
             return None
         batch = read_batch(batch_id)
-        outcome = fired_rule(
-            stage_num=batch["stage_num"],
-            step_num=batch["step_num"],
-            batch_type=batch["batch_type"],
-            status=batch["status"],
-        )
-        next_step = _lead_on(batch, outcome.rule) if outcome.rule else outcome.reason
+        rule, next_step = fired_rule(batch, batch["status"])
+        if rule is not None:
+            next_step = _lead_on(batch, rule)
         facts = facts_of([batch_id])[batch_id]
         status = BatchStatus(batch["status"])
         reason = f"Another tool ended this batch as {status}."

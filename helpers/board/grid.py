@@ -127,7 +127,10 @@ def in_one_sentence(steps: Sequence[StepRow], now: datetime) -> str:
         f"{_named(failed)} failed" if failed else "",
         *(_in_progress(step, now) for step in running),
         f"{_named(held)} held" if held else "",
-        *(f"{_prepared(step)} not submitted" for step in prepared),
+        *(
+            f"{counted(step.open_jobs, 'prepared job')} of step {step.name} not submitted"
+            for step in prepared
+        ),
         f"{done} of {counted(len(steps), 'step')} done",
     ]
     return f"{'; '.join(filter(None, parts))}."
@@ -145,10 +148,6 @@ def _in_progress(step: StepRow, now: datetime) -> str:
     jobs = counted(sum(step.counts.values()), "job")
     rest = f", the rest done {end}" if end else ""
     return f"{step.failed_jobs} of {jobs} of {step.name} failed so far{rest}"
-
-
-def _prepared(step: StepRow) -> str:
-    return f"{counted(step.open_jobs, 'prepared job')} of step {step.name}"
 
 
 def _held(held: int, total: int) -> str:

@@ -70,14 +70,16 @@ def late_jobs(history: History, seen: SeenJobs, *, pass_seconds: float) -> list[
 
 def _each(history: History, seen: SeenJobs, pass_seconds: float) -> Iterator[LateJob]:
     state = seen.state
+    stills = BatchState(state.kind, seen.finished_stills, seen.running_stills)
     kinds = (
         (Lateness.OVERRUN, seen.running_ids, history.kinds, state, 1.0),
-        (Lateness.STILL, seen.running_ids, history.stills, _stills(seen), _FAR),
+        (Lateness.STILL, seen.running_ids, history.stills, stills, _FAR),
         (Lateness.WAITING, seen.waiting_ids, history.waits, _waits(seen), _FAR),
     )
     for lateness, ids, known, jobs, times in kinds:
         of = History(known)
-        if not of.kind(jobs.kind).suffices or not _has_old_jobs(jobs, pass_seconds):
+        is_old = any(job.seconds >= 2 * pass_seconds for job in jobs.running)
+        if not is_old or not of.kind(jobs.kind).suffices:
             continue
         # A pass in which no job may be late does not pay for loading numpy.
         from helpers.forecasting.batches import find_overruns  # noqa: PLC0415
@@ -90,10 +92,6 @@ def _each(history: History, seen: SeenJobs, pass_seconds: float) -> Iterator[Lat
                 yield LateJob(ids[n], seen.batch["batch_id"], lateness, seconds, usual[n])
 
 
-def _stills(seen: SeenJobs) -> BatchState:
-    return BatchState(seen.state.kind, seen.finished_stills, seen.running_stills)
-
-
 def _waits(seen: SeenJobs) -> BatchState:
     """Return how long each waiting job waits while the queue does not move; none while it may.
 
@@ -104,7 +102,3 @@ def _waits(seen: SeenJobs) -> BatchState:
     still = min(seen.ended_ago, default=math.inf)
     waits = [Job(min(job.seconds, still), job.size) for job in seen.state.queued]
     return BatchState(seen.state.kind, running=waits)
-
-
-def _has_old_jobs(jobs: BatchState, pass_seconds: float) -> bool:
-    return any(job.seconds >= 2 * pass_seconds for job in jobs.running)

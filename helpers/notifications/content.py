@@ -81,7 +81,10 @@ def _full_content(event: Event) -> CardContent:
 
 def _batch_content(event: Event, outcome: str) -> CardContent:
     facts = event["payload"]
-    reasons = _reasons(facts["jobs"])
+    reasons = tuple(
+        Reason(f"{failure.who}, {failure.status.lower()}", failure.reason, failure.jobs)
+        for failure in grouped(facts["jobs"])
+    )
     return CardContent(
         outcome=outcome,
         subject=facts["batch_type"],
@@ -168,10 +171,3 @@ def _counts(jobs_by_status: dict[str, int] | None) -> list[tuple[str, str]]:
     parts = [f"{n} {label.replace('_', ' ').lower()}" for label, n in jobs_by_status.items()]
     total = counted(sum(jobs_by_status.values()), "job")
     return [("Jobs", f"{total}: {', '.join(sorted(parts))}" if parts else total)]
-
-
-def _reasons(jobs: list[dict[str, Any]]) -> tuple[Reason, ...]:
-    return tuple(
-        Reason(f"{failure.who}, {failure.status.lower()}", failure.reason, failure.jobs)
-        for failure in grouped(jobs)
-    )

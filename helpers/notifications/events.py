@@ -39,13 +39,15 @@ def announce_batch(batch: Batch, *, decision: Decision, facts: BatchFacts, next_
     kind = _batch_event(batch["batch_id"], decision.status)
     if kind is None:
         return
+    failures = failures_of([batch["batch_id"]]).get(batch["batch_id"], Failures([], 0))
     payload = {
         **_location(batch),
         "notebook_path": batch["notebook_path"],
         "batch_status": decision.status,
         "reason": decision.reason,
         "job_status_counts": facts.job_status_counts,
-        **_jobs_that_ended_badly(batch["batch_id"]),
+        "jobs": failures.jobs,
+        "jobs_total": failures.total,
         "next_step": f"{_advice(decision.status)} {next_step}",
     }
     _enqueue(kind, batch["batch_id"], batch["activation_num"], None, payload)
@@ -107,11 +109,6 @@ def _batch_event(batch_id: int, status: BatchStatus) -> NotificationKind | None:
         return NotificationKind.BATCH_FAILED
     last = queries("notifications").last_announced(batch_id=batch_id)
     return NotificationKind.BATCH_RECOVERED if last == NotificationKind.BATCH_FAILED else None
-
-
-def _jobs_that_ended_badly(batch_id: int) -> dict[str, Any]:
-    failures = failures_of([batch_id]).get(batch_id, Failures([], 0))
-    return {"jobs": failures.jobs, "jobs_total": failures.total}
 
 
 def _advice(status: BatchStatus) -> str:

@@ -31,7 +31,7 @@ from helpers.stage.summary import stage_batches, summarise_stage
 from helpers.steps import claims
 from helpers.steps.acting import RunByHand, is_own
 from helpers.steps.execution import STEP_ID_VARIABLE
-from helpers.steps.rules import stage_rules
+from helpers.steps.rules import step_rule
 from helpers.text import counted, listed
 from helpers.workflow_paths import ACTIVE_PREFIX, StepReference, workflows_dir
 
@@ -158,10 +158,10 @@ class StepNotebook:
                 raise BatchError(f"Several batches of this step are open: {calls}.")
 
     def _usual_type(self) -> BatchType:
-        for rule in stage_rules(self.step["stage_num"]):
-            if rule.step_num == self.step["step_num"]:
-                return rule.batch_type
-        raise BatchError("No batch type belongs to this step: name one, batch_type=….")
+        rule = step_rule(self.step["stage_num"], self.step["step_num"])
+        if rule is None:
+            raise BatchError("No batch type belongs to this step: name one, batch_type=….")
+        return rule.batch_type
 
     def submit_batch(self, *, client: Callable[[], IRPClient] = IRPClient) -> SubmissionReport:
         """Submit what is prepared in this step; calling it again submits nothing twice.

@@ -14,7 +14,7 @@ from helpers.constants import ActionKind, ActionStatus, ChainRunStatus
 from helpers.database import queries
 from helpers.identity import owner_name
 from helpers.steps import claims
-from helpers.steps.rules import stage_rules
+from helpers.steps.rules import step_rule
 from helpers.steps.step_plan import SeenStep, StepPlan, step_to_plan
 
 
@@ -121,11 +121,10 @@ class RerunPlan(StepPlan):
         )
         if self.seen.chain_runs:
             yield f"That run serves what is due after {self.seen.leads_here}."
-        for rule in stage_rules(self.step["stage_num"]):
-            if rule.step_num == self.step["step_num"]:
-                ends = " or ".join(sorted(rule.fires_on))
-                follows = f"step {rule.stage_num}.{rule.next_step_num}"
-                yield f"When a batch of it ends as {ends}, {follows} starts."
+        if rule := step_rule(self.step["stage_num"], self.step["step_num"]):
+            ends = " or ".join(sorted(rule.fires_on))
+            follows = f"step {rule.stage_num}.{rule.next_step_num}"
+            yield f"When a batch of it ends as {ends}, {follows} starts."
 
 
 def hold_step(cycle: str, stage: int, step: int) -> HoldPlan:

@@ -4,8 +4,9 @@ Rules are rows. They look at a batch as it is, never at what happened before: th
 fires once per activation is the business of the unique row in ``irp_chain_run``.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from helpers.constants import BatchStatus, BatchType
 
@@ -41,42 +42,29 @@ CHAIN_RULES: tuple[ChainRule, ...] = (
 )
 
 
-@dataclass(frozen=True)
-class RuleOutcome:
-    """The rule that fires, or None and the reason why none does."""
-
-    rule: ChainRule | None
-    reason: str
-
-
 def stage_rules(stage_num: int) -> tuple[ChainRule, ...]:
     """Return the rules of one stage, in the order of its steps; empty if it has none."""
     return tuple(rule for rule in CHAIN_RULES if rule.stage_num == stage_num)
 
 
-def fired_rule(*, stage_num: int, step_num: int, batch_type: str, status: str) -> RuleOutcome:
-    """Return the rule that fires for a batch of this step, type and status."""
-    rules = [rule for rule in stage_rules(stage_num) if rule.step_num == step_num]
-    if not rules:
-        return RuleOutcome(None, f"No chain rule leads on from stage {stage_num}, step {step_num}.")
-    rule = rules[0]
-    if rule.batch_type != batch_type:
-        return RuleOutcome(
-            None,
+def step_rule(stage_num: int, step_num: int) -> ChainRule | None:
+    """Return the rule by which a step leads on to the next one; None if it does not."""
+    return next((rule for rule in stage_rules(stage_num) if rule.step_num == step_num), None)
+
+
+def fired_rule(batch: Mapping[str, Any], status: str) -> tuple[ChainRule | None, str]:
+    """Return the rule that fires when a batch has this status, None if none does; and why."""
+    stage_num, step_num = batch["stage_num"], batch["step_num"]
+    rule = step_rule(stage_num, step_num)
+    if rule is None:
+        return None, f"No chain rule leads on from stage {stage_num}, step {step_num}."
+    if rule.batch_type != batch["batch_type"]:
+        return None, (
             f"Stage {stage_num}, step {step_num} chains after {rule.batch_type}, "
-            f"and this batch is {batch_type}.",
+            f"and this batch is {batch['batch_type']}."
         )
+    next_step = f"Step {rule.next_step_num}"
     if status not in rule.fires_on:
-        return RuleOutcome(
-            None,
-            f"Step {rule.next_step_num} starts when this batch is {_either(rule.fires_on)}; "
-            f"it is {status}.",
-        )
-    return RuleOutcome(
-        rule,
-        f"Step {rule.next_step_num} of stage {stage_num} starts by itself: the batch is {status}.",
-    )
-
-
-def _either(statuses: Collection[BatchStatus]) -> str:
-    return " or ".join(sorted(statuses))
+        either = " or ".join(sorted(rule.fires_on))
+        return None, f"{next_step} starts when this batch is {either}; it is {status}."
+    return rule, f"{next_step} of stage {stage_num} starts by itself: the batch is {status}."

@@ -12,7 +12,6 @@ from typing import Any
 from helpers.constants import ChainRunStatus, StepStatus
 from helpers.database import queries, transaction
 from helpers.notifications import events
-from helpers.records import ChainRun
 from helpers.redaction import shown
 from helpers.steps import claims
 from helpers.steps.claims import LASTS, Claim, GivenUp
@@ -73,7 +72,9 @@ def record(
             notebook_path=relative_to_workflows(notebook),
             executed_path=executed_path,
         ):
-            return verdict if _has_arrived(step_run_id) else None
+            # An earlier try may have arrived, although no reply came.
+            has_arrived = queries("steps").has_ended_by_itself(step_run_id=step_run_id)
+            return verdict if has_arrived else None
         queries("steps").finish_step_run(
             step_run_id=run_id,
             status=verdict.status,
@@ -136,7 +137,8 @@ def _write(
             error=verdict.error,
             overtaken=_OVERTAKEN,
         )
-        first = _first_failed(claim, {row["id"] for row in ended if row["status"] == "FAILED"})
+        failed_ids = {row["id"] for row in ended if row["status"] == "FAILED"}
+        first = next((run for run in claim.served if run["id"] in failed_ids), None)
         if first is not None:
             events.announce_chain_failure(
                 first,
@@ -145,12 +147,3 @@ def _write(
                 executed_path=executed_path,
             )
     return True
-
-
-def _first_failed(claim: Claim, failed: set[int]) -> ChainRun | None:
-    return next((run for run in claim.served if run["id"] in failed), None)
-
-
-def _has_arrived(step_run_id: int) -> bool:
-    """Tell whether an earlier try to record a verdict did arrive, although no reply came."""
-    return bool(queries("steps").has_ended_by_itself(step_run_id=step_run_id))

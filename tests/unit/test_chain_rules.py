@@ -22,14 +22,18 @@ TABLE = [
 ]
 
 
+def batch(stage_num: int, step_num: int, batch_type: str) -> dict:
+    return {"stage_num": stage_num, "step_num": step_num, "batch_type": batch_type}
+
+
 @pytest.mark.parametrize("status", list(BatchStatus))
 @pytest.mark.parametrize("row", TABLE)
 def test_a_rule_fires_on_its_statuses_and_on_no_other(row, status):
     stage, step, batch_type, next_step, fires_on = row
 
-    verdict = fired_rule(stage_num=stage, step_num=step, batch_type=batch_type, status=status)
+    rule, _ = fired_rule(batch(stage, step, batch_type), status)
 
-    fired = verdict.rule.next_step_num if verdict.rule else None
+    fired = rule.next_step_num if rule else None
     assert fired == (next_step if status in fires_on.split() else None)
 
 
@@ -41,29 +45,23 @@ def test_there_are_no_other_rules():
 
 @pytest.mark.parametrize("step", [(2, 2), (3, 8), (4, 2), (5, 3), (6, 2), (1, 1), (9, 9)])
 def test_a_last_step_and_an_unknown_location_lead_nowhere(step):
-    verdict = fired_rule(
-        stage_num=step[0], step_num=step[1], batch_type=BatchType.ANALYSIS, status="COMPLETED"
-    )
+    rule, why = fired_rule(batch(*step, BatchType.ANALYSIS), "COMPLETED")
 
-    assert verdict.rule is None
-    assert verdict.reason == f"No chain rule leads on from stage {step[0]}, step {step[1]}."
+    assert rule is None
+    assert why == f"No chain rule leads on from stage {step[0]}, step {step[1]}."
 
 
 def test_a_batch_of_another_type_in_the_right_location_does_not_chain():
-    verdict = fired_rule(
-        stage_num=4, step_num=1, batch_type=BatchType.GROUPING, status=BatchStatus.COMPLETED
-    )
+    rule, why = fired_rule(batch(4, 1, BatchType.GROUPING), BatchStatus.COMPLETED)
 
-    assert verdict.rule is None
-    assert "chains after Analysis, and this batch is Grouping" in verdict.reason
+    assert rule is None
+    assert "chains after Analysis, and this batch is Grouping" in why
 
 
 def test_the_reason_names_what_a_step_waits_for():
-    verdict = fired_rule(
-        stage_num=4, step_num=1, batch_type=BatchType.ANALYSIS, status=BatchStatus.ERROR
-    )
+    _, why = fired_rule(batch(4, 1, BatchType.ANALYSIS), BatchStatus.ERROR)
 
-    assert verdict.reason == "Step 2 starts when this batch is COMPLETED or FAILED; it is ERROR."
+    assert why == "Step 2 starts when this batch is COMPLETED or FAILED; it is ERROR."
 
 
 def test_a_stage_lists_its_rules_in_the_order_of_its_steps():

@@ -131,12 +131,7 @@ def consequences(batch: Batch) -> list[str]:
             f"Batch {batch['batch_id']} becomes ACTIVE again (activation "
             f"{batch['activation_num'] + 1}), and the next pass decides it anew."
         )
-    rule = fired_rule(
-        stage_num=batch["stage_num"],
-        step_num=batch["step_num"],
-        batch_type=batch["batch_type"],
-        status=BatchStatus.COMPLETED,
-    ).rule
+    rule, _ = fired_rule(batch, BatchStatus.COMPLETED)
     if rule is None:
         return lines
     run = queries("mending").last_run_of_next_step(
