@@ -25,6 +25,7 @@ from helpers.irp_integration import IRPClient
 from helpers.irp_integration.answers import Raw
 from helpers.irp_integration.submissions import own_error
 from helpers.neighbours import step_environment, team_helpers
+from helpers.notifications.cards import text_message
 from helpers.notifications.teams import send
 from helpers.pass_health import pass_health
 from helpers.settings import get_settings
@@ -34,6 +35,7 @@ from helpers.workflow_paths import MONITOR_NOTEBOOK, workflows_dir
 _KERNEL_SECONDS = 60
 _MOST_SECONDS_APART = 30.0  # of this machine and the database's
 _MOODYS_SECONDS_APART = 60.0
+_TEST_CARD = "Batch monitoring: a test card. Nothing has failed."
 _NO_JOB = "1"  # an id that nobody has: real ones have about eight digits
 _FORBIDDEN = frozenset({401, 403})
 _ASK_FOR_HELPERS = (
@@ -171,22 +173,11 @@ def _look_at_teams(*, send_card: bool) -> Iterator[Remark]:
         yield good("Teams", "a webhook is set; --send-card tries it")
         return
     try:
-        send(_test_card(), webhook_url=settings.teams_webhook_url)
+        send(text_message(_TEST_CARD), webhook_url=settings.teams_webhook_url)
     except NotificationError as exc:
         yield doubtful("Teams", str(exc))
     else:
         yield good("Teams", "accepted a test card: look whether it is there")
-
-
-def _test_card() -> dict[str, object]:
-    text = "Batch monitoring: a test card. Nothing has failed."
-    card = {
-        "type": "AdaptiveCard",
-        "version": "1.4",
-        "body": [{"type": "TextBlock", "text": text, "wrap": True}],
-    }
-    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}
-    return {"type": "message", "attachments": [attachment]}
 
 
 def _look_at_workflows() -> Iterator[Remark]:

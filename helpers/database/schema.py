@@ -95,19 +95,12 @@ def expected_columns() -> frozenset[tuple[str, str]]:
 
 def own_objects() -> dict[str, list[str]]:
     """Return the names of this package's own tables, types and functions, by kind."""
-    own = list(_statements([name for name in migration_ids() if name != THE_TEAMS]))
-    return {
-        kind: [
-            match[1]
-            for statement in own
-            if (
-                match := re.match(
-                    rf"CREATE (?:OR REPLACE )?{kind} (?:IF NOT EXISTS )?(\w+)", statement
-                )
-            )
-        ]
-        for kind in ("TABLE", "TYPE", "FUNCTION", "VIEW")
-    }
+    own: dict[str, list[str]] = {"TABLE": [], "TYPE": [], "FUNCTION": [], "VIEW": []}
+    create = rf"CREATE (?:OR REPLACE )?({'|'.join(own)}) (?:IF NOT EXISTS )?(\w+)"
+    for statement in _statements([name for name in migration_ids() if name != THE_TEAMS]):
+        if match := re.match(create, statement):
+            own[match[1]].append(match[2])
+    return own
 
 
 def _statements(names: list[str]) -> Iterator[str]:

@@ -89,6 +89,11 @@ def plain_message(event: Event) -> Json:
     return _message(_envelope(body, links=Links(), in_short=content.in_short))
 
 
+def text_message(text: str) -> Json:
+    """Return the message of one text, which is of no event."""
+    return _message(_envelope([_text(_run(text))], links=Links(), in_short=text))
+
+
 def _headline(contents: Sequence[CardContent]) -> str:
     outcomes = Counter(content.outcome.lower() for content in contents)
     parts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())

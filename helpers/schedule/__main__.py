@@ -44,7 +44,7 @@ def _run(client: SchedulerClient, options: argparse.Namespace) -> tuple[str, boo
             schedule, timezone = options.schedule, options.timezone
             return commands.create(client, schedule=schedule, timezone=timezone), True
         case "status":
-            is_on, lines = status(client, now=CLOCK.now())
+            is_on, lines = status(client)
             return "\n".join(lines), is_on
         case "update":
             return commands.update(client), True

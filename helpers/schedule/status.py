@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from helpers.clock import CLOCK
 from helpers.display import duration, moment
 from helpers.errors import DatabaseError, SettingsError
 from helpers.pass_health import MISSED_INTERVALS, PassHealth, pass_health
@@ -32,11 +33,11 @@ class ScheduleStatus:
         """The runs that are over."""
         return [run for run in self.runs if run.is_finished()]
 
-    def is_silent(self, *, interval: timedelta, now: datetime) -> bool:
+    def is_silent(self, *, interval: timedelta) -> bool:
         """Tell whether it starts no runs: none for several intervals, nor is it new itself."""
         begun_ts = [self.definition.update_ts, *(run.create_ts for run in self.runs)]
         since_ts = max([self.server_started_ts, *begun_ts])
-        return since_ts < now - MISSED_INTERVALS * interval - _START_SLACK
+        return since_ts < CLOCK.now() - MISSED_INTERVALS * interval - _START_SLACK
 
     def failure(self, health: PassHealth | None) -> Run | None:
         """Return the last finished run if it failed, and no pass was completed since it began."""
@@ -46,7 +47,7 @@ class ScheduleStatus:
         failed = self.finished[0]
         return None if completed_ts and completed_ts > failed.create_ts else failed
 
-    def lines(self, *, now: datetime) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
         """Yield what there is to know, a line each."""
         paused = "" if self.definition.active else " (paused)"
         yield f"Schedule{paused}: {describe(self.definition)}."
@@ -55,7 +56,7 @@ class ScheduleStatus:
             run = self.runs[0]
             state = "orphaned" if self._is_orphaned(run) else "running"
             state = run.status.lower() if run.is_finished() else state
-            last = f"{duration(now - run.create_ts)} ago: {state}"
+            last = f"{duration(CLOCK.now() - run.create_ts)} ago: {state}"
         yield f"Last run: {last}."
         failed = [run for run in self.finished if run.status is RunStatus.FAILED]
         if failed:
@@ -78,7 +79,7 @@ class ScheduleStatus:
         return not run.is_finished() and run.create_ts < self.server_started_ts
 
 
-def status(client: SchedulerClient, *, now: datetime) -> tuple[bool, list[str]]:
+def status(client: SchedulerClient) -> tuple[bool, list[str]]:
     """Look at the schedules of the notebook, their runs, and the passes on record.
 
     Returns:
@@ -96,7 +97,7 @@ def status(client: SchedulerClient, *, now: datetime) -> tuple[bool, list[str]]:
     active = [schedule for schedule in schedules if schedule.definition.active]
     interval = timedelta(seconds=get_settings().monitor_interval_seconds)
     health, health_lines = _pass_health(interval)
-    problem = why_off(schedules, health, interval=interval, now=now)
+    problem = why_off(schedules, health, interval=interval)
     address = f"at {client.server.url}"
     headline = f"Monitoring is on, {address}."
     if problem is not None:
@@ -106,7 +107,7 @@ def status(client: SchedulerClient, *, now: datetime) -> tuple[bool, list[str]]:
             f"Monitoring is on, but not {address}, where no schedule of the notebook is on: passes "
             "are completed by cron, by hand or by another server."
         )
-    lines = [headline, *(f"  {line}" for one in schedules for line in one.lines(now=now))]
+    lines = [headline, *(f"  {line}" for one in schedules for line in one.lines())]
     if len(active) > 1:
         lines.append(
             f"▲ {len(active)} schedules run the same notebook, each all of it: remove the surplus "
@@ -116,11 +117,7 @@ def status(client: SchedulerClient, *, now: datetime) -> tuple[bool, list[str]]:
 
 
 def why_off(
-    schedules: list[ScheduleStatus],
-    health: PassHealth | None,
-    *,
-    interval: timedelta,
-    now: datetime,
+    schedules: list[ScheduleStatus], health: PassHealth | None, *, interval: timedelta
 ) -> str | None:
     """Return why monitoring is off, and what to do; None if it is on.
 
@@ -134,7 +131,7 @@ def why_off(
         problem = "it has no schedule of the notebook; make one: `create`."
         if schedules:
             problem = f"its schedule is paused; switch it on {ITS_PAGE}."
-    elif active and all(one.is_silent(interval=interval, now=now) for one in active):
+    elif active and all(one.is_silent(interval=interval) for one in active):
         problem = (
             "its schedule is switched on, but no run is started. Restart the Jupyter server; if "
             "that does not help, its log says why, or which schedule it cannot read."
