@@ -8,10 +8,9 @@ archived first and the folder is moved after that; each call goes on where one b
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypeAlias, TypedDict
 from uuid import uuid4
 
 from helpers import actions
@@ -32,6 +31,8 @@ _LEFT_OUT = shutil.ignore_patterns("runs", ".ipynb_checkpoints", "__pycache__", 
 _ABANDONED_AFTER = timedelta(days=1)  # a step run or a copy that is older was left by a crash
 _MOST_NAMED = 8
 
+Row: TypeAlias = dict[str, Any]
+
 
 class Cycle(TypedDict):
     """A cycle and what is registered of it."""
@@ -43,15 +44,6 @@ class Cycle(TypedDict):
     archived_ts: datetime | None
     stages: int
     steps: int
-
-
-@dataclass(frozen=True)
-class _StepFile:
-    stage_num: int
-    stage_name: str
-    step_num: int
-    step_name: str
-    notebook_path: str  # relative to the workflows folder
 
 
 def get_active_cycles() -> list[Cycle]:
@@ -165,8 +157,8 @@ def _copy(source: Path, folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _step_files(folder: Path) -> Iterator[_StepFile]:
-    """Give the steps that the names of folders and files tell of.
+def _step_files(folder: Path) -> Iterator[tuple[Row, Row]]:
+    """Give the stage and the step that each name of a folder and a file tells of, as columns.
 
     Raises:
         CycleError: two notebooks claim the same step.
@@ -183,36 +175,26 @@ def _step_files(folder: Path) -> Iterator[_StepFile]:
         other = seen.setdefault(key, path)
         if other != path:
             raise CycleError(f"{other.name} and {path.name} are both step {key[0]}.{key[1]}.")
-        yield _StepFile(
-            stage_num=key[0],
-            stage_name=stage[2].replace("_", " "),
-            step_num=key[1],
-            step_name=step[2].replace("_", " "),
-            notebook_path=path.relative_to(workflows_dir()).as_posix(),
+        yield (
+            {"stage_num": key[0], "stage_name": stage[2].replace("_", " ")},
+            {
+                "step_num": key[1],
+                "step_name": step[2].replace("_", " "),
+                "notebook_path": path.relative_to(workflows_dir()).as_posix(),
+                "requires_batch": any(rule.step_num == key[1] for rule in stage_rules(key[0])),
+            },
         )
 
 
-def _register(cycle_name: str, steps: list[_StepFile], *, alongside: bool) -> None:
+def _register(cycle_name: str, steps: list[tuple[Row, Row]], *, alongside: bool) -> None:
     with transaction():
         queries("cycle").lock_creation()
         _require_room_for(cycle_name, alongside=alongside)
         queries("cycle").add_cycle(cycle_name=cycle_name)
         cycle_id = read_cycle(cycle_name)["cycle_id"]
-        for step in steps:
-            stage_id = queries("cycle").add_stage(
-                cycle_id=cycle_id,
-                stage_num=step.stage_num,
-                stage_name=step.stage_name,
-            )
-            queries("cycle").add_step(
-                stage_id=stage_id,
-                step_num=step.step_num,
-                step_name=step.step_name,
-                notebook_path=step.notebook_path,
-                requires_batch=any(
-                    rule.step_num == step.step_num for rule in stage_rules(step.stage_num)
-                ),
-            )
+        for stage, step in steps:
+            stage_id = queries("cycle").add_stage(cycle_id=cycle_id, **stage)
+            queries("cycle").add_step(stage_id=stage_id, **step)
 
 
 def _require_nothing_active(cycle_name: str, cycle_id: int) -> None:

@@ -8,12 +8,29 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import requests
 from urllib3 import exceptions as urllib3
 
 from helpers.errors import MoodysError, SettingsError
-from helpers.irp_integration.published import PublishedClient, as_it_is
+
+
+class PublishedClient(Protocol):
+    """What we use of ``irp_integration.client.Client``; ``login`` is ours."""
+
+    auth_mode: str
+    base_url: str
+    session: requests.Session
+    timeout: float
+
+    def login(self) -> None:
+        """Get a new bearer token; raises ``irp_integration.exceptions.IRPAuthenticationError``."""
+
+
+def as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Authenticate with the session's headers alone: a ``.netrc`` would replace them."""
+    return request
 
 
 class NoResponseError(MoodysError):

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from requests import RequestException, Response
 
 from helpers.errors import MoodysCredentialsError, SettingsError
-from helpers.irp_integration.causes import no_response
-from helpers.irp_integration.published import as_it_is
+from helpers.irp_integration.causes import as_it_is, no_response
 from helpers.redaction import redact, register_secret, shown
 from helpers.settings import Settings, get_settings
 

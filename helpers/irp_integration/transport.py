@@ -17,11 +17,16 @@ from urllib3.exceptions import HTTPError as Urllib3Error
 
 from helpers.clock import CLOCK
 from helpers.irp_integration.answers import Raw, is_down
-from helpers.irp_integration.causes import NoResponseError, no_response, require_sendable
+from helpers.irp_integration.causes import (
+    NoResponseError,
+    PublishedClient,
+    as_it_is,
+    no_response,
+    require_sendable,
+)
 from helpers.irp_integration.deadlines import LATE, Call, Deadlines, NotingAdapter
 from helpers.irp_integration.login import login_rejected
 from helpers.irp_integration.pace import retry_after_seconds
-from helpers.irp_integration.published import PublishedClient, as_it_is
 from helpers.irp_integration.wire import Host, body
 
 _Ask = Callable[[Call, tuple[float, float]], Raw]  # with the seconds to connect and for each piece

@@ -22,9 +22,8 @@ from urllib3.exceptions import DecodeError, HTTPError, ProxyError
 from helpers.clock import CLOCK
 from helpers.irp_integration.answers import Raw
 from helpers.irp_integration.bodies import MAX_BODY_BYTES, MAX_READ_BYTES
-from helpers.irp_integration.causes import NoResponseError
+from helpers.irp_integration.causes import NoResponseError, as_it_is
 from helpers.irp_integration.deadlines import LATE, Call
-from helpers.irp_integration.published import as_it_is
 
 _PIECE_BYTES = 64 * 1024
 _large_answers = threading.BoundedSemaphore(2)  # that are read at once

@@ -8,6 +8,7 @@ from helpers.redaction import shown
 
 LONGEST_ERROR = 4_000
 _NO_NAMES = {"", "NoneType"}  # IPython's, for an error that it shows and no code of the cell raised
+_EXIT = "SystemExit"
 _GOOD_CODES = {"", "0", "None", "False"}  # of an exit, as a reply spells them
 
 
@@ -34,45 +35,35 @@ def cell_result(
     if status not in {"ok", "error"}:
         word = shown(str(status), 100)
         return CellResult(f"the kernel did not run it to its end (its reply: {word})")
-    errors = [_Error.of(output) for output in outputs if output.get("output_type") == "error"]
+    errors = [_error(output) for output in outputs if output.get("output_type") == "error"]
     if status == "error":
         errors.append(_raised(content, errors))
     if errors_allowed:
         errors = []
     if exit_code is not None:
-        errors.append(_Error("SystemExit", exit_code))
-    failures = [error for error in errors if not error.is_good_exit]
-    return CellResult(str(failures[-1])) if failures else CellResult(exits=bool(errors))
+        errors.append((_EXIT, exit_code))
+    failures = [it for it in errors if not (it[0] == _EXIT and it[1] in _GOOD_CODES)]
+    if not failures:
+        return CellResult(exits=bool(errors))
+    text = shown(": ".join(filter(None, failures[-1])), LONGEST_ERROR)
+    return CellResult(text or "an error without a name")
 
 
-@dataclass(frozen=True)
-class _Error:
-    name: str
-    value: str
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any]) -> "_Error":
-        return cls(str(content.get("ename") or ""), str(content.get("evalue") or ""))
-
-    @property
-    def is_good_exit(self) -> bool:
-        return self.name == "SystemExit" and self.value in _GOOD_CODES
-
-    def __str__(self) -> str:
-        text = ": ".join(filter(None, [self.name, self.value]))
-        return shown(text, LONGEST_ERROR) or "an error without a name"
+def _error(content: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the name and the value of an error."""
+    return str(content.get("ename") or ""), str(content.get("evalue") or "")
 
 
-def _raised(content: Mapping[str, Any], shown_errors: list[_Error]) -> _Error:
+def _raised(content: Mapping[str, Any], shown_errors: list[tuple[str, str]]) -> tuple[str, str]:
     """Return the error of a reply; if that does not name it, the one that the cell shows."""
-    error = _Error.of(content)
-    if error.name not in _NO_NAMES:
-        return error
+    name, value = _error(content)
+    if name not in _NO_NAMES:
+        return name, value
     if shown_errors:
         return shown_errors[-1]
     traceback = content.get("traceback")
-    last = traceback[-1] if isinstance(traceback, list) and traceback else error.value
-    return _Error("", str(last))
+    last = traceback[-1] if isinstance(traceback, list) and traceback else value
+    return "", str(last)
 
 
 def _asked_exit_code(content: Mapping[str, Any]) -> str | None:
