@@ -32,7 +32,7 @@ from helpers.batch import get_active_batches, recon_batch, reconcile
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import close_pools, transaction
 from helpers.irp_integration.questions import Answer, Question
-from helpers.poll_list import jobs_to_poll
+from helpers.poll_list import each_job_to_poll
 from helpers.settings import get_settings
 from helpers.step_chain import should_execute_next_step
 from helpers.steps import claims, verdicts
@@ -316,7 +316,7 @@ class Walk(RuleBasedStateMachine):
 
     def _ask(self) -> list[Poll]:
         """Ask about the jobs that are to be polled now."""
-        due = jobs_to_poll([batch["batch_id"] for batch in get_active_batches()])
+        due = list(each_job_to_poll([batch["batch_id"] for batch in get_active_batches()]))
         assert {job["job_id"] for job in due} == {
             job.id
             for batch in self.batches
