@@ -114,6 +114,7 @@ def test_a_new_user_submits_forty_analyses_and_gets_through_a_bad_morning(
     assert len(moodys.submissions) == 43
 
     # 4 Cancel one that runs by now
+    moodys.script(Script.standing("RUNNING"), name=FAILING[4], times=1)
     names: dict[str, object] = {}
     exec(resubmit.replace(", ".join(map(repr, FAILING[:3])), repr(FAILING[4])), names)
     exec(block(README, having="plan_cancel").replace("CAL EQ - Commercial", FAILING[4]))

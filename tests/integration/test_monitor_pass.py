@@ -367,7 +367,8 @@ def test_a_bad_answer_is_a_failed_poll_on_record_and_changes_nothing_else(
     cycle, moodys, sql, monkeypatch, bad
 ):
     fault, how, http_status, words = bad
-    configure(monkeypatch, monitor_poll_budget_seconds=6)
+    configure(monkeypatch, monitor_poll_budget_seconds=8)
+    IRPClient().transport.close()  # what it imports is loaded before a clock runs
     jobs = [PreparedJob(QUEUED, moodys.add_job("geohaz", status="FINISHED")) for _ in range(2)]
     batch = active_batch(cycle, BatchType.GEOHAZ, jobs)
     moodys.misbehave(fault, job_ids={jobs[0].workflow_id}, **how)
