@@ -257,7 +257,7 @@ class BatchType(StrEnum):
 def unknown_batch_type(label: object) -> str:
     """Return what people should know of a batch type that nobody knows: the ones that are known."""
     spelled = {batch_type.casefold(): batch_type.value for batch_type in BatchType}
-    nearest = get_close_matches(str(label).strip().casefold(), spelled, n=1)
+    nearest = get_close_matches(str(label).strip().casefold(), spelled)
     hint = f"; did you mean {spelled[nearest[0]]!r}?" if nearest else "."
     known = ", ".join(sorted(spelled.values()))
     return f"{label!r} is not a known batch type{hint} Known are: {known}."

@@ -58,7 +58,7 @@ def find_overruns(
     if not kind.suffices:
         return []
     usual = law(kind)
-    belief = believe(usual, _residuals(history, kind, batch.finished), np.empty(0))
+    belief = believe(usual, _residuals(history, kind, batch.finished))
     overrun_from = belief.overrun_from(usual, margin=kind.record.margin + math.log(times))
     return [
         n
@@ -89,7 +89,8 @@ def _draw_all(history: History, batches: Sequence[BatchState]) -> list[Open | Ou
 
 
 def _draw(history: History, batch: BatchState, usual: Law, uniform: Array) -> Open | Outcome:
-    kind, running = history.kind(batch.kind), sorted(batch.running, key=_oldest_first)
+    kind = history.kind(batch.kind)
+    running = sorted(batch.running, key=lambda job: (-job.seconds, kind.base(job.size)))
     count, total = len(running), len(running) + len(batch.queued)
     finished = _residuals(history, kind, batch.finished)
     reached = _residuals(history, kind, running)
@@ -111,10 +112,6 @@ def _waits(history: History, waits: KindHistory, jobs: Sequence[Job], uniform: A
     """Return how much longer each job waits, if nothing runs whose end it could wait for."""
     waited = _residuals(history, waits, jobs)[:, None]
     return _left(_bases(waits, jobs) + law(waits).beyond(waited, uniform[: len(jobs)]), jobs)
-
-
-def _oldest_first(job: Job) -> tuple[float, float]:
-    return -job.seconds, job.size or 0.0
 
 
 def _bases(kind: KindHistory, jobs: Sequence[Job]) -> Array:

@@ -107,8 +107,9 @@ def shown_group(finished: int) -> int:
 
 def stage(finished: int, jobs: int) -> int:
     """Return the number of the stage that a batch is nearest to."""
-    share = finished / jobs if jobs else 1.0
-    return min(range(len(STAGES)), key=lambda n: abs(STAGES[n] - share))
+    if not jobs:
+        return len(STAGES) - 1
+    return min(range(len(STAGES)), key=lambda n: abs(STAGES[n] - finished / jobs))
 
 
 def middle(points: Sequence[float]) -> float:

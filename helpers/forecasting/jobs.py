@@ -41,10 +41,9 @@ class Spread:
         left = len(self.errors) - first
         tail = (1 - self.level) / 2
         shares = np.array([[tail], [0.5], [1 - tail]])
-        ranks = first + np.clip(shares * (left + 1) - 1, 0, np.maximum(left - 1, 0))
+        ranks = first + np.maximum(shares * (left + 1) - 1, 0)
         found = np.interp(ranks, np.arange(len(self.errors)), self.errors)
-        found[:, left < _LEFT_NEEDED] = np.nan
-        return found
+        return np.where(left < _LEFT_NEEDED, np.nan, found)
 
 
 def forecast_jobs(history: History, batch: BatchState) -> list[JobForecast]:
@@ -71,9 +70,10 @@ def forecast_jobs(history: History, batch: BatchState) -> list[JobForecast]:
 
 
 def _running(samples: int, remaining: list[float], usual: float) -> JobForecast:
-    if math.isnan(remaining[1]):
+    low, median, high = remaining
+    if math.isnan(median):
         return JobForecast(Outcome.LONGER_THAN_ALL, samples, usual_seconds=usual)
-    return JobForecast(Outcome.KNOWN, samples, Interval(*remaining), usual)
+    return JobForecast(Outcome.KNOWN, samples, Interval(low, median, high), usual)
 
 
 def shift(residuals: Sequence[float]) -> float:

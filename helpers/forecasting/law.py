@@ -2,7 +2,7 @@
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -61,7 +61,7 @@ class Law:
         order = np.argsort(points, kind="stable")
         reached = np.cumsum(weights[order]) - weights[order] / 2
         quantiles = np.interp(_SHARES, reached / weights.sum(), points[order])
-        return Law(_rising(quantiles), self.effect, self.effect_sd)
+        return replace(self, quantiles=_rising(quantiles))
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def law(kind: KindHistory) -> Law:
     return Law(_with_tail(errors), middle, float(np.sqrt(squares / (count + _PRIOR_BATCHES))))
 
 
-def believe(law: Law, finished: Array, reached: Array) -> Belief:
+def believe(law: Law, finished: Array, reached: Array | tuple[()] = ()) -> Belief:
     """Return what the residuals of finished jobs say, on a grid that suits running ones too.
 
     What a single job can say is limited, because one in thirty is a straggler.
@@ -129,7 +129,7 @@ def believe(law: Law, finished: Array, reached: Array) -> Belief:
     return Belief(grid, prior + np.log(np.exp(-(beside**2) / 2) + _CLIP).sum(axis=0))
 
 
-def _grid(law: Law, finished: Array, reached: Array) -> Array:
+def _grid(law: Law, finished: Array, reached: Array | tuple[()]) -> Array:
     """Return the effects that are worth a thought, close enough together for many jobs."""
     prior = 1 / law.effect_sd**2
     precision = prior + len(finished) / (1.6 * law.sd**2)

@@ -129,7 +129,7 @@ class Learner:
         if log_seconds <= max(promise.high, _LEAST_OVERRUN):
             return False
         usual = law(self.history())
-        belief = believe(usual, np.array(promise.residuals), np.empty(0))
+        belief = believe(usual, np.array(promise.residuals))
         return log_seconds - promise.base > belief.overrun_from(usual, margin=self.margin.value)
 
     def finish_batch(self, residuals: Sequence[float]) -> None:
@@ -164,8 +164,8 @@ def learn(
         for name, jobs in kinds.items()
     }
     jobs = [(name, job) for name, of in kinds.items() for job in of]
-    ends = [(job.ended, 0, n) for n, (_, job) in enumerate(jobs)]
-    starts = [(job.started, 1, n) for n, (_, job) in enumerate(jobs) if job.ended > job.started]
+    ends = [(job.ended, False, n) for n, (_, job) in enumerate(jobs)]
+    starts = [(job.started, True, n) for n, (_, job) in enumerate(jobs)]
     for _, is_start, number in sorted(ends + starts):
         name, job = jobs[number]
         if is_start:

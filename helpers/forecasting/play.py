@@ -51,7 +51,7 @@ def _play(batches: Sequence[Open]) -> Array:
         free[number, :, : len(batch.remaining)] = batch.remaining.T
     position = np.concatenate([np.arange(length) for length in lengths])
     draws = np.concatenate([batch.queued for batch in batches])[np.argsort(position, kind="stable")]
-    at, flat = 0, free.reshape(-1)
+    at, flat = 0, free.ravel()
     first_server = np.arange(len(batches) * worlds) * free.shape[2]
     for step in range(lengths[0]):
         count = int(np.count_nonzero(lengths > step))

@@ -299,6 +299,7 @@ def test_a_batch_without_jobs_is_at_the_last_stage() -> None:
 
 def test_quantile_points_are_thinned_evenly_and_keep_the_ends() -> None:
     assert quantile_points([3.0, 1.0, 2.0]) == (1.0, 2.0, 3.0)
+    assert quantile_points([3.0], most=1) == (3.0,)
     points = quantile_points([float(n) for n in range(10_000)])
     assert len(points) == 1_000
     assert (points[0], points[-1]) == (0.0, 9_999.0)
@@ -438,6 +439,8 @@ class TestLearn:
         ({"location_count": -1}, None, None),
         ({"location_count": float("nan")}, None, None),
         ({"location_count": 10**40}, None, None),
+        ({"location_count": 10**15}, None, None),
+        ({"location_count": 10**15 - 1}, None, 10.0**15 - 1),
         ({"location_count": "12 or so"}, None, None),
         ({"portfolio": "rows"}, 12, 12.0),
     ],

@@ -1,13 +1,19 @@
 import json
+import re
 
 import pytest
 
 from helpers.errors import MoodysCredentialsError, MoodysError
 from helpers.irp_integration.answers import (
+    DOWN_STATUSES,
+    NOT_OF_THE_JOB,
     is_down,
     job_body,
+    redirect,
+    require_ok,
     search_rows,
     status_of,
+    storable_body,
 )
 from helpers.irp_integration.bodies import MAX_READ_BYTES
 
@@ -37,10 +43,18 @@ def test_a_job_is_returned_whole():
         {"jobId": "23148952", "status": "HIBERNATING"},
         # no id at all: the path named it
         {"status": "RUNNING"},
+        # as long a status as is kept
+        {"jobId": "23148952", "status": "F" * 100},
     ],
 )
 def test_shapes_that_moodys_is_known_to_use_are_jobs(body):
     assert read(encoded(body)) == body
+
+
+NOT_KNOWN = (
+    "Moody's does not know job 23148952 (404): it belongs to another batch type, this key may not "
+    "see it, or it is gone."
+)
 
 
 @pytest.mark.parametrize(
@@ -49,44 +63,60 @@ def test_shapes_that_moodys_is_known_to_use_are_jobs(body):
         # not ready: ask again
         (204, b"", "Moody's has nothing to say about job 23148952 yet (204)."),
         # wrong family, not visible, or gone
-        (404, b"", "Moody's does not know job 23148952 (404)"),
-        (404, encoded(JOB | {"status": "FINISHED"}), "Moody's does not know job 23148952 (404)"),
+        (404, b"", NOT_KNOWN),
+        (404, encoded(JOB | {"status": "FINISHED"}), NOT_KNOWN),
         # the CDN in front
         (
             403,
             b"<!DOCTYPE html><html>...",
-            "denies access (403), with an HTML page.",
+            "Moody's denies access (403), with an HTML page.",
         ),
-        (403, b"  <HTML>", "(403), with an HTML page."),
-        (403, b'{"message": "Forbidden"}', '(403): "Forbidden".'),
+        (403, b"  <HTML>", "Moody's denies access (403), with an HTML page."),
+        (403, b'{"message": "Forbidden"}', 'Moody\'s denies access (403): "Forbidden".'),
         # throttled or down
         (429, b"slow down", "Moody's asks for fewer requests (429)."),
-        (502, b"<html>Bad gateway</html>", "down or overloaded (502), with an HTML page."),
+        (
+            502,
+            b"<html>Bad gateway</html>",
+            "Moody's is down or overloaded (502), with an HTML page.",
+        ),
         (503, b"", "Moody's is down or overloaded (503)."),
         (504, b"", "Moody's is down or overloaded (504)."),
         # Moody's own shape
         (
             500,
             b'{"code": "INT-999", "message": "Internal", "logId": "x"}',
-            'down or overloaded (500): "Internal".',
+            'Moody\'s is down or overloaded (500): "Internal".',
         ),
         # an error body that is anything
-        (400, b'{"message": {"deep": 1}}', "answered job 23148952 with 400."),
-        (400, b"[" * 100_000, "answered job 23148952 with 400."),
-        (400, b"\xff\xfe\x00", "answered job 23148952 with 400."),
-        (431, b"", "answered job 23148952 with 431."),
+        (400, b'{"message": {"deep": 1}}', "Moody's answered job 23148952 with 400."),
+        (400, b'["message"]', "Moody's answered job 23148952 with 400."),
+        (400, b"[" * 100_000, "Moody's answered job 23148952 with 400."),
+        (400, b"\xff\xfe\x00", "Moody's answered job 23148952 with 400."),
+        (431, b"", "Moody's answered job 23148952 with 431."),
         # a redirect is not followed, and is no answer
-        (302, b"", "Moody's answered 302, a redirect to nowhere"),
-        (407, b"<html>Proxy</html>", "answered 407: a proxy wants a login. Check HTTPS_PROXY."),
+        (
+            302,
+            b"",
+            (
+                "Moody's answered 302, a redirect to nowhere: is a proxy or a login page in "
+                "between? Check RISK_MODELER_BASE_URL and the proxy settings."
+            ),
+        ),
+        (
+            407,
+            b"<html>Proxy</html>",
+            "Moody's answered 407: a proxy wants a login. Check HTTPS_PROXY.",
+        ),
         # created is no answer to a read
-        (201, encoded(JOB), "answered job 23148952 with 201."),
+        (201, encoded(JOB), "Moody's answered job 23148952 with 201."),
     ],
 )
 def test_an_answer_that_is_no_job_is_described(http_status, content, message):
     with pytest.raises(MoodysError) as caught:
         read(content, http_status=http_status)
 
-    assert message in str(caught.value)
+    assert str(caught.value) == message
     assert caught.value.http_status == http_status
     assert not isinstance(caught.value, MoodysCredentialsError)
 
@@ -105,35 +135,57 @@ def test_a_redirect_is_described_in_the_same_words_for_every_job_with_its_target
     assert "RISK_MODELER_BASE_URL" in message
 
 
-@pytest.mark.parametrize("content", [b'{"message": "Unauthorized"}', b"", b"<html>"])
-def test_401_says_that_every_further_question_is_pointless(content):
-    with pytest.raises(MoodysCredentialsError, match="RISK_MODELER_API_KEY") as caught:
+@pytest.mark.parametrize("location", ["http://[::1", "http://[/"])
+def test_a_redirect_to_what_is_no_address_says_so(location):
+    message = redirect(302, location)
+
+    assert message.startswith("Moody's answered 302, a redirect to an address that makes no sense:")
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        (b'{"message": "Unauthorized"}', ': "Unauthorized"'),
+        (b"", ""),
+        (b"<html>", ", with an HTML page"),
+    ],
+)
+def test_401_says_that_every_further_question_is_pointless(content, shown):
+    with pytest.raises(MoodysCredentialsError) as caught:
         read(content, http_status=401)
 
     assert caught.value.http_status == 401
+    assert str(caught.value) == (
+        f"Moody's refuses the credentials (401){shown}. Check RISK_MODELER_API_KEY, or the tenant, "
+        "user name and password, and RISK_MODELER_RESOURCE_GROUP_ID."
+    )
 
 
 def test_an_error_is_never_repeated_whole():
-    content = encoded({"message": "x" * 5_000 + "\x1b[31m\x00"})
+    content = encoded({"message": "\x1b[31m\x00" + "x" * 5_000})
 
     with pytest.raises(MoodysError) as caught:
         read(content, http_status=500)
 
-    assert len(str(caught.value)) < 400
-    assert "\x1b" not in str(caught.value)
+    [quoted] = re.findall('"(.*)"', str(caught.value))
+    assert len(quoted) == 300
+    assert "\x1b" not in quoted
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not JSON"),
-        (b"<html>login</html>", "not JSON"),
+        (b"", "something that is not JSON"),
+        (b"<html>login</html>", "something that is not JSON"),
         # cut off
-        (encoded(JOB)[:-5], "not JSON"),
-        (b"\xff\xfe\xfa", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
-        (b'{"status": "RUNNING", "x": ' + b"[" * 100_000, "not JSON"),
-        (b'{"status": "RUNNING", "x": ' + b"[" * 100_000 + b"]" * 100_001, "not JSON"),
+        (encoded(JOB)[:-5], "something that is not JSON"),
+        (b"\xff\xfe\xfa", "something that is not JSON"),
+        (b"[" * 100_000, "something that is not JSON"),
+        (b'{"status": "RUNNING", "x": ' + b"[" * 100_000, "something that is not JSON"),
+        (
+            b'{"status": "RUNNING", "x": ' + b"[" * 100_000 + b"]" * 100_001,
+            "something that is not JSON",
+        ),
         # JSON, but no job
         (b"[]", "JSON that does not describe a job"),
         (b'"RUNNING"', "JSON that does not describe a job"),
@@ -142,26 +194,48 @@ def test_an_error_is_never_repeated_whole():
         (b'{"status": "FINI\\u0000SHED"}', "a status that is no text"),
         (b'{"status": "FINISHED\\ud800"}', "a status that is no text"),
         (b'{"status": "RUNNING", "sta\\u0000tus": "FINISHED"}', "a status that is no text"),
-        (b'{"status": "RUNNING"}' + b" " * MAX_READ_BYTES, "more than 32 MB"),
+        (
+            encoded(JOB).ljust(MAX_READ_BYTES + 1),
+            "more than 32 MB, more than a job can have",
+        ),
         # a job without a status
-        (b"{}", "no status"),
-        (encoded(JOB | {"status": None}), "no status"),
-        (encoded(JOB | {"status": ""}), "no status"),
-        (encoded(JOB | {"status": "  "}), "no status"),
-        (encoded(JOB | {"status": 3}), "no status"),
-        (encoded(JOB | {"status": ["FINISHED"]}), "no status"),
-        (encoded(JOB | {"status": "F" * 101}), "no status"),
-        # somebody else's job
-        (encoded(JOB | {"jobId": "99999999"}), "about job 99999999, not about job 23148952"),
-        (encoded({"id": 1, "status": "FINISHED"}), "about job 1, not about job 23148952"),
-        (encoded(JOB | {"jobId": None}), "not about job 23148952"),
-        (encoded(JOB | {"jobId": {"x": 1}}), "not about job 23148952"),
+        (b"{}", "a job that has no status"),
+        (encoded(JOB | {"status": None}), "a job that has no status"),
+        (encoded(JOB | {"status": ""}), "a job that has no status"),
+        (encoded(JOB | {"status": "  "}), "a job that has no status"),
+        (encoded(JOB | {"status": 3}), "a job that has no status"),
+        (encoded(JOB | {"status": ["FINISHED"]}), "a job that has no status"),
+        (encoded(JOB | {"status": "F" * 101}), "a job that has no status"),
     ],
 )
 def test_a_200_is_a_job_only_if_every_part_of_it_says_so(content, message):
-    with pytest.raises(MoodysError, match=message) as caught:
+    with pytest.raises(MoodysError) as caught:
         read(content)
 
+    assert str(caught.value) == f"Moody's answered with {message}."
+    assert caught.value.http_status == 200
+
+
+def test_as_much_as_an_answer_can_hold_is_read():
+    assert read(encoded(JOB).ljust(MAX_READ_BYTES)) == JOB
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (JOB | {"jobId": "99999999"}, "99999999"),
+        ({"id": 1, "status": "FINISHED"}, "1"),
+        (JOB | {"jobId": None}, "None"),
+        (JOB | {"jobId": {"x": 1}}, "{'x': 1}"),
+        # not the whole of what it may be
+        (JOB | {"jobId": "9" * 60}, "9" * 22 + " […] " + "9" * 23),
+    ],
+)
+def test_an_answer_about_another_job_is_none_about_this_one(body, named):
+    with pytest.raises(MoodysError) as caught:
+        read(encoded(body))
+
+    assert str(caught.value) == f"Moody's answered about job {named}, not about job 23148952."
     assert caught.value.http_status == 200
 
 
@@ -211,17 +285,53 @@ def test_rows_that_are_no_job_are_left_out():
     ("content", "http_status", "message"),
     [
         # an envelope where none belongs
-        (b'{"totalMatchCount": 0, "workflows": []}', 200, "no list"),
-        (b"null", 200, "no list"),
+        (
+            b'{"totalMatchCount": 0, "workflows": []}',
+            200,
+            "Moody's answered a search with no list.",
+        ),
+        (b"null", 200, "Moody's answered a search with no list."),
+        (b"[", 200, "Moody's answered with something that is not JSON."),
         # too long a query
-        (b"", 431, "answered a search with 431"),
-        (b"<html>", 403, r"denies access \(403\)"),
-        (b"", 204, "nothing to say about a search"),
+        (b"", 431, "Moody's answered a search with 431."),
+        (b"<html>", 403, "Moody's denies access (403), with an HTML page."),
+        (b"", 204, "Moody's has nothing to say about a search yet (204)."),
+        # one that is answered without an address
+        (b"", 302, redirect(302, "")),
     ],
 )
 def test_a_search_that_is_no_list_is_described(content, http_status, message):
-    with pytest.raises(MoodysError, match=message):
+    with pytest.raises(MoodysError) as caught:
         search_rows(content, http_status=http_status)
+
+    assert str(caught.value) == message
+    assert caught.value.http_status == http_status
+
+
+def test_a_search_that_is_redirected_says_where_to():
+    with pytest.raises(MoodysError, match=r"a redirect to https://sso\.test/login: is a proxy"):
+        search_rows(b"", http_status=302, location="https://sso.test/login")
+
+
+def test_any_request_may_be_redirected_without_an_address():
+    with pytest.raises(MoodysError) as caught:
+        require_ok(b"", http_status=307, about="a request")
+
+    assert str(caught.value) == redirect(307, "")
+
+
+@pytest.mark.parametrize(
+    ("content", "value"), [(b'{"a\\u0000b": "c\\ud800"}', {"ab": "c"}), (b"[1]", [1])]
+)
+def test_any_json_is_kept_without_what_the_database_cannot_hold(content, value):
+    assert storable_body(content, http_status=202) == value
+
+
+def test_what_is_no_json_is_not_kept():
+    with pytest.raises(MoodysError, match="something that is not JSON") as caught:
+        storable_body(b"<html>", http_status=202)
+
+    assert caught.value.http_status == 202
 
 
 def test_rows_that_disagree_about_a_job_are_left_out():
@@ -240,6 +350,11 @@ def test_an_empty_search_is_no_error():
 )
 def test_an_answer_is_about_the_host_or_about_one_job(http_status, down):
     assert is_down(http_status) is down
+
+
+def test_what_the_host_or_a_proxy_says_is_not_of_the_one_job():
+    assert {429, 500, 502, 503, 504} == DOWN_STATUSES
+    assert DOWN_STATUSES | {301, 302, 303, 307, 308, 401, 407} == NOT_OF_THE_JOB
 
 
 def test_a_status_is_kept_word_for_word():

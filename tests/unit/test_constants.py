@@ -10,12 +10,18 @@ from helpers import constants
 from helpers.constants import (
     BACKWARD_MOVES,
     JOB_MOVES,
+    ActionKind,
+    ActionStatus,
     BatchStatus,
     BatchType,
+    ChainRunStatus,
     ConfigurationStatus,
     CycleStatus,
     Family,
     JobStatus,
+    NotificationKind,
+    NotificationStatus,
+    StartedBy,
     StepStatus,
     unknown_batch_type,
 )
@@ -38,10 +44,44 @@ MAKEFILE = PROJECT_DIR / "Makefile"
                 "CANCELLING CANCELLED ERROR"
             ),
         ),
+        (ChainRunStatus, "PENDING RUNNING COMPLETED FAILED CANCELLED"),
+        (NotificationStatus, "PENDING SENT SUPPRESSED ABANDONED"),
+        (
+            NotificationKind,
+            "BATCH_FAILED BATCH_RECOVERED CHAIN_FAILED JOBS_FAILED JOBS_LATE MORNING_REPORT",
+        ),
+        (
+            ActionKind,
+            "ARCHIVE RESUBMIT SKIP ACTIVATE RESOLVE CANCEL PRIORITY RERUN HOLD RELEASE",
+        ),
+        (ActionStatus, "PLANNED DONE FAILED REJECTED UNKNOWN"),
     ],
 )
 def test_the_labels_are_those_of_the_metastore_in_its_order(enum, labels):
     assert [member.value for member in enum] == labels.split()
+
+
+def test_a_pass_is_started_by_a_command_or_a_notebook():
+    assert list(StartedBy) == ["command", "notebook", "scheduled notebook"]
+
+
+@pytest.mark.parametrize(
+    ("family", "label", "part", "search_is_proven"),
+    [
+        (Family.RISK_DATA, "risk data", "riskdata", True),
+        (Family.IMPORT, "import", "import", False),
+        (Family.GEOHAZ, "geohaz", "geohaz", False),
+        (Family.MODEL, "model", "model", True),
+        (Family.GROUPING, "grouping", "grouping", False),
+        (Family.EXPORT, "export", "export", False),
+    ],
+)
+def test_each_family_says_what_it_is_called_and_where_its_jobs_are_read(
+    family, label, part, search_is_proven
+):
+    assert family == Family(label) == label
+    assert family.job_path("23148952") == f"/platform/{part}/v1/jobs/23148952"
+    assert family.search_is_proven is search_is_proven
 
 
 def test_polling_stops_at_the_terminal_statuses_and_at_no_other():
@@ -65,8 +105,28 @@ def test_people_hear_of_every_end_but_success():
     assert BatchStatus.announced() == {"FAILED", "CANCELLED", "ERROR"}
 
 
-def test_every_job_status_has_its_moves():
-    assert set(JOB_MOVES) == set(JobStatus)
+IN_WORK = {"PENDING", "QUEUED", "RUNNING"}
+CANCELS = {"CANCEL_REQUESTED", "CANCELLING"}
+ENDS = {"FINISHED", "FAILED", "CANCELLED", "ERROR"}
+
+
+@pytest.mark.parametrize(
+    ("status", "moves"),
+    [
+        ("INITIATED", {"SUBMITTED"} | IN_WORK | CANCELS | ENDS),
+        ("SUBMITTED", IN_WORK | CANCELS | ENDS),
+        ("PENDING", IN_WORK - {"PENDING"} | CANCELS | ENDS),
+        ("QUEUED", IN_WORK - {"QUEUED"} | CANCELS | ENDS),
+        ("RUNNING", IN_WORK - {"RUNNING"} | CANCELS | ENDS),
+        # a cancellation that was asked for has not begun, or is refused
+        ("CANCEL_REQUESTED", {"CANCELLING"} | IN_WORK | ENDS),
+        ("CANCELLING", IN_WORK | ENDS),
+        *[(end, set()) for end in ENDS],
+    ],
+)
+def test_every_job_status_has_its_moves(status, moves):
+    assert JOB_MOVES[JobStatus(status)] == moves
+    assert len(JOB_MOVES) == len(JobStatus)
 
 
 @pytest.mark.parametrize("status", sorted(set(JobStatus) - JobStatus.terminal()))
@@ -160,9 +220,12 @@ def test_an_unknown_type_is_none_of_the_twelve_which_are_named_with_the_nearest(
     message = unknown_batch_type(label)
 
     assert BatchType.known(label) is None
-    assert all(batch_type in message for batch_type in BatchType)
-    assert (f"did you mean {nearest!r}?" in message) == (nearest is not None)
-    assert message.startswith(f"{label!r} is not a known batch type")
+    hint = f"; did you mean {nearest!r}?" if nearest else "."
+    assert message == (
+        f"{label!r} is not a known batch type{hint} Known are: Analysis, Create Reinsurance "
+        "Treaties, Data Extraction, EDM Creation, EDM DB Upgrade, Export to RDM, GeoHaz, Grouping, "
+        "Grouping Rollup, MRI Import, Portfolio Creation, Portfolio Mapping."
+    )
 
 
 def with_row(table: str, row: str) -> str:

@@ -141,6 +141,22 @@ def test_a_batch_is_what_the_first_row_that_applies_says(jobs, configs, status, 
                 "Resubmit them, or skip the configurations."
             ),
         ),
+        (
+            "",
+            "o+",
+            (
+                "No success for configuration 101: it has no job. "
+                "Resubmit it, or skip the configuration."
+            ),
+        ),
+        (
+            "FINISHED CANCELLED",
+            "+oo",
+            (
+                "No success for configurations 102, 103: no job of theirs has finished. "
+                "Resubmit them, or skip the configurations."
+            ),
+        ),
     ],
 )
 def test_the_reason_says_what_holds_a_batch_or_ended_it(jobs, configs, wanted):
@@ -180,8 +196,11 @@ def test_patience_with_a_type_that_nobody_knows_is_that_of_a_queue():
     assert patience("Something New") == timedelta(hours=4)
 
 
-def test_patience_grows_with_what_a_type_was_seen_to_take():
-    assert patience(BatchType.GEOHAZ) == timedelta(seconds=30 * 513)
+@pytest.mark.parametrize(
+    ("batch_type", "slowest_seen"), [(BatchType.GEOHAZ, 513), (BatchType.ANALYSIS, 501)]
+)
+def test_patience_grows_with_what_a_type_was_seen_to_take(batch_type, slowest_seen):
+    assert patience(batch_type.value) == timedelta(seconds=30 * slowest_seen)
 
 
 def stuck(**facts: object) -> dict[str, object]:
@@ -229,10 +248,26 @@ def stuck(**facts: object) -> dict[str, object]:
             stuck(last_status="HIBERNATING"),
             "Job 7: Moody's says 'HIBERNATING', an unrecognised status; the job was left unchanged.",  # noqa: E501
         ),
+        # one that nobody knows, with what was wrong about it
+        (
+            stuck(last_status="HIBERNATING", error_message="Moody's answered nonsense."),
+            "Job 7: Moody's answered nonsense.",
+        ),
         # no change for long
         (
             stuck(last_status="RUNNING"),
             "Job 7 has been RUNNING for over 4 hours: look at it at Moody's.",
+        ),
+        # no answer yet, and nothing wrong
+        (stuck(), "Job 7 has been RUNNING for over 4 hours: look at it at Moody's."),
+        # a status of a later version, or set by hand
+        (
+            stuck(status="HIBERNATING"),
+            (
+                "Job 7: HIBERNATING is an unrecognised status; the job is not polled. Set it to "
+                "one of INITIATED, SUBMITTED, PENDING, QUEUED, RUNNING, FINISHED, FAILED, "
+                "CANCEL_REQUESTED, CANCELLING, CANCELLED, ERROR."
+            ),
         ),
     ],
 )
@@ -262,6 +297,7 @@ def test_a_job_of_a_type_that_nobody_knows_waits_for_a_person(job):
     assert line.startswith("Job 7, Job 8: neither submitted nor polled. 'analysis' is not a known")
     assert "did you mean 'Analysis'?" in line
     assert all(batch_type in line for batch_type in BatchType)
+    assert line.endswith(" Correct the type of this batch in irp_batch.")
 
 
 def test_own_work_under_a_type_of_the_team_s_own_is_own_work():
