@@ -75,13 +75,18 @@ def _started(folder: Path) -> "PostgresServer":
 
     # It takes no options of ours, and waits for the disk for seconds.
     vars(postgres_server)["pgexec"] = without_sync
+    # The package's lock lies in the folder for temporary files, and belongs to whoever came first.
+    servers = postgres_server.PostgresServer
+    servers._lock = lock = type(servers._lock)(folder.with_name(f"{folder.name}.lock"))  # noqa: SLF001 - it offers no other way
     if not (folder / "postmaster.opts").exists():  # never started: it was cut off being made
         shutil.rmtree(folder, ignore_errors=True)
     elif (folder / guard.USERS).exists():
-        with postgres_server.PostgresServer._lock:  # noqa: SLF001 - it offers no other way
+        with lock:
             users = guard.users_of(folder)
             (folder / guard.USERS).write_text(json.dumps(users))
-    return postgres_server.get_server(folder, cleanup_mode="stop")
+    server = postgres_server.get_server(folder, cleanup_mode="stop")
+    server._lock = lock  # noqa: SLF001 - this process may start another
+    return server
 
 
 def _configure(url: str, settings: dict[str, str]) -> None:

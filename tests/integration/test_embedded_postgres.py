@@ -34,9 +34,12 @@ def folder():
         yield Path(parent) / "data"
 
 
-def start_user(folder: Path) -> subprocess.Popen:
+def start_user(folder: Path, **environment: str) -> subprocess.Popen:
     process = subprocess.Popen(
-        [sys.executable, "-c", USER, str(folder)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", USER, str(folder)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline()
     return process
@@ -64,6 +67,14 @@ def test_the_server_goes_on_for_others_when_one_user_is_killed(folder):
             assert connection.execute("SELECT 1").fetchone() == (1,)
         server = server_of(folder)
     assert not is_alive(server.pid)
+
+
+def test_another_account_that_was_there_first_hinders_nobody(folder, tmp_path):
+    (tmp_path / ".lockfile").mkdir()  # as one that cannot be opened, whoever runs this
+    with start_user(folder, TMPDIR=str(tmp_path)) as user:
+        server = server_of(folder)
+        user.kill()
+    wait_until(lambda: not is_alive(server.pid))
 
 
 def test_users_that_are_dead_and_strangers_with_their_numbers_are_pruned_at_the_start(folder):
