@@ -7,8 +7,7 @@ written or sent.
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-from helpers.attention.acknowledging import with_acknowledgements
-from helpers.attention.items import Item, ItemKind, Waiting
+from helpers.attention.items import Item, ItemKind, Waiting, with_acknowledgements
 from helpers.batch import Reconciliation, get_active_batches
 from helpers.batch.reconciling import look
 from helpers.constants import BatchStatus, CycleStatus

@@ -1,12 +1,16 @@
-"""What waits for a person: each thing by a name, as the metastore has it now. Pure."""
+"""What waits for a person: each thing by a name, as the metastore has it now, and who has seen it.
+
+A person says that it is seen, and that they are on it; everybody sees that until it changes.
+"""
 
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from helpers.database import queries
 from helpers.display import (
     Block,
     Headline,
@@ -16,7 +20,13 @@ from helpers.display import (
     Severity,
     clock_and_age,
 )
-from helpers.text import counted
+from helpers.errors import BatchError
+from helpers.identity import person
+from helpers.redaction import shown
+from helpers.text import counted, listed
+
+_LONGEST_NOTE = 500
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -117,3 +127,48 @@ class Waiting(Report):
         """Return a line for each; what somebody is on comes last."""
         items = sorted(self.items, key=lambda item: item.seen is not None)
         return Remarks([item.remark for item in items], "item", title=title, total=self.total)
+
+
+def named(items: Sequence[Item], name: Item | str | int) -> list[Item]:
+    """Return the items that are meant: one item, all of a subject, or all of a batch by its id.
+
+    Raises:
+        BatchError: nothing that waits is called that.
+    """
+    if isinstance(name, Item):
+        name = name.key
+    wanted = f"batch {name}" if isinstance(name, int) else " ".join(name.split())
+    names = {wanted.casefold(), wanted.rstrip(".").casefold()}
+    found = [
+        i for i in items if names & {i.key.casefold(), i.subject.casefold(), i.about.casefold()}
+    ]
+    if not found:
+        subjects = list(dict.fromkeys(item.subject for item in items))
+        waits = (
+            f"What waits is: {listed(subjects, most=_MOST_NAMED)}."
+            if subjects
+            else "Nothing waits."
+        )
+        raise BatchError(f"Nothing that waits is called {wanted!r}. {waits}")
+    return found
+
+
+def put_on_record(items: Sequence[Item], note: str) -> None:
+    """Put on record that this person has seen these items as they are."""
+    queries("attention").acknowledge(
+        items=[item.key for item in items],
+        fingerprints=[item.fingerprint for item in items],
+        note=shown(" ".join(note.split()), _LONGEST_NOTE),
+        person=person(),
+    )
+
+
+def with_acknowledgements(items: Sequence[Item]) -> list[Item]:
+    """Return the items, each with who has seen it as it is now, if somebody has."""
+    if not items:
+        return []
+    rows = queries("attention").acknowledgements(items=[item.key for item in items])
+    seen = {
+        (row.pop("item"), row.pop("fingerprint")): Acknowledgement(**row) for row in map(dict, rows)
+    }
+    return [replace(item, seen=seen.get((item.key, item.fingerprint))) for item in items]

@@ -1,17 +1,16 @@
-"""What the live page shows, in parts, and the page around them. It reads and changes nothing."""
+"""What the live page shows, in parts. It reads, and changes nothing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from helpers.board.following import Sight
 from helpers.board.night import night_history
 from helpers.board.reading import board
-from helpers.display import Block, Note, Report, Severity, Target, live_page, parts_of
+from helpers.display import Block, Note, Report, Severity, Target, parts_of
 from helpers.pass_health import PassHealth, pass_health
 from helpers.settings import get_settings
 
-_PARTS = ("monitoring", "board", "night")  # from the top; the time is in its head
+PARTS = ("monitoring", "board", "night")  # from the top; the time is in its head
 _MANAGE_BATCHES = "workflows/_Tools/Batch Management/Manage Batches.ipynb"
 _TAB = "batch-monitoring-lab"  # where links open: one tab for all
 
@@ -41,19 +40,3 @@ def look(target: Target) -> dict[str, str]:
         "monitoring": Monitoring(pass_health(interval=timedelta(seconds=seconds))),
     }
     return parts_of(reports, target=target, tab=_TAB)
-
-
-def page_of(sight: Sight, *, events: str, nonce: str, version: str) -> str:
-    """Return the page with what was seen last; ``events`` is the address of what comes then.
-
-    Its script and its style have the nonce, and nothing that it shows.
-    """
-    parts = sight.parts or {}
-    return live_page(
-        parts.get("time", ""),
-        {name: parts.get(name, "") for name in _PARTS},
-        problem=sight.problem,
-        events=events,
-        nonce=nonce,
-        version=version,
-    )

@@ -21,8 +21,8 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from helpers.board.audience import Audience, Viewer
-from helpers.board.live import look, page_of
-from helpers.display import file_of
+from helpers.board.live import PARTS, look
+from helpers.display import file_of, live_page
 
 _FIRST_LOOK_SECONDS = 10.0
 _KEEP_ALIVE_SECONDS = 15.0
@@ -89,8 +89,10 @@ class PageHandler(JupyterHandler):
         self.add_header("Content-Security-Policy", _POLICY.format(nonce=nonce))
         self.set_header("Referrer-Policy", "same-origin")
         await self.finish(
-            page_of(
-                self._audience.view,
+            live_page(
+                self._audience.view.parts or {},
+                PARTS,
+                problem=self._audience.view.problem,
                 events=f"{self._address}/events",
                 nonce=nonce,
                 version=self._audience.version,

@@ -36,9 +36,16 @@ from helpers.display.formats import (
     time_of_day,
     zone,
 )
-from helpers.display.links import Target, file_of
 from helpers.display.progress import Progress, progress
-from helpers.display.rendering import Report, live_page, page, parts_of, text_page
+from helpers.display.rendering import (
+    Report,
+    Target,
+    file_of,
+    live_page,
+    page,
+    parts_of,
+    text_page,
+)
 from helpers.display.severity import Severity, severity_of
 
 __all__ = [

@@ -4,11 +4,13 @@ Every text passes through ``printable``, whoever wrote it: cleaned of what steer
 without secrets. The template engine escapes it for HTML.
 """
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, ClassVar, assert_never, get_args
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, assert_never, get_args
+from urllib.parse import quote
 
 from helpers.display.blocks import (
     AsOf,
@@ -24,16 +26,19 @@ from helpers.display.blocks import (
     Timeline,
     Value,
 )
-from helpers.display.links import Target, as_file, from_this_notebook
 from helpers.display.severity import Severity
 from helpers.display.timelines import TimelineDrawing, as_table
 from helpers.redaction import printable
+from helpers.settings import get_settings
 from helpers.text import counted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 _LABEL_WIDTH = 20
+
+Target: TypeAlias = Callable[[str], str | None]
+"""Return the address of a file; None: it cannot be reached from there."""
 
 
 class Report(ABC):
@@ -47,7 +52,7 @@ class Report(ABC):
 
     def _repr_html_(self) -> str:
         style = _environment().get_template("report.css").render()
-        shown = _html(self.blocks(), self.most_lines, target=from_this_notebook)
+        shown = _html(self.blocks(), self.most_lines, target=_from_this_notebook)
         return f"<style>\n{style}</style>\n{shown}"
 
     def __repr__(self) -> str:
@@ -60,7 +65,7 @@ class Report(ABC):
 def page(title: str, reports: Sequence[Report]) -> str:
     """Return reports as one page of HTML that needs nothing else, light or dark as the reader's."""
     named = {str(number): report for number, report in enumerate(reports)}
-    parts = parts_of(named, target=as_file).values()
+    parts = parts_of(named, target=_as_file).values()
     return _environment().get_template("page.html").render(title=title, parts=parts, nonce=None)
 
 
@@ -110,17 +115,45 @@ def _as_text(blocks: Iterable[Block], most: int) -> str:
     return text.replace("\n\n\n", "\n\n")  # between two blocks with titles
 
 
-def live_page(time: str, parts: Mapping[str, str], **facts: str | None) -> str:
+def live_page(parts: Mapping[str, str], names: Sequence[str], **facts: str | None) -> str:
     """Return a page whose parts a script replaces as events arrive.
 
     Args:
-        time: the part that says when they were made.
-        parts: the others by name, from the top.
-        facts: ``problem``, why it may be out of date; ``events``, their address; ``nonce``;
-            ``version``.
+        parts: as ``parts_of`` gives them; empty before anything was read.
+        names: those below the head, from the top; the time is in its head.
+        facts: ``problem``, why it may be out of date; ``events``, their address; ``nonce``, which
+            its script and its style have, and nothing that it shows; ``version``.
     """
     template = _environment().get_template("live.html")
-    return template.render(title="Batch monitoring", time=time, parts=parts, **facts)
+    shown = {name: parts.get(name, "") for name in names}
+    time = parts.get("time", "")
+    return template.render(title="Batch monitoring", time=time, parts=shown, **facts)
+
+
+def file_of(path: str) -> Path:
+    """Return the file that is meant: they are named as ``workflow_paths`` does, ``workflows/…``."""
+    return _workflows_dir().joinpath(*PurePosixPath(path).parts[1:])
+
+
+def _as_file(path: str) -> str:
+    """Return the address for a page that lies anywhere on this machine."""
+    return file_of(path).as_uri()
+
+
+def _from_this_notebook(path: str) -> str | None:
+    """Return the address for a notebook that runs in this process, so that JupyterLab opens it.
+
+    A notebook that does not lie below the workflows folder, such as the copy of a schedule, cannot
+    lead there.
+    """
+    folder = Path.cwd()
+    if not folder.resolve().is_relative_to(_workflows_dir()):
+        return None
+    return quote(Path(os.path.relpath(file_of(path), folder.resolve())).as_posix())
+
+
+def _workflows_dir() -> Path:
+    return get_settings().irp_workflows_dir.resolve()
 
 
 @cache

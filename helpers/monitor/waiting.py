@@ -1,7 +1,7 @@
 """What waits for a person, without a pass: nothing is polled, decided or sent."""
 
 from helpers import attention
-from helpers.attention.acknowledging import named, put_on_record
+from helpers.attention.items import named, put_on_record
 from helpers.settings import get_settings
 
 
