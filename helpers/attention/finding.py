@@ -26,13 +26,7 @@ from helpers.notifications.failures import (
     so_far,
 )
 from helpers.records import ActiveBatch
-from helpers.steps.claims import (
-    OpenChainRun,
-    describe_hold,
-    describe_wait,
-    open_runs,
-    step_call,
-)
+from helpers.steps.claims import OpenChainRun, describe_hold, describe_wait, open_runs, step_call
 from helpers.text import counted, shorten
 
 StuckBatch: TypeAlias = tuple[ActiveBatch, Reconciliation]

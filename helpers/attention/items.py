@@ -11,15 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from helpers.database import queries
-from helpers.display import (
-    Block,
-    Headline,
-    Remark,
-    Remarks,
-    Report,
-    Severity,
-    clock_and_age,
-)
+from helpers.display import Block, Headline, Remark, Remarks, Report, Severity, clock_and_age
 from helpers.errors import BatchError
 from helpers.identity import person
 from helpers.redaction import shown

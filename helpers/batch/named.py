@@ -8,13 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
-from helpers.batch.plans import (
-    Plan,
-    plan_cancel,
-    plan_priority,
-    plan_resubmit,
-    plan_skip,
-)
+from helpers.batch.plans import Plan, plan_cancel, plan_priority, plan_resubmit, plan_skip
 from helpers.batch.plans.mending import FAILED
 from helpers.batch.plans.seeing import SeenJob, seen_jobs
 from helpers.batch.reading import read_batch

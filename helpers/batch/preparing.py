@@ -90,8 +90,7 @@ class PreparePlan(Report):
                 step_id=self.step["step_id"], batch_type=self.batch_type
             )
             queries("preparing").add_jobs(
-                batch_id=batch_id,
-                configurations=[storable_json(row.values) for row in self.rows],
+                batch_id=batch_id, configurations=[storable_json(row.values) for row in self.rows]
             )
         return PreparedBatch(batch_id=batch_id, jobs=len(self.rows), created=True)
 

@@ -10,20 +10,9 @@ from helpers.batch.reading import get_batch_jobs, read_batch
 from helpers.batch.requests import build_requests, to_be_built
 from helpers.clock import CLOCK
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
-from helpers.database import (
-    AdvisoryLocks,
-    LockSpace,
-    in_transaction,
-    lock_holders,
-    queries,
-)
+from helpers.database import AdvisoryLocks, LockSpace, in_transaction, lock_holders, queries
 from helpers.display import Progress, progress
-from helpers.errors import (
-    BatchError,
-    DatabaseUnavailableError,
-    JobError,
-    OutcomeUnknownError,
-)
+from helpers.errors import BatchError, DatabaseUnavailableError, JobError, OutcomeUnknownError
 from helpers.identity import process_name
 from helpers.job import read_job, submit_job
 from helpers.job.submitting import why_not_sent

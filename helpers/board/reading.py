@@ -16,12 +16,7 @@ from helpers.database import queries, transaction
 from helpers.display import Report
 from helpers.errors import NotebookError, SettingsError
 from helpers.forecasting import BatchForecast, JobForecast, Outcome
-from helpers.forecasts import (
-    ActiveForecast,
-    forecast_active,
-    forecast_chains,
-    held_lately,
-)
+from helpers.forecasts import ActiveForecast, forecast_active, forecast_chains, held_lately
 from helpers.job_names import job_name
 from helpers.settings import get_settings
 from helpers.steps.claims import describe_hold, describe_wait, open_runs, step_call
@@ -152,11 +147,7 @@ def _expected_end(forecasts: Sequence[BatchForecast], now: datetime) -> Expected
 
 
 def _jobs(
-    steps: Mapping[int, StepRow],
-    active: Mapping[int, ActiveForecast],
-    now: datetime,
-    *,
-    most: int,
+    steps: Mapping[int, StepRow], active: Mapping[int, ActiveForecast], now: datetime, *, most: int
 ) -> list[StepJobs]:
     """Return the first jobs of these steps, of each status and reason."""
     late = {job.job_id: job for forecast in active.values() for job in forecast.late}

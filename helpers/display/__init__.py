@@ -37,15 +37,7 @@ from helpers.display.formats import (
     zone,
 )
 from helpers.display.progress import Progress, progress
-from helpers.display.rendering import (
-    Report,
-    Target,
-    file_of,
-    live_page,
-    page,
-    parts_of,
-    text_page,
-)
+from helpers.display.rendering import Report, Target, file_of, live_page, page, parts_of, text_page
 from helpers.display.severity import Severity, severity_of
 
 __all__ = [

@@ -12,14 +12,7 @@ from typing import Any
 
 from helpers.constants import JobStatus
 from helpers.database import queries, transaction
-from helpers.forecasting import (
-    BatchForecast,
-    BatchState,
-    History,
-    Job,
-    JobForecast,
-    job_size,
-)
+from helpers.forecasting import BatchForecast, BatchState, History, Job, JobForecast, job_size
 from helpers.forecasts.history import read_history
 from helpers.forecasts.late import LateJob, SeenJobs, late_jobs
 

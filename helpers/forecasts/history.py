@@ -12,15 +12,7 @@ from typing import Any
 
 from helpers.constants import JobStatus
 from helpers.database import queries, transaction
-from helpers.forecasting import (
-    History,
-    Interval,
-    KindHistory,
-    PastJob,
-    Record,
-    job_size,
-    miss,
-)
+from helpers.forecasting import History, Interval, KindHistory, PastJob, Record, job_size, miss
 from helpers.forecasting.history import KEPT_ERRORS, KEPT_SAMPLES
 
 _DECIMALS = 6  # of stored logs

@@ -105,8 +105,7 @@ def require_no_transaction(job_id: int) -> None:
     """Raise inside a transaction: what must be on record before a request would not be."""
     if in_transaction():
         raise JobError(
-            f"Job {job_id}: Moody's is not asked inside a transaction. End it first.",
-            job_id=job_id,
+            f"Job {job_id}: Moody's is not asked inside a transaction. End it first.", job_id=job_id
         )
 
 

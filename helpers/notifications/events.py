@@ -128,11 +128,7 @@ def _advice(status: BatchStatus) -> str:
 
 
 def announce_chain_failure(
-    run: ChainRun,
-    *,
-    error: str,
-    notebook_path: str | None,
-    executed_path: str | None,
+    run: ChainRun, *, error: str, notebook_path: str | None, executed_path: str | None
 ) -> None:
     """Store that the next step failed or could not start; belongs with the write that says so."""
     payload = {

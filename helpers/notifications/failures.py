@@ -152,12 +152,7 @@ def grouped(jobs: Iterable[Mapping[str, Any]]) -> tuple[Failure, ...]:
     for job in jobs:
         groups.setdefault((job["status"], job["reason"] or _NO_REASON), []).append(job)
     return tuple(
-        Failure(
-            status,
-            reason,
-            max(len(alike), alike[0].get("alike", 0)),
-            tuple(known_as(alike)),
-        )
+        Failure(status, reason, max(len(alike), alike[0].get("alike", 0)), tuple(known_as(alike)))
         for (status, reason), alike in groups.items()
     )
 

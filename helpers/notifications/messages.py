@@ -17,11 +17,7 @@ from helpers.notifications.cards import Json, card_message, digest_message, plai
 from helpers.notifications.content import Event
 from helpers.notifications.links import Links, links_for, live_page_address
 from helpers.settings import get_settings
-from helpers.workflow_paths import (
-    exists_below_workflows,
-    find_step_notebook,
-    relative_to_workflows,
-)
+from helpers.workflow_paths import exists_below_workflows, find_step_notebook, relative_to_workflows
 
 _LIVE_PAGE_ENABLED = Path("jupyter_server_config.d", "batch-monitoring.json")
 
