@@ -80,7 +80,28 @@ class NamedBatch(Report):
 
     def blocks(self) -> Iterator[Block]:
         """Show where the batch stands, and its jobs: those that need a person first."""
-        yield from batch_blocks(read_batch(self.batch_id), self.jobs)
+        batch, jobs = self._seen()
+        counts = Counter("SKIPPED" if job.skipped else job.status for job in jobs)
+        location = f"step {batch['stage_num']}.{batch['step_num']} {batch['step_name']}"
+        yield Headline(
+            severity_of(batch["status"]),
+            f"Batch {batch['batch_id']} ({batch['batch_type']}) of cycle {batch['cycle_name']}, "
+            f"{location}: {batch['status']}, {tally(counts)}",
+        )
+        counted = sorted((job for job in jobs if not job.skipped), key=_needs_a_person)
+        rows = [
+            Row([j.name or "—", badge(j.status), j.cause or "—", str(j.job_id), j.moodys_id or "—"])
+            for j in counted
+        ]
+        yield Table(["Name", "Status", "Reason", "Job", "Moody's id"], rows, noun="job")
+        if any(job.status in FAILED for job in counted):
+            yield Note(
+                "batch.plan_resubmit() or batch.plan_skip() shows what would be done; names of "
+                "jobs in the brackets choose some."
+            )
+
+    def _seen(self) -> tuple[Batch, list[SeenJob]]:
+        return read_batch(self.batch_id), self.jobs
 
     def _ids(self, names: Sequence[str | int]) -> list[int] | None:
         """Return the jobs that were named, skipped ones left out; None for no names."""
@@ -104,28 +125,6 @@ class NamedBatch(Report):
             hint = f" Did you mean {known[nearest[0]]!r}?" if nearest else ""
             problem = f"has no job called {name!r}.{hint}"
         raise BatchError(f"Batch {self.batch_id} {problem}", batch_id=self.batch_id)
-
-
-def batch_blocks(batch: Batch, jobs: Sequence[SeenJob]) -> Iterator[Block]:
-    """Give what is shown of a batch."""
-    counts = Counter("SKIPPED" if job.skipped else job.status for job in jobs)
-    location = f"step {batch['stage_num']}.{batch['step_num']} {batch['step_name']}"
-    yield Headline(
-        severity_of(batch["status"]),
-        f"Batch {batch['batch_id']} ({batch['batch_type']}) of cycle {batch['cycle_name']}, "
-        f"{location}: {batch['status']}, {tally(counts)}",
-    )
-    counted = sorted((job for job in jobs if not job.skipped), key=_needs_a_person)
-    rows = [
-        Row([j.name or "—", badge(j.status), j.cause or "—", str(j.job_id), j.moodys_id or "—"])
-        for j in counted
-    ]
-    yield Table(["Name", "Status", "Reason", "Job", "Moody's id"], rows, noun="job")
-    if any(job.status in FAILED for job in counted):
-        yield Note(
-            "batch.plan_resubmit() or batch.plan_skip() shows what would be done; names of "
-            "jobs in the brackets choose some."
-        )
 
 
 def batch_with(step: Step, names: Sequence[str | int]) -> NamedBatch:

@@ -1,10 +1,13 @@
-"""What a stage notebook shows: its step, what was submitted, and what became of the stage."""
+"""What a stage notebook shows: what was submitted, and what became of its stage."""
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from helpers.constants import BatchStatus, JobStatus
+from helpers.database import queries, transaction
 from helpers.display import (
     AsOf,
     Block,
@@ -21,9 +24,10 @@ from helpers.display import (
     duration,
     tally,
 )
-from helpers.notifications.failures import Failures
-from helpers.pass_health import PassHealth
+from helpers.notifications.failures import Failures, failures_of
+from helpers.pass_health import PassHealth, pass_health
 from helpers.records import BatchSubmission, Step
+from helpers.settings import get_settings
 from helpers.text import counted
 
 
@@ -117,13 +121,9 @@ class StageSummary(Report):
         if self.failures_total:
             return Severity.ERROR
         done = all(batch.status == BatchStatus.COMPLETED for batch in self.batches)
-        return (
-            Severity.OK
-            if self.batches and done
-            else Severity.INFO
-            if self.batches
-            else Severity.NEUTRAL
-        )
+        if not self.batches:
+            return Severity.NEUTRAL
+        return Severity.OK if done else Severity.INFO
 
     def blocks(self) -> Iterator[Block]:
         """Give what is shown, from the top."""
@@ -151,28 +151,6 @@ class StageSummary(Report):
         for line in self.health.lines():
             yield Note(line, is_quiet=True)
         yield AsOf.at(self.health.now_ts)
-
-
-@dataclass(repr=False)
-class StepReport(Report):
-    """Where a notebook stands, and the batches of its step."""
-
-    step: Step
-    batches: list[StageBatch]
-
-    def blocks(self) -> Iterator[Block]:
-        """Give what is shown, from the top."""
-        step = self.step
-        yield Headline(
-            Severity.INFO,
-            f"{step['cycle_name']}: stage {step['stage_num']} {step['stage_name']}, "
-            f"step {step['step_num']} {step['step_name']}",
-        )
-        rows = [
-            Row([str(b.batch_id), b.batch_type, badge(b.status), tally(b.job_counts)])
-            for b in self.batches
-        ]
-        yield Table(["Batch", "Type", "Status", "Jobs"], rows, "batch", "batches")
 
 
 @dataclass(repr=False)
@@ -236,3 +214,35 @@ class SubmissionReport(Report):
         more = len(item["errors"]) - len(errors)
         errors += [Note(f"… and {counted(more, 'more error')}")] if more else []
         return Row([str(item["batch_id"]), badge(item["status"]), *figures], errors)
+
+
+def summarise_stage(step: Step) -> StageSummary:
+    """Return what was submitted in the step's stage, what finished, what failed and why."""
+    with transaction():
+        batches = stage_batches(step)
+        failures = failures_of([batch.batch_id for batch in batches])
+    interval = timedelta(seconds=get_settings().monitor_interval_seconds)
+    health = pass_health(interval=interval)
+    # A pass that runs this very notebook is on, however long ago one was completed.
+    is_on = queries("stage").is_run_by_pass(step_id=step["step_id"])
+    warnings = health.about_schedules() if is_on else health.warnings()
+    return StageSummary(step, batches, failures, health, warnings)
+
+
+def stage_batches(step: Step) -> list[StageBatch]:
+    """Return the batches of the step's stage, in the order of the steps."""
+    stage = {"cycle_id": step["cycle_id"], "stage_num": step["stage_num"]}
+    with transaction():
+        totals = _totals(queries("stage").results_of_notebook_work(**stage))
+        rows = queries("stage").batches_of_stage(**stage)
+        return [StageBatch(**row, totals=dict(totals[row["batch_id"]])) for row in rows]
+
+
+def _totals(rows: Iterable[dict[str, Any]]) -> dict[int, Counter[str]]:
+    """Sum the numbers that notebooks noted of their own work, by batch."""
+    totals: dict[int, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        # A bool does not count as a number.
+        numbers = {k: v for k, v in row["details"].items() if type(v) in {int, float}}
+        totals[row["batch_id"]].update(numbers)
+    return totals

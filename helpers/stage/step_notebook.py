@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,14 +20,20 @@ from helpers.batch.preparing import PreparedBatch, PreparePlan, create_batch
 from helpers.batch.rows import Source
 from helpers.constants import BatchStatus, BatchType
 from helpers.database import queries
+from helpers.display import Block, Headline, Report, Row, Severity, Table, badge, tally
 from helpers.errors import BatchError, NotebookError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.building import can_be_built, row_columns
 from helpers.records import BatchSubmission, Step
 from helpers.stage.location import current_step
 from helpers.stage.own_work import Work, do_batch
-from helpers.stage.reports import StageSummary, StepReport, SubmissionReport
-from helpers.stage.summary import stage_batches, summarise_stage
+from helpers.stage.reports import (
+    StageBatch,
+    StageSummary,
+    SubmissionReport,
+    stage_batches,
+    summarise_stage,
+)
 from helpers.steps import claims
 from helpers.steps.acting import RunByHand, is_own
 from helpers.steps.execution import STEP_ID_VARIABLE
@@ -84,7 +90,7 @@ def _step_at(reference: StepReference) -> Step:
     return step
 
 
-class StepNotebook:
+class StepNotebook(Report):
     """A step with its batches. In a cell by itself it shows where it stands.
 
     If a person runs the notebook, what ``submit_batch``, ``do_work`` and ``summary`` come to is
@@ -100,16 +106,23 @@ class StepNotebook:
         """The folder ``data`` of the cycle."""
         return workflows_dir() / f"{ACTIVE_PREFIX}{self.step['cycle_name']}" / "data"
 
-    def _repr_html_(self) -> str:
-        return self._report()._repr_html_()
+    def blocks(self) -> Iterator[Block]:
+        """Show where the notebook stands, and the batches of its step."""
+        step = self.step
+        yield Headline(
+            Severity.INFO,
+            f"{step['cycle_name']}: stage {step['stage_num']} {step['stage_name']}, "
+            f"step {step['step_num']} {step['step_name']}",
+        )
+        rows = [
+            Row([str(b.batch_id), b.batch_type, badge(b.status), tally(b.job_counts)])
+            for b in self._batches()
+        ]
+        yield Table(["Batch", "Type", "Status", "Jobs"], rows, "batch", "batches")
 
-    def __repr__(self) -> str:
-        return str(self._report())
-
-    def _report(self) -> StepReport:
+    def _batches(self) -> list[StageBatch]:
         batches = stage_batches(self.step)
-        mine = [batch for batch in batches if batch.step_num == self.step["step_num"]]
-        return StepReport(self.step, mine)
+        return [batch for batch in batches if batch.step_num == self.step["step_num"]]
 
     def prepare(self, rows: Source, *, batch_type: str | None = None) -> PreparePlan:
         """Plan the batch of this step, with one job for each row; names are looked up at Moody's.

@@ -9,7 +9,7 @@ from helpers.constants import StartedBy
 from helpers.errors import SettingsError
 from helpers.monitor import run_pass
 from helpers.pass_health import PassHealth, pass_health
-from helpers.stage.summary import summarise_stage
+from helpers.stage.reports import summarise_stage
 from sandbox.seeding import add_cycle, add_step
 
 MINUTE = timedelta(minutes=1)

@@ -13,6 +13,7 @@ import pytest
 
 from helpers import errors
 from helpers.constants import BatchStatus, BatchType, JobStatus
+from helpers.display import Report
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.client import job_reader
 from helpers.settings import PROJECT_DIR, get_settings
@@ -152,7 +153,7 @@ def methods_of(cls: type) -> list[str]:
     return own + [
         signature_of(f"{cls.__name__}.{key}", item)
         for key, item in vars(cls).items()
-        if inspect.isfunction(item) and not key.startswith("_")
+        if inspect.isfunction(item) and not key.startswith("_") and not hasattr(Report, key)
     ]
 
 

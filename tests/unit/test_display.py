@@ -18,7 +18,7 @@ from helpers import constants
 from helpers.attention import Acknowledgement, Item, ItemKind, Waiting
 from helpers.batch import Reconciliation
 from helpers.batch.history import History
-from helpers.batch.named import NamedBatch, batch_blocks
+from helpers.batch.named import NamedBatch
 from helpers.batch.plans.mending import SkipPlan
 from helpers.batch.plans.seeing import SeenJob
 from helpers.batch.preparing import Problem
@@ -65,7 +65,8 @@ from helpers.monitor.reports import (
 from helpers.monitor.summary import SummaryReport
 from helpers.notifications.failures import Failures
 from helpers.pass_health import PassHealth
-from helpers.stage.reports import StageBatch, StageSummary, StepReport, SubmissionReport
+from helpers.stage import StepNotebook
+from helpers.stage.reports import StageBatch, StageSummary, SubmissionReport
 
 NOON = datetime(2025, 3, 1, 12, 0, 0, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script> & \"q\" {{ report }} \x1b[31mred\x00\u202e %s"
@@ -314,8 +315,10 @@ def stage(count: int, text: str) -> StageSummary:
     return StageSummary(step(text), batches, failures, health(count, text), warnings)
 
 
-def where(count: int, text: str) -> StepReport:
-    return StepReport(step(text), [stage_batch(n, text) for n in range(min(count, 9))])
+def where(count: int, text: str) -> StepNotebook:
+    notebook = StepNotebook(step(text))
+    notebook._batches = lambda: [stage_batch(n, text) for n in range(min(count, 9))]
+    return notebook
 
 
 def submitted(count: int, text: str) -> SubmissionReport:
@@ -340,16 +343,13 @@ def validation(count: int, text: str) -> BatchValidation:
     return BatchValidation(batch, count, count, problems, dict.fromkeys(range(count), text))
 
 
-class ShownBatch(NamedBatch):
-    def __init__(self, count: int, text: str) -> None:
-        self.shown = {**step(text), "status": "FAILED"}, [seen(n, text) for n in range(count)]
-
-    def blocks(self):
-        yield from batch_blocks(*self.shown)
-
-
 def batch_view(count: int, text: str) -> NamedBatch:
-    return ShownBatch(count, text)
+    batch = object.__new__(NamedBatch)  # without a metastore
+    batch._seen = lambda: (
+        {**step(text), "status": "FAILED"},
+        [seen(n, text) for n in range(count)],
+    )
+    return batch
 
 
 def plan(count: int, text: str) -> SkipPlan:
