@@ -188,8 +188,17 @@ class Lane:
         else:
             self._reads.append(task)  # one job that is always throttled must not hold up the others
         self._is_scouting = self._is_scouted
-        if pauses >= _PAUSES_UNTIL_DOWN or (is_late and not pace.has_answered):
+        if pauses < _PAUSES_UNTIL_DOWN and (pace.has_answered or not is_late):
+            return
+        if pace.has_answered and self._only_tried_ones_wait():
+            self._reads.clear()  # the host answers about the others
+        else:
             self.health.note_outage(self.family, exc)
+
+    def _only_tried_ones_wait(self) -> bool:
+        return not self._searches and all(
+            question.job_id in self.tried for task in self._reads for question in task.questions
+        )
 
     def _pace_of(self, task: Task) -> Pace:
         return self.search_pace if task.is_search else self.pace

@@ -306,11 +306,12 @@ def test_a_host_that_lets_nothing_through_is_down(ask, moodys):
 def test_a_job_that_is_always_throttled_holds_up_no_other(ask, moodys, monkeypatch):
     monkeypatch.setattr(pace, "_PAUSE_SECONDS", 0.05)
     ids = moodys.add_jobs("geohaz", 10, status="RUNNING")
-    moodys.misbehave(Fault.HTTP_STATUS, http_status=429, job_ids={ids[0]})
+    moodys.misbehave(Fault.HTTP_STATUS, http_status=429, job_ids={ids[0], ids[5]})
 
-    answers, _ = ask(questions(ids, family=GEOHAZ), workers=1)
+    answers, poller = ask(questions(ids, family=GEOHAZ), workers=1)
 
-    assert by_job(answers) == {1: None} | dict.fromkeys(range(2, 11), "RUNNING")
+    assert by_job(answers) == dict.fromkeys(range(1, 11), "RUNNING") | {1: None, 6: None}
+    assert poller.health.outages == []
 
 
 def test_a_family_that_is_throttled_holds_up_no_other(ask, moodys):
