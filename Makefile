@@ -4,7 +4,8 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: help demo lab test faults model nightly simulate check bench forecasts workflows matrix
+.PHONY: help demo lab test faults model mutants nightly simulate check bench forecasts workflows \
+	matrix
 
 help:
 	@echo "make demo    watch a whole cycle run in a sandbox, on this machine"
@@ -13,7 +14,8 @@ help:
 	@echo "make faults  kill monitors at every point; takes minutes"
 	@echo "make simulate SEED=1 DAYS=30   weeks of a team's life in minutes"
 	@echo "make model   search every state of the chain protocol, and find what each part of it prevents"
-	@echo "make nightly the large sizes of model, conformance, simulation and faults; takes hours"
+	@echo "make mutants change the pure floors in some thousand ways, and see whether the tests notice"
+	@echo "make nightly the large sizes of model, conformance, simulation, mutants and faults; takes hours"
 	@echo "make check   lint, types, imports, notebooks"
 	@echo "make bench   measure, against targets and the old way; writes docs/performance.md"
 	@echo "make matrix  the integration tests with each Python and PostgreSQL that is found"
@@ -55,11 +57,16 @@ faults: .venv/.installed-dev
 model: .venv/.installed-dev
 	$(BIN)/python -m tests.model
 
+# PROCESSES=2 leaves the other cores alone.
+mutants: .venv/.installed-mutants
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m tests.mutants $(if $(PROCESSES),--processes $(PROCESSES))
+
 # The model takes some gigabytes of memory.
 nightly: .venv/.installed-dev
 	$(BIN)/python -m tests.model --large
 	$(BIN)/python -m pytest -m nightly
 	$(MAKE) simulate SEEDS=20
+	$(MAKE) mutants
 	$(MAKE) faults FAULTS_REPETITIONS=3
 
 # SEEDS=10 runs ten seeds; what went wrong is printed with its seed and shortest prefix.
