@@ -1,17 +1,25 @@
-"""The chain protocol keeps its promises in every state; without any part of it, it does not."""
+"""Both protocols keep their promises in every state; without any part of it, neither does."""
 
 import re
 
 import pytest
 
 from helpers.settings import PROJECT_DIR
-from tests.model.__main__ import TRACES, searched, traces
-from tests.model.mutants import MUTANTS
-from tests.model.promises import PROMISES, Checked
-from tests.model.scenarios import LARGE, LIMITS, SMALL
+from tests.model.__main__ import CHAIN, PROTOCOLS, TRACES, searched, traces
+from tests.model.promises import Checked
+from tests.model.scenarios import LIMITS
 from tests.model.search import explore
 
-MAIN = next(iter(SMALL))
+MAIN = next(iter(CHAIN.small))
+
+
+def of_each(entries):
+    """A parameter for each entry of each protocol."""
+    return [
+        pytest.param(protocol, entry, id=getattr(entry, "__name__", entry))
+        for protocol in PROTOCOLS
+        for entry in entries(protocol)
+    ]
 
 
 def plain(text: str) -> str:
@@ -19,16 +27,16 @@ def plain(text: str) -> str:
     return re.sub(r"\s+", " ", text.replace("**", ""))
 
 
-@pytest.mark.parametrize("promise", PROMISES)
-def test_each_promise_is_a_sentence_of_the_architecture(promise):
+@pytest.mark.parametrize(("protocol", "promise"), of_each(lambda protocol: protocol.promises))
+def test_each_promise_is_a_sentence_of_the_architecture(protocol, promise):
     document = plain((PROJECT_DIR / "docs" / "architecture.md").read_text(encoding="utf-8"))
 
-    assert plain(PROMISES[promise]) in document
+    assert plain(protocol.promises[promise]) in document
 
 
-@pytest.mark.parametrize("scenario", SMALL)
-def test_all_promises_hold_whatever_happens(scenario):
-    result = explore(Checked(**SMALL[scenario]))
+@pytest.mark.parametrize(("protocol", "scenario"), of_each(lambda protocol: protocol.small))
+def test_all_promises_hold_whatever_happens(protocol, scenario):
+    result = explore(protocol.model(**protocol.small[scenario]))
 
     assert (result.broken, result.trace) == ("", [])
     if scenario == MAIN:
@@ -37,22 +45,22 @@ def test_all_promises_hold_whatever_happens(scenario):
 
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("scenario", LARGE)
-def test_all_promises_hold_in_the_large_sizes(scenario):
-    result = explore(Checked(**LARGE[scenario]))
+@pytest.mark.parametrize(("protocol", "scenario"), of_each(lambda protocol: protocol.large))
+def test_all_promises_hold_in_the_large_sizes(protocol, scenario):
+    result = explore(protocol.model(**protocol.large[scenario]))
 
     assert (result.broken, result.trace) == ("", [])
 
 
 def test_each_mutant_is_found_by_the_trace_on_record():
-    assert len(MUTANTS) >= 12
+    assert len(CHAIN.mutants) >= 12
     assert traces() == TRACES.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
-def test_the_whole_protocol_holds_where_its_mutant_breaks(mutant):
+@pytest.mark.parametrize(("protocol", "mutant"), of_each(lambda protocol: protocol.mutants))
+def test_the_whole_protocol_holds_where_its_mutant_breaks(protocol, mutant):
     assert searched(mutant, mutant.team).broken
-    assert explore(Checked(**mutant.team)).broken == ""
+    assert explore(protocol.model(**mutant.team)).broken == ""
 
 
 @pytest.mark.parametrize("limit", LIMITS)
@@ -63,7 +71,7 @@ def test_what_cannot_be_helped_is_only_what_the_document_names(limit):
 
 def test_a_search_finds_the_shortest_trace():
     """Against a second, slower search: no trace of fewer moves breaks the promise."""
-    mutant = next(mutant for mutant in MUTANTS if mutant.__name__ == "ReleaseAfterFinish")
+    mutant = next(mutant for mutant in CHAIN.mutants if mutant.__name__ == "ReleaseAfterFinish")
     model = mutant(**mutant.team)
     length = len(searched(mutant, mutant.team).trace)
     front = {model.first}
