@@ -76,7 +76,10 @@ def remembered_paces(*, most: int) -> dict[Family, Pace]:
     rows = list(queries("recording").paces(forget_after=_FORGET_AFTER))
     return {
         Family(row["family"]): Pace(
-            most, window=min(row["at_once"], most), rate=row["per_second"] or math.inf
+            most,
+            window=min(row["at_once"], most),
+            rate=row["per_second"] or math.inf,
+            is_limited=row["at_once_is_limit"],
         )
         for row in rows
         if row["family"] in set(Family)
@@ -89,5 +92,6 @@ def remember_paces(paces: Mapping[Family, Pace]) -> None:
     queries("recording").remember_paces(
         families=list(learned),
         at_once=[float(pace.window) for pace in learned.values()],
+        limits=[pace.is_limited for pace in learned.values()],
         per_second=[pace.rate if math.isfinite(pace.rate) else None for pace in learned.values()],
     )

@@ -24,6 +24,7 @@ class Fault(StrEnum):
     SLOW_DRIP = "slow-drip"  # a piece of the body every ``seconds``
     SLOW_HEADERS = "slow-headers"  # a byte of the headers every ``seconds``, and no end
     RATE_LIMIT = "rate-limit"  # 429 from the request on that is one too many: ``per_second``
+    BUSY = "busy"  # 429 to a request beside ``at_once`` others that have no answer yet
     TRUNCATED = "truncated"  # half of the body, then the connection closes
     MALFORMED_JSON = "malformed-json"
     HUGE = "huge"  # valid JSON of ``size_bytes``
@@ -81,11 +82,13 @@ class Misbehaviour:
     status: str = "ARCHIVED"
     size_bytes: int = 8 * 1024 * 1024
     per_second: int = 20
+    at_once: int = 20
     carried_out: bool = False
     hits: int = field(default=0, init=False)
     lifted: bool = field(default=False, init=False)
     _second: int = field(default=0, init=False, repr=False)
     _in_second: int = field(default=0, init=False, repr=False)
+    _let_through: int = field(default=0, init=False, repr=False)  # and not answered yet
 
     def __post_init__(self) -> None:
         self.fault = Fault(self.fault)
@@ -105,7 +108,9 @@ class Misbehaviour:
         )
 
     def is_due(self) -> bool:
-        """Tell whether a request that is hit suffers; a rate limit lets so many a second pass."""
+        """Tell whether a request that is hit suffers; a limit lets some pass."""
+        if self.fault is Fault.BUSY:
+            return self._let_through >= self.at_once
         if self.fault is not Fault.RATE_LIMIT:
             return True
         second = int(time.monotonic())
@@ -129,6 +134,7 @@ class Fate:
 
     delay_seconds: float
     misbehaviour: Misbehaviour | None
+    let_through: list[Misbehaviour] = field(default_factory=list)  # by these, while it is answered
 
 
 class Misbehaviours:
@@ -164,7 +170,18 @@ class Misbehaviours:
             delays = [active for active in hitting if active.fault is Fault.LATENCY]
             others = [active for active in hitting if active.fault is not Fault.LATENCY][:1]
             _count(delays + others)
-        return Fate(sum(delay.seconds for delay in delays), others[0] if others else None)
+            busy = [a for a in self._active if a.fault is Fault.BUSY and a.matches(call)]
+            let_through = [] if others else busy
+            for limit in let_through:
+                limit._let_through += 1  # noqa: SLF001 - of this module
+        seconds = sum(delay.seconds for delay in delays)
+        return Fate(seconds, others[0] if others else None, let_through)
+
+    def note_end(self, fate: Fate) -> None:
+        """Take in that a request is answered."""
+        with self._lock:
+            for limit in fate.let_through:
+                limit._let_through -= 1  # noqa: SLF001 - as above
 
 
 def _count(hitting: Iterable[Misbehaviour]) -> None:

@@ -25,6 +25,7 @@ _BEFORE = frozenset(
     {
         Fault.HTTP_STATUS,
         Fault.RATE_LIMIT,
+        Fault.BUSY,
         Fault.HTML_403,
         Fault.HANG,
         Fault.RESET,
@@ -144,9 +145,20 @@ async def answer(
         error_body: the body of an error answer: (HTTP status, message) to what JSON can hold.
     """
     fate = misbehaviours.fate_of(call)
-    if fate.delay_seconds:
-        await asyncio.sleep(fate.delay_seconds)
-    how = fate.misbehaviour
+    try:
+        if fate.delay_seconds:
+            await asyncio.sleep(fate.delay_seconds)
+        return await _answer(request, fate.misbehaviour, carry_out, error_body)
+    finally:
+        misbehaviours.note_end(fate)
+
+
+async def _answer(
+    request: Request,
+    how: Misbehaviour | None,
+    carry_out: Callable[[Misbehaviour | None], Awaitable[Response]],
+    error_body: ErrorBody,
+) -> Response:
     if how is None:
         return await carry_out(None)
     if how.fault not in _BEFORE:
@@ -174,7 +186,7 @@ def _instead_of_an_answer(how: Misbehaviour, error_body: ErrorBody) -> Response:
             return HTMLResponse(_HTML_403, HTTPStatus.FORBIDDEN)
         case Fault.HTTP_STATUS:
             return error_response(how.http_status, error_body, retry_after=how.retry_after)
-        case Fault.RATE_LIMIT:
+        case Fault.RATE_LIMIT | Fault.BUSY:
             return error_response(429, error_body, retry_after=how.retry_after)
         case Fault.SLOW_HEADERS:
             return DrippingHeadersResponse(how)

@@ -175,12 +175,13 @@ def _families(families: Sequence[Mapping[str, Any]], now: datetime) -> Table:
 
 def _family(family: Mapping[str, Any], now: datetime) -> Row:
     at_once, per_second = family["at_once"], family["per_second"]
+    limit = " at most" if family["at_once_is_limit"] else ""
     problem, since = family["search_problem"], clock_and_age(family["search_problem_ts"], now)
     return Row(
         [
             family["family"],
-            "—" if at_once is None else f"{at_once:.0f}",
-            "not throttled" if per_second is None else f"{per_second:.1f}",
+            "—" if at_once is None else f"{int(at_once)}{limit}",
+            "no limit known" if per_second is None else f"{per_second:.1f}",
             clock_and_age(family["learned_ts"], now),
             f"{problem} ({since})" if problem else "—",
         ]

@@ -16,7 +16,7 @@ from helpers.errors import MoodysError
 from helpers.irp_integration.answers import is_down
 from helpers.irp_integration.bodies import Body
 from helpers.irp_integration.health import Health, SearchProblem
-from helpers.irp_integration.pace import Pace
+from helpers.irp_integration.pace import Pace, Sent
 from helpers.irp_integration.questions import (
     Answer,
     Plan,
@@ -53,7 +53,11 @@ class Lane:
     _failed_searches: int = 0
 
     def __post_init__(self) -> None:
-        self.search_pace = Pace(min(self.pace.most, _MOST_SEARCHES), window=self.pace.window)
+        self.search_pace = Pace(
+            min(self.pace.most, _MOST_SEARCHES),
+            window=self.pace.window,
+            is_limited=self.pace.is_limited,
+        )
         self._reads = deque(self.plan.reads)
         self._searches = deque(self.plan.searches)
         self._sample = {task.questions[0].job_id for task in self.plan.reads}
@@ -78,13 +82,13 @@ class Lane:
         gate = self.search_from - now if self._unanswered else 0.0
         return max(gate, self.search_pace.wait_seconds(now))
 
-    def take(self, now: float, now_ts: datetime) -> Task:
+    def take(self, now: float, now_ts: datetime) -> tuple[Task, Sent]:
         """Return the next task, which is under way from now on."""
         task = (self._reads or self._searches).popleft()
-        self._pace_of(task).note_sent(now)
+        sent = self._pace_of(task).note_sent(now)
         self._is_scouting = self._is_scouting or task.is_search
         self._keep_reason(task, now_ts, MoodysError(_LATE))
-        return task
+        return task, sent
 
     def failed(self, task: Task, asked_ts: datetime, exc: MoodysError) -> list[Answer]:
         """Return the answers of a task that failed."""
@@ -106,7 +110,7 @@ class Lane:
         if not task.is_search:
             self._unanswered.discard(task.questions[0].job_id)
 
-    def note_read(self, question: Question, status: str, *, sent: float, now: float) -> None:
+    def note_read(self, question: Question, status: str, *, sent: Sent, now: float) -> None:
         """Take in what a read says."""
         self.pace.note_answer(sent=sent, now=now)
         self._read_statuses[question.job_id] = status
@@ -121,7 +125,7 @@ class Lane:
         rows: Mapping[str, Body],
         read_before: Mapping[int, str],
         *,
-        sent: float,
+        sent: Sent,
         now: float,
     ) -> list[Question]:
         """Return those about whom a search says enough; the others are read next."""
@@ -168,7 +172,7 @@ class Lane:
         asked_ts: datetime,
         exc: MoodysError,
         *,
-        sent: float,
+        sent: Sent,
         now: float,
         retry_after: float | None,
         deadline: float,

@@ -1,31 +1,47 @@
 """How fast Moody's lets us ask, learned while we ask. Pure: the clock is an argument.
 
-No limit is published. So there is a window of requests that may be under way at once: it starts
-small, grows with each answer, and stops growing when answers come later. When the host throttles,
-the window shrinks to what the host has carried, and requests go out at the rate at which it has
-answered: a little more every second, and less again when it throttles again (additive increase,
-multiplicative decrease). How long the host wants us to wait is obeyed.
+No limit is published; a host may limit how many requests are under way at once, how many it gets
+in a second, or both. So there is a window of requests at once: it starts small, grows with each
+answer, and stops growing when answers come later. When the host throttles, one of two limits is
+to blame. If all that it let through went out beside fewer requests than what it throttled, that is
+the window: it becomes what the host has carried. Otherwise it is the rate: requests go out at the
+rate at which the host has answered. Whichever limit holds requests back grows a little meanwhile
+(additive increase, multiplicative decrease). How long the host wants us to wait is obeyed.
 """
 
 import math
+import sys
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 from helpers.clock import CLOCK
 
 FIRST_WINDOW = 16
 _PAUSE_SECONDS = 1.0  # at least, and if the host does not say how long
 _SPAN_SECONDS = 1.0  # limits tend to count requests by the second
-_DECREASE = 0.9
+_LOOK_BACK_SECONDS = 5.0  # for how many it has let through at once
+_DECREASE = 0.95
 _SHARPEST = 0.75  # of what was known before
-_INCREASE = 0.2, 0.004  # a second: requests a second, or this part of the rate if that is more
-_WINDOW_INCREASE = 0.05  # a second, once the host has throttled
+# In each second by so much, or by this part of it if that is more: five percent take a minute.
+_RATE_INCREASE = 0.02, 0.001
+_WINDOW_INCREASE = 0.02, 0.001
 _LEAST = 0.5  # requests a second
-_STEEP_BELOW = 0.9  # of the rate at which the host last throttled: there the rate doubles a second
+_STEEP_BELOW = 0.95  # of the rate at which the host last throttled: there the rate doubles a second
 _LATE = 2.0, 0.1  # times the quickest answer, and seconds: from there on the window does not grow
+
+
+class Sent(NamedTuple):
+    """When a request went out, and how many were under way then, it included."""
+
+    at: float
+    under_way: int
+
+
+_NOTHING = Sent(math.inf, sys.maxsize)
 
 
 @dataclass
@@ -35,14 +51,18 @@ class Pace:
     most: int = 256
     window: float = FIRST_WINDOW  # requests at once
     rate: float = math.inf  # requests a second
+    is_limited: bool = False  # the window: the host has throttled when there were more
     pauses_in_a_row: int = 0  # without an answer in between
     under_way: int = field(default=0, init=False)
     _ceiling: float = field(default=math.inf, init=False)  # the rate at which it throttled last
     _next: float = field(default=-math.inf, init=False)  # when the next request may go out
     _pause_ends: float = field(default=-math.inf, init=False)
-    _throttled: float | None = field(default=None, init=False)  # until the rate reflects it
-    _raised: float | None = field(default=None, init=False)  # when the rate was raised last
-    _answered: deque[float] = field(default_factory=deque, init=False)  # when, lately
+    _throttled: float | None = field(default=None, init=False)  # until a limit reflects it
+    _rejected: Sent = field(default=_NOTHING, init=False)  # the first since then, beside the fewest
+    _lowered: float = field(default=-math.inf, init=False)  # when a limit was lowered last
+    _raised: float | None = field(default=None, init=False)  # when a limit was raised last
+    # When answers came to which requests, lately.
+    _answered: deque[tuple[float, Sent]] = field(default_factory=deque, init=False)
     _quickest: float = field(default=math.inf, init=False)  # seconds of the quickest answer
     _usual: float = field(default=0.0, init=False)  # seconds of an answer, lately
 
@@ -56,8 +76,8 @@ class Pace:
 
     @property
     def is_throttled(self) -> bool:
-        """Whether the host limits the rate, as far as is known."""
-        return math.isfinite(self.rate)
+        """Whether the host limits how much it is asked, as far as is known."""
+        return self.is_limited or math.isfinite(self.rate)
 
     @property
     def has_room(self) -> bool:
@@ -72,56 +92,66 @@ class Pace:
         """Return how long the host wants no request at all, or none before its turn."""
         return max(self._next - now, 0.0)
 
-    def note_sent(self, now: float) -> None:
+    def note_sent(self, now: float) -> Sent:
         """Take in that a request goes out."""
         self.under_way += 1
         if self._throttled is not None:
             self._slow_down(self._throttled, now)
+        self._speed_up(now)
         if math.isfinite(self.rate):
-            self._speed_up(now)
             self._next = max(self._next, now) + 1 / self.rate
+        return Sent(now, self.under_way)
 
     def _slow_down(self, throttled: float, now: float) -> None:
-        """Go by what the host let through around the moment at which it throttled."""
-        seen = sum(at > throttled - _SPAN_SECONDS for at in self._answered) / _SPAN_SECONDS
-        carried = seen * self._usual  # Little's law
-        if math.isfinite(self.rate):  # at the beginning of a pass little has been seen
-            seen, carried = max(seen, self.rate * _SHARPEST), max(carried, self.window * _SHARPEST)
-            self._ceiling = min(self.rate, seen)
-        self.rate = max(min(self.rate, seen) * _DECREASE, _LEAST)
-        self.window = max(min(self.window, carried), 1.0)
-        self._raised, self._throttled = now, None
+        """Go by what the host let through before it throttled."""
+        first, fewest = self._rejected
+        # Beside requests that it throttled, it carried fewer than were under way.
+        let_through = (s.under_way for _, s in self._answered if self._lowered <= s.at < first)
+        if 0 < max(let_through, default=0) < fewest:
+            self.window, self.is_limited = fewest - 1, True
+        else:
+            seen = sum(at > throttled - _SPAN_SECONDS for at, _ in self._answered) / _SPAN_SECONDS
+            if math.isfinite(self.rate):  # at the beginning of a pass little has been seen
+                seen = max(seen, self.rate * _SHARPEST)
+                self._ceiling = min(self.rate, seen)
+            self.rate = max(min(self.rate, seen) * _DECREASE, _LEAST)
+        self._lowered = self._raised = now
+        self._throttled, self._rejected = None, _NOTHING
 
     def _speed_up(self, now: float) -> None:
-        seconds = now - (now if self._raised is None else self._raised)
-        if self.rate < self._ceiling * _STEEP_BELOW:
-            steep = min(2**seconds, self._ceiling * _STEEP_BELOW / self.rate)
-            self.rate *= steep
-            self.window *= steep
-        else:
-            self.rate += max(_INCREASE[0], _INCREASE[1] * self.rate) * seconds
-            self.window += _WINDOW_INCREASE * seconds
-        self.window = min(self.window, self.most)
+        """Raise the limit that holds requests back."""
+        seconds = min(now - (now if self._raised is None else self._raised), _SPAN_SECONDS)
+        if self.is_limited and not self.has_room:
+            least, part = _WINDOW_INCREASE
+            self.window = min(self.window + max(least, part * self.window) * seconds, self.most)
+        elif self.rate < self._ceiling * _STEEP_BELOW:
+            self.rate = min(self.rate * 2**seconds, self._ceiling * _STEEP_BELOW)
+        elif math.isfinite(self.rate):
+            least, part = _RATE_INCREASE
+            self.rate += max(least, part * self.rate) * seconds
         self._raised = now
 
-    def note_answer(self, *, sent: float, now: float) -> None:
+    def note_answer(self, *, sent: Sent, now: float) -> None:
         """Take in that the host let a request through."""
         self.pauses_in_a_row = 0
-        self._answered.append(now)
-        while self._answered[0] < min(self._throttled or now, now) - _SPAN_SECONDS:
+        self._answered.append((now, sent))
+        while self._answered[0][0] < min(self._throttled or now, now) - _LOOK_BACK_SECONDS:
             self._answered.popleft()
-        self._quickest = min(self._quickest, now - sent)
-        self._usual += (now - sent - self._usual) / min(len(self._answered), 20)
+        self._quickest = min(self._quickest, now - sent.at)
+        self._usual += (now - sent.at - self._usual) / min(len(self._answered), 20)
         is_late = self._usual > _LATE[0] * self._quickest + _LATE[1]
-        if math.isinf(self.rate) and not is_late:
+        if not (self.is_throttled or is_late):
             self.window = min(self.window + 1, self.most)
 
-    def note_throttled(self, *, sent: float, now: float, retry_after: float | None) -> None:
+    def note_throttled(self, *, sent: Sent, now: float, retry_after: float | None) -> None:
         """Take in that the host did not let a request through; all of one burst count once."""
         until = now + max(retry_after or 0.0, _PAUSE_SECONDS)
-        if sent >= self._pause_ends:
+        if sent.at >= self._pause_ends:
             self.pauses_in_a_row += 1
             self._throttled = now
+        if self._throttled is not None:
+            first = min(self._rejected.at, sent.at)
+            self._rejected = Sent(first, min(self._rejected.under_way, sent.under_way))
         self._pause_ends = max(self._pause_ends, until)
         self._next = max(self._next, until)
 

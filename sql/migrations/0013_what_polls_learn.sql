@@ -23,7 +23,8 @@ ALTER TABLE irp_job_tracking_log ADD COLUMN note text;
 CREATE TABLE irp_poll_family (
     family text PRIMARY KEY,
     at_once real,
-    per_second real,  -- NULL: it has not throttled
+    at_once_is_limit boolean NOT NULL DEFAULT false,  -- it has throttled when there were more
+    per_second real,  -- NULL: it has not throttled because of how many came in a second
     learned_ts timestamptz,
     search_problem text,
     search_problem_ts timestamptz

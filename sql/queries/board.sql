@@ -135,7 +135,7 @@ ORDER BY ranked.step_id, ranked.since_ts, ranked.id;
 
 -- name: learned_families()
 -- What passes have learned of asking about the jobs of each family, and when.
-SELECT family, at_once, per_second, learned_ts, search_problem, search_problem_ts
+SELECT family, at_once, at_once_is_limit, per_second, learned_ts, search_problem, search_problem_ts
 FROM irp_poll_family
 ORDER BY family;
 

@@ -18,11 +18,11 @@ from sandbox.seeding import PreparedJob, add_cycle
 from tests.support.passes import active_batch, one_pass, rows
 
 
-def learned(*, window: float, rate: float = math.inf) -> Pace:
-    pace = Pace(window=window, rate=rate)
-    pace.note_sent(1.0)
+def learned(*, window: float, rate: float = math.inf, is_limited: bool = False) -> Pace:
+    pace = Pace(window=window, rate=rate, is_limited=is_limited)
+    sent = pace.note_sent(1.0)
     pace.note_end()
-    pace.note_answer(sent=1.0, now=1.1)
+    pace.note_answer(sent=sent, now=1.1)
     return pace
 
 
@@ -51,6 +51,15 @@ def test_what_is_learned_anew_replaces_it(remembered):
 
     pace = remembered_paces(most=256)[Family.GEOHAZ]
     assert (pace.window, pace.rate) == (31, math.inf)
+
+
+def test_a_limit_of_requests_at_once_is_remembered_as_one(remembered):
+    remember_paces({Family.EXPORT: learned(window=20, is_limited=True)})
+
+    paces = remembered_paces(most=256)
+
+    assert {family for family, pace in paces.items() if pace.is_limited} == {Family.EXPORT}
+    assert paces[Family.EXPORT].window == 20
 
 
 def test_no_more_is_asked_at_once_than_is_set(remembered):
@@ -119,3 +128,20 @@ def test_a_pass_starts_with_few_requests_at_once_and_the_next_with_what_it_has_l
     assert FIRST_WINDOW < at_once <= 256
     assert per_second is None
     assert remembered_paces(most=256)[Family.GEOHAZ].window == at_once
+
+
+def test_a_host_that_allows_few_at_once_is_asked_so_many_at_once(moodys, sql, workflows):
+    jobs, allowed = 200, 5
+    geohaz_batch(moodys, jobs)
+    moodys.misbehave(Fault.LATENCY, seconds=0.05)
+    busy = moodys.misbehave(Fault.BUSY, at_once=allowed, kinds={"by-id"})
+    for _ in range(2):
+        one_pass()
+    before = busy.hits
+
+    third = one_pass()
+
+    assert (third.polled.jobs_polled, third.polled.polls_failed) == (jobs, 0)
+    assert busy.hits - before < 0.02 * jobs
+    [learned_limit] = rows(sql, "SELECT trunc(at_once), at_once_is_limit FROM irp_poll_family")
+    assert learned_limit == (allowed, True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from helpers.irp_integration.pace import Pace, retry_after_seconds
+from helpers.irp_integration.pace import Pace, Sent, retry_after_seconds
 
 BUDGET_SECONDS = 45.0
 
@@ -64,16 +64,16 @@ def asked(
 ) -> tuple[int, int, float]:
     """Return how many jobs were answered, how often the host throttled, and the seconds."""
     pace, rng, number = pace or Pace(workers), random.Random(7), itertools.count()
-    under_way: list[tuple[float, int, bool, float]] = []
+    under_way: list[tuple[float, int, bool, Sent]] = []
     now, waiting, answered, throttled = 0.0, jobs, 0, 0
     while answered < jobs and now < BUDGET_SECONDS:
         wait = pace.wait_seconds(now)
         if waiting and wait <= 0:
-            pace.note_sent(now)
+            sent = pace.note_sent(now)
             waiting -= 1
             end = now + latency * rng.uniform(0.8, 1.2)
-            is_let_through = len(under_way) < most_at_once and admits(now)
-            heapq.heappush(under_way, (end, next(number), is_let_through, now))
+            is_let_through = sum(item[2] for item in under_way) < most_at_once and admits(now)
+            heapq.heappush(under_way, (end, next(number), is_let_through, sent))
             continue
         if waiting and (not under_way or now + wait < under_way[0][0]):
             now += wait
@@ -107,29 +107,47 @@ def test_600_jobs_are_answered_in_time_at_20_requests_a_second(
         (lambda: by_the_second(200), float("inf"), 200),
         (lambda: by_the_last_second(200), float("inf"), 200),
         (lambda: by_tokens(200), float("inf"), 200),
-        # so many at once; with answers that take more or less long, not all can be used
-        (lambda: lambda _: True, 20, 150),
-        (lambda: lambda _: True, 100, 800),
+        # so many at once, each answered after a tenth of a second
+        (lambda: lambda _: True, 3, 30),
+        (lambda: lambda _: True, 20, 200),
+        (lambda: lambda _: True, 100, 1_000),
+        # both: the one that is reached first counts
+        (lambda: by_the_second(200), 30, 200),
+        (lambda: by_the_second(200), 15, 150),
     ],
 )
+@pytest.mark.parametrize("retry_after", [None, 1.0])
 def test_from_the_third_pass_on_what_a_host_allows_is_used_and_hardly_ever_exceeded(
-    limit, most_at_once, allowed
+    limit, most_at_once, allowed, retry_after
 ):
     pace = Pace()
-    for _ in range(3):
-        pace = Pace(window=pace.window, rate=pace.rate)  # what is remembered from pass to pass
+    for number in range(6):
+        # What is remembered from pass to pass.
+        pace = Pace(window=pace.window, rate=pace.rate, is_limited=pace.is_limited)
         answered, throttled, seconds = asked(
             limit(),
             20_000,
             workers=256,
             latency=0.1,
-            retry_after=1.0,
+            retry_after=retry_after,
             pace=pace,
             most_at_once=most_at_once,
         )
+        if number >= 2:
+            assert answered >= 0.9 * allowed * seconds
+            assert throttled < 0.02 * answered
 
-    assert answered >= 0.9 * allowed * seconds
-    assert throttled < 0.02 * answered
+
+def test_a_limit_that_is_raised_is_found_again():
+    pace = Pace(window=20, is_limited=True)
+
+    answered, throttled, _ = asked(
+        lambda _: True, 20_000, workers=256, latency=0.1, retry_after=None, pace=pace
+    )
+
+    assert throttled == 0
+    assert pace.window > 20 + 0.8
+    assert answered > 0.95 * 200 * BUDGET_SECONDS
 
 
 def test_the_window_grows_to_what_there_are_threads_for():
@@ -147,9 +165,9 @@ def test_the_window_does_not_grow_when_answers_come_later():
     pace = Pace()
     for number in range(1_000):
         latency = 0.01 if number < 20 else 0.5  # the host, or this machine, is busy
-        pace.note_sent(number)
+        sent = pace.note_sent(number)
         pace.note_end()
-        pace.note_answer(sent=number, now=number + latency)
+        pace.note_answer(sent=sent, now=number + latency)
 
     assert pace.window < 60
 
@@ -157,13 +175,13 @@ def test_the_window_does_not_grow_when_answers_come_later():
 def test_one_burst_counts_once_and_an_answer_ends_the_count():
     pace = Pace()
     for _ in range(64):
-        pace.note_throttled(sent=0.0, now=1.0, retry_after=2.0)
+        pace.note_throttled(sent=Sent(0.0, 1), now=1.0, retry_after=2.0)
     assert (pace.pauses_in_a_row, pace.wait_seconds(1.0)) == (1, 2.0)
 
-    pace.note_throttled(sent=3.0, now=3.5, retry_after=1.0)
+    pace.note_throttled(sent=Sent(3.0, 1), now=3.5, retry_after=1.0)
     assert pace.pauses_in_a_row == 2
 
-    pace.note_answer(sent=4.0, now=5.0)
+    pace.note_answer(sent=Sent(4.0, 1), now=5.0)
     assert pace.pauses_in_a_row == 0
 
 
