@@ -5,10 +5,10 @@ A person says that it is seen, and that they are on it; everybody sees that unti
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from helpers.database import queries
 from helpers.display import Block, Headline, Remark, Remarks, Report, Severity, clock_and_age
@@ -19,21 +19,6 @@ from helpers.text import counted, listed
 
 _LONGEST_NOTE = 500
 _MOST_NAMED = 10
-
-
-@dataclass(frozen=True)
-class Acknowledgement:
-    """Somebody has seen an item as it is, and is on it."""
-
-    note: str
-    person: str
-    created_ts: datetime
-
-    @property
-    def text(self) -> str:
-        """Who has seen it, when, and what they say."""
-        note = f": {self.note}" if self.note else ""
-        return f"Seen by {self.person} at {clock_and_age(self.created_ts)}{note}"
 
 
 class ItemKind(StrEnum):
@@ -62,7 +47,7 @@ class Item:
     state: Sequence[object]  # an item that is another one by this has changed; not by its text
     severity: Severity = Severity.WARNING
     mend: str = ""  # the line of Python that mends it
-    seen: Acknowledgement | None = None
+    seen: str = ""  # by whom, when, and what they say; empty if nobody has
 
     @property
     def key(self) -> str:
@@ -78,9 +63,9 @@ class Item:
     @property
     def remark(self) -> Remark:
         """The item as a line of a list."""
-        if self.seen is None:
+        if not self.seen:
             return Remark(self.about, self.text, self.severity, code=self.mend)
-        return Remark(self.about, f"{self.seen.text} — {self.text}", code=self.mend)
+        return Remark(self.about, f"{self.seen} — {self.text}", code=self.mend)
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,7 +78,7 @@ class Waiting(Report):
     @property
     def seen(self) -> int:
         """How many of them somebody has acknowledged."""
-        return sum(item.seen is not None for item in self.items)
+        return sum(bool(item.seen) for item in self.items)
 
     @property
     def open(self) -> int:
@@ -117,7 +102,7 @@ class Waiting(Report):
 
     def list_of_items(self, *, title: str = "") -> Remarks:
         """Return a line for each; what somebody is on comes last."""
-        items = sorted(self.items, key=lambda item: item.seen is not None)
+        items = sorted(self.items, key=lambda item: bool(item.seen))
         return Remarks([item.remark for item in items], "item", title=title, total=self.total)
 
 
@@ -160,7 +145,10 @@ def with_acknowledgements(items: Sequence[Item]) -> list[Item]:
     if not items:
         return []
     rows = queries("attention").acknowledgements(items=[item.key for item in items])
-    seen = {
-        (row.pop("item"), row.pop("fingerprint")): Acknowledgement(**row) for row in map(dict, rows)
-    }
-    return [replace(item, seen=seen.get((item.key, item.fingerprint))) for item in items]
+    seen = {(row["item"], row["fingerprint"]): _seen(row) for row in rows}
+    return [replace(item, seen=seen.get((item.key, item.fingerprint), "")) for item in items]
+
+
+def _seen(row: Mapping[str, Any]) -> str:
+    note = f": {row['note']}" if row["note"] else ""
+    return f"Seen by {row['person']} at {clock_and_age(row['created_ts'])}{note}"

@@ -4,13 +4,13 @@ Our own transaction that ends a batch writes what follows from it. Here the same
 batches that something else has ended: their card, and the next step, unless that has run since.
 """
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from helpers.batch.reading import facts_of, read_batch
 from helpers.constants import BatchStatus
 from helpers.database import queries, transaction
+from helpers.display import Remark
 from helpers.notifications import events
 from helpers.reconciliation import Decision
 from helpers.records import Batch
@@ -21,16 +21,7 @@ _INTERVALS = 3
 """So long after its end a batch is left to the tool that ended it, which may chain by itself."""
 
 
-@dataclass(frozen=True)
-class Swept:
-    """A batch that another tool has ended, and what was made of it."""
-
-    batch_id: int
-    batch_type: str
-    text: str
-
-
-def sweep(*, interval: timedelta) -> list[Swept]:
+def sweep(*, interval: timedelta) -> list[Remark]:
     """Conclude the endings that nobody has concluded, and return what was made of each.
 
     ``interval`` is the time between two passes.
@@ -47,7 +38,7 @@ def _unconcluded(*, wait: timedelta, batch_id: int | None = None) -> Any:
     )
 
 
-def _conclude(batch_id: int, *, wait: timedelta) -> Swept | None:
+def _conclude(batch_id: int, *, wait: timedelta) -> Remark | None:
     """Conclude one ending in a transaction of its own; None if it has changed meanwhile."""
     with transaction():
         queries("batch").lock_batch(batch_id=batch_id)
@@ -64,7 +55,7 @@ def _conclude(batch_id: int, *, wait: timedelta) -> Swept | None:
             batch, decision=Decision(status, reason), facts=facts, next_step=next_step
         )
         queries("batch").conclude(batch_id=batch_id)
-        return Swept(batch_id, batch["batch_type"], f"{reason} {next_step}")
+        return Remark(f"Batch {batch_id} ({batch['batch_type']})", f"{reason} {next_step}")
 
 
 def _lead_on(batch: Batch, rule: ChainRule) -> str:

@@ -95,13 +95,7 @@ def _held_steps() -> dict[tuple[str, int, int], str]:
 
 def _step(row: dict[str, Any], active: Mapping[int, ActiveForecast], now: datetime) -> StepRow:
     batches = [
-        StepBatch(
-            **{
-                **batch,
-                "submitted_ts": _time(batch["submitted_ts"]),
-                "completed_ts": _time(batch["completed_ts"]),
-            }
-        )
+        StepBatch(**batch | {key: _time(batch[key]) for key in ("submitted_ts", "completed_ts")})
         for batch in row["batches"]
     ]
     left_out = {"cycle_id", "step_id", "batches", "notebook_path", "executed_path"}
@@ -135,13 +129,16 @@ def _copy_to_open(path: str | None) -> str | None:
         return None
 
 
-def _expected_end(forecasts: Sequence[BatchForecast], now: datetime) -> ExpectedEnd | None:
-    """Return when the last of these batches will end; nobody knows if one of them is not known."""
+def _expected_end(
+    forecasts: Sequence[BatchForecast | JobForecast], now: datetime
+) -> ExpectedEnd | None:
+    """Return when the last of these will end; nobody knows if one of them is not known."""
     if not forecasts:
         return None
     for forecast in forecasts:
         if forecast.remaining is None:
-            return ExpectedEnd(None, _why_no_end(forecast.outcome, forecast.samples))
+            samples = counted(forecast.samples, "sample")
+            return ExpectedEnd(None, f"not known: {forecast.outcome.value} ({samples})")
     ends = [forecast.remaining.at(now) for forecast in forecasts if forecast.remaining]
     return ExpectedEnd(max(ends, key=lambda times: times[1]))
 
@@ -174,16 +171,9 @@ def _job(row: Mapping[str, Any], forecast: JobForecast | None, now: datetime) ->
     job = StepJob(name=name, **{key: row[key] for key in copied})
     if forecast is None:
         return job
-    job = replace(job, usual_seconds=forecast.usual_seconds)
-    if forecast.outcome is Outcome.NOT_STARTED:
-        return job  # as its status says
-    if forecast.remaining is None:
-        return replace(job, why_no_end=_why_no_end(forecast.outcome, forecast.samples))
-    return replace(job, end=forecast.remaining.at(now))
-
-
-def _why_no_end(outcome: Outcome, samples: int) -> str:
-    return f"not known: {outcome.value} ({counted(samples, 'sample')})"
+    is_waiting = forecast.outcome is Outcome.NOT_STARTED  # as its status says
+    end = None if is_waiting else _expected_end([forecast], now)
+    return replace(job, usual_seconds=forecast.usual_seconds, end=end)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -60,7 +60,7 @@ class StepBatch:
 
 @dataclass(frozen=True)
 class ExpectedEnd:
-    """When the jobs of a step will have ended; without times, why nobody knows."""
+    """When a job, or those of a step, will have ended; without times, why nobody knows."""
 
     times: tuple[datetime, datetime, datetime] | None  # eight times in ten between first and last
     why_not: str = ""

@@ -7,6 +7,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Self
 
+from helpers.board.rows import ExpectedEnd
 from helpers.constants import JobStatus
 from helpers.display import (
     AsOf,
@@ -83,8 +84,7 @@ class StepJob:
     moodys_id: str | None
     alike: int = 1  # jobs of its group with its status and reason, shown or not
     usual_seconds: float | None = None
-    end: tuple[datetime, datetime, datetime] | None = None  # 8 in 10 between first and last
-    why_no_end: str = ""
+    end: ExpectedEnd | None = None
     why_late: str | None = None  # it takes far longer than usual
 
     @property
@@ -165,14 +165,14 @@ class StepJobs:
         since = (clock_and_age if has_ended else clock)(job.since_ts, self.now_ts)
         cells: list[Value] = [job.name, badge(job.status), since, duration(job.seconds)]
         if has_end:
-            cells += [duration(job.usual_seconds), self._end(job)]
+            cells += [duration(job.usual_seconds), self._end(job.end)]
         notes = [Note(job.why_late, Severity.WARNING)] if job.why_late else []
         return Row([*cells, job.moodys_id or "—"], notes)
 
-    def _end(self, job: StepJob) -> str:
-        if job.end is None:
-            return job.why_no_end or "—"
-        low, median, high = (clock(when, self.now_ts) for when in job.end)
+    def _end(self, end: ExpectedEnd | None) -> str:
+        if end is None or end.times is None:
+            return end.why_not if end else "—"
+        low, median, high = (clock(when, self.now_ts) for when in end.times)
         return f"{median} ({low}–{high})"
 
 

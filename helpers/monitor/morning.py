@@ -133,7 +133,7 @@ def _running(step: StepRow, now: datetime) -> str:
 
 
 def _waits(item: Item) -> str:
-    return f"{item.about}: {item.seen.text if item.seen else 'nobody is on it yet'}"
+    return f"{item.about}: {item.seen or 'nobody is on it yet'}"
 
 
 def _slow(row: dict[str, Any], now: datetime) -> str:

@@ -16,12 +16,20 @@ from helpers.text import counted
 
 
 class Event(TypedDict):
-    """A row of the outbox, as far as its card needs it."""
+    """A row of the outbox."""
 
+    id: int
     kind: str
     batch_id: int | None  # None: it belongs to a cycle and a day
+    cycle_id: int | None
     activation_num: int
     payload: dict[str, Any]
+    attempts: int
+    next_attempt_ts: datetime
+    last_error: str | None
+    created_ts: datetime
+    is_due: bool
+    is_rejected: bool  # it waits by itself: others are sent meanwhile
 
 
 @dataclass(frozen=True)

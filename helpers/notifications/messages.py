@@ -6,7 +6,6 @@ workflows folder costs, no batch is locked meanwhile.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,20 +24,7 @@ DIGEST_FROM = 4
 """This many events due at once become digests in place of a card each."""
 
 
-class PendingNotification(Event):
-    """An event in the outbox."""
-
-    id: int
-    cycle_id: int | None
-    attempts: int
-    next_attempt_ts: datetime
-    last_error: str | None
-    created_ts: datetime
-    is_due: bool
-    is_rejected: bool  # it waits by itself: others are sent meanwhile
-
-
-def thread_of(event: PendingNotification) -> tuple[int | None, int | None]:
+def thread_of(event: Event) -> tuple[int | None, int | None]:
     """Return what an event belongs to, a batch or a cycle: of each, events stay in order."""
     return event["batch_id"], event["cycle_id"]
 
@@ -48,11 +34,11 @@ class Message:
     """A message with the events that it tells of."""
 
     content: Json
-    events: Sequence[PendingNotification]
+    events: Sequence[Event]
     is_plain: bool = False
 
 
-def messages_of(waiting: Sequence[PendingNotification]) -> Iterator[Message]:
+def messages_of(waiting: Sequence[Event]) -> Iterator[Message]:
     """Give the messages that tell of these events: a card each, or digests."""
     reports = [event for event in waiting if event["kind"] == NotificationKind.MORNING_REPORT]
     linked = [(event, _links(event)) for event in waiting if event not in reports]
@@ -61,7 +47,7 @@ def messages_of(waiting: Sequence[PendingNotification]) -> Iterator[Message]:
         yield Message(card_message(report, links=_links(report)), [report])
 
 
-def _of_events(linked: list[tuple[PendingNotification, Links]]) -> Iterator[Message]:
+def _of_events(linked: list[tuple[Event, Links]]) -> Iterator[Message]:
     if len(linked) < DIGEST_FROM:
         for event, links in linked:
             yield Message(card_message(event, links=links), [event])
@@ -72,7 +58,7 @@ def _of_events(linked: list[tuple[PendingNotification, Links]]) -> Iterator[Mess
         linked = linked[count:]
 
 
-def _links(event: PendingNotification) -> Links:
+def _links(event: Event) -> Links:
     """Return where an event's card leads, as the workflows folder is now."""
     settings = get_settings()
     payload = event["payload"]

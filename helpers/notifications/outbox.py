@@ -19,9 +19,9 @@ from helpers.display import clock
 from helpers.errors import MessageRejectedError, NotificationError
 from helpers.identity import process_name
 from helpers.notifications.cards import Json
+from helpers.notifications.content import Event
 from helpers.notifications.messages import (
     Message,
-    PendingNotification,
     in_plain_form,
     messages_of,
     thread_of,
@@ -60,7 +60,7 @@ class _Off:
     is_expected: bool  # somebody wants it so, and need not hear of it
 
 
-def pending() -> list[PendingNotification]:
+def pending() -> list[Event]:
     """Return the outbox, in the order in which things happened."""
     return list(queries("notifications").pending(longest_delay=_LONGEST_DELAY))
 
@@ -120,13 +120,10 @@ def _set_aside(off: _Off) -> Sending:
     return Sending(waiting=len(pending()), suppressed=suppressed, problem=off.reason)
 
 
-def _send_in_order(
-    waiting: Sequence[PendingNotification], send: Send, locks: AdvisoryLocks
-) -> Sending:
+def _send_in_order(waiting: Sequence[Event], send: Send, locks: AdvisoryLocks) -> Sending:
     queue = deque(messages_of(_to_send(waiting)))
-    held: set[tuple[int | None, int | None]] = (
-        set()
-    )  # batches and cycles of which an earlier event waits
+    # Batches and cycles of which an earlier event waits.
+    held: set[tuple[int | None, int | None]] = set()
     cards = events = 0
     problem = None
     for _ in range(_messages_allowed()):
@@ -151,7 +148,7 @@ def _send_in_order(
     return Sending(cards, events, waiting=len(left), problem=problem or _why_waiting(left))
 
 
-def _to_send(waiting: Sequence[PendingNotification]) -> list[PendingNotification]:
+def _to_send(waiting: Sequence[Event]) -> list[Event]:
     """Return what may be sent now: nothing while Teams is down, else all but what it rejected.
 
     What comes after a rejected event of the same batch waits with it: nobody should hear of a
@@ -162,7 +159,7 @@ def _to_send(waiting: Sequence[PendingNotification]) -> list[PendingNotification
     return list(takewhile(lambda event: event["is_due"], free))
 
 
-def _why_waiting(left: Sequence[PendingNotification]) -> str | None:
+def _why_waiting(left: Sequence[Event]) -> str | None:
     """Say why events stay in the outbox though nothing went wrong in this round."""
     rejected = [event for event in left if event["is_rejected"]]
     held = {thread_of(event) for event in rejected}
@@ -183,7 +180,7 @@ def _why_waiting(left: Sequence[PendingNotification]) -> str | None:
     return " ".join(reasons) or None
 
 
-def _next_try(event: PendingNotification) -> str:
+def _next_try(event: Event) -> str:
     return f"Next try at {clock(event['next_attempt_ts'])}."
 
 

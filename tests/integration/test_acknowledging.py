@@ -38,7 +38,8 @@ def test_what_waits_is_acknowledged_by_what_people_call_it(batch, name):
     shown = acknowledge(name, "unlocking the EDM")
 
     [item] = shown.items
-    assert (item.seen.person, item.seen.note) == ("anna", "unlocking the EDM")
+    assert item.seen.startswith("Seen by anna at ")
+    assert item.seen.endswith(": unlocking the EDM")
     assert shown.open == 0
 
 
@@ -54,7 +55,7 @@ def test_an_acknowledgement_is_shown_everywhere_until_the_item_changes(batch, sq
     sql.execute("UPDATE irp_job SET status = 'FAILED' WHERE id = %s", [batch.job_ids[1]])
     [changed] = what_waits().items
     assert changed.kind is ItemKind.FAILING
-    assert changed.seen is None
+    assert changed.seen == ""
     assert changed.fingerprint != item.fingerprint
 
 
@@ -79,6 +80,7 @@ def test_the_latest_acknowledgement_is_shown_and_none_is_lost(batch, sql, monkey
     monkeypatch.setenv("MONITOR_USER", "ben")
     [item] = acknowledge("batch 1", "second").items
 
-    assert (item.seen.person, item.seen.note) == ("ben", "second")
+    assert item.seen.startswith("Seen by ben at ")
+    assert item.seen.endswith(": second")
     rows = sql.execute("SELECT item, note, person FROM irp_acknowledgement ORDER BY id").fetchall()
     assert rows == [("batch 1: failing", "first", "anna"), ("batch 1: failing", "second", "ben")]

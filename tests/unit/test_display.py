@@ -15,7 +15,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from helpers import constants
-from helpers.attention import Acknowledgement, Item, ItemKind, Waiting
+from helpers.attention import Item, ItemKind, Waiting
 from helpers.batch import Reconciliation
 from helpers.batch.history import History
 from helpers.batch.named import NamedBatch
@@ -279,9 +279,8 @@ def summary(count: int, text: str) -> SummaryReport:
 
 
 def waiting(count: int, text: str) -> Waiting:
-    seen = Acknowledgement(text, text, NOON)
     items = [
-        Item(kind, text, text, text, text, [n], Severity.ERROR, text, seen if n % 3 == 1 else None)
+        Item(kind, text, text, text, text, [n], Severity.ERROR, text, text if n % 3 == 1 else "")
         for n, kind in zip(range(min(count, 50)), cycle(ItemKind), strict=False)
     ]
     return Waiting(items, count)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from helpers.board.grid import Board
+from helpers.board.rows import ExpectedEnd
 from helpers.board.step_jobs import JobGroup, JobsReport, StepJob, StepJobs
 from helpers.constants import JobStatus
 from tests.unit.test_board import batch, step
@@ -65,7 +66,7 @@ def test_of_a_thousand_jobs_the_first_are_shown_and_all_are_counted():
 
 def test_a_job_tells_since_when_how_long_it_usually_takes_and_when_it_ends():
     ends = tuple(NOW + timedelta(minutes=minutes) for minutes in (10, 20, 40))
-    text = shown(job(1, "RUNNING", usual_seconds=1_500.0, end=ends))
+    text = shown(job(1, "RUNNING", usual_seconds=1_500.0, end=ExpectedEnd(ends)))
     low, median, high = (f"{when.astimezone():%H:%M}" for when in ends)
     assert f"{EARLIER.astimezone():%H:%M}" in text
     for part in ("20 min", "25 min", f"{median} ({low}–{high})", "91"):

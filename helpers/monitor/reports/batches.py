@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from helpers.batch import Reconciliation
-from helpers.batch.sweeping import Swept
 from helpers.constants import BatchStatus
 from helpers.display import (
     Block,
@@ -109,7 +108,7 @@ class ReconReport(Report):
     batches: list[ReconciledBatch] = field(default_factory=list)
     left_to_others: int = 0
     errors: list[Remark] = field(default_factory=list)
-    swept: list[Swept] = field(default_factory=list)  # ended by another tool
+    swept: list[Remark] = field(default_factory=list)  # ended by another tool
 
     def add_failures(self) -> None:
         """Look up what failed in the batches that ended in this pass."""
@@ -159,5 +158,4 @@ class ReconReport(Report):
         yield Remarks(self.errors)
         rows = [item.row for item in self.batches]
         yield Table(["Batch", "Type", "Became", "Where"], rows, "batch", "batches")
-        swept = [Remark(f"Batch {one.batch_id} ({one.batch_type})", one.text) for one in self.swept]
-        yield Remarks(swept, "batch", title="Ended by another tool" if swept else "")
+        yield Remarks(self.swept, "batch", title="Ended by another tool" if self.swept else "")
