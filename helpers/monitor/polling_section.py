@@ -13,8 +13,7 @@ from helpers.irp_integration import IRPClient
 from helpers.irp_integration.health import Outage
 from helpers.irp_integration.polling import Poller
 from helpers.irp_integration.questions import Answer, Question
-from helpers.monitor.reports import PollReport
-from helpers.poll_list import (
+from helpers.monitor.poll_list import (
     JobToPoll,
     each_job_to_poll,
     note_legacy_ids,
@@ -23,6 +22,7 @@ from helpers.poll_list import (
     remembered_paces,
     searchable_families,
 )
+from helpers.monitor.reports import PollReport
 from helpers.recording import record_all, server_clock
 from helpers.records import ActiveBatch
 from helpers.settings import Settings

@@ -21,7 +21,7 @@ from helpers.database.migrations import migrate
 from helpers.database.schema import migration_ids, missing_migrations, require_migrated
 from helpers.errors import DatabaseError, SchemaOutdatedError
 from helpers.job import get_job_config, read_job
-from helpers.poll_list import each_job_to_poll
+from helpers.monitor.poll_list import each_job_to_poll
 from helpers.settings import PROJECT_DIR
 from helpers.step_chain import get_next_step_info, should_execute_next_step
 from sandbox.statements import statements

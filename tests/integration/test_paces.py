@@ -7,7 +7,7 @@ import pytest
 from helpers.constants import BatchType, Family, JobStatus
 from helpers.irp_integration.health import SearchProblem
 from helpers.irp_integration.pace import FIRST_WINDOW, Pace
-from helpers.poll_list import (
+from helpers.monitor.poll_list import (
     remember_paces,
     remember_search_problems,
     remembered_paces,

@@ -15,7 +15,7 @@ from helpers.errors import DatabaseUnavailableError
 from helpers.irp_integration.questions import Answer, Question
 from helpers.job import read_job
 from helpers.monitor import housekeeping
-from helpers.poll_list import each_job_to_poll
+from helpers.monitor.poll_list import each_job_to_poll
 from helpers.recording import record, record_all, server_clock
 from sandbox.seeding import PreparedJob, SeededBatch
 from tests.support.analysis import analysis_batch, job

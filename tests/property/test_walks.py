@@ -32,7 +32,7 @@ from helpers.batch import get_active_batches, recon_batch, reconcile
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.database import close_pools, transaction
 from helpers.irp_integration.questions import Answer, Question
-from helpers.poll_list import each_job_to_poll
+from helpers.monitor.poll_list import each_job_to_poll
 from helpers.settings import get_settings
 from helpers.step_chain import should_execute_next_step
 from helpers.steps import claims, verdicts
