@@ -16,7 +16,8 @@ from helpers.board.rows import StepRow, StepState
 from helpers.constants import BatchStatus, JobStatus
 from helpers.irp_integration.building import can_be_built
 from helpers.monitor import Monitor
-from helpers.monitor.reports import ChainReport, ReconciledBatch
+from helpers.monitor.chaining_section import ChainReport
+from helpers.monitor.reports import ReconciledBatch
 from helpers.notebook_executor import execute_next_step
 from helpers.steps.rules import fired_rule
 from helpers.text import counted, listed

@@ -2,6 +2,10 @@
 
 All of it runs on one connection, as the owner of the tables that are there, whoever migrates.
 Nothing here runs in a pass, which only asks whether the schema is up to date (``schema``).
+
+The second migration sets the tracking log of an adopted database aside and makes a new one. In the
+same transaction the team's views, grants, triggers and publications move to the new table, or the
+migration is refused with the list of what cannot. The rows follow piece by piece.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,12 +25,15 @@ from helpers.database.locks import AdvisoryLocks, LockSpace
 from helpers.database.named import sql_dir
 from helpers.database.querying import queries
 from helpers.database.schema import missing_migrations, own_objects, problem, require_migrated
-from helpers.database.tracking_log import bring_over_adopted_log, move_dependants
 from helpers.database.translation import translated_errors
 from helpers.errors import DatabaseError
 from helpers.identity import process_name
+from helpers.text import counted, listed
 
 _REPLACES_THE_LOG = "0002_tracking_log_keeps_every_answer"
+_PIECE = 20_000  # rows of the log per transaction: about a second
+_BEFORE_ANY_ID = -(2**31)
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ def migrate(
             pending = backend.to_apply(yoyo.read_migrations(str(sql_dir() / "migrations")))
             for migration in pending:
                 _apply(migration, backend)
-            rows, remarks = bring_over_adopted_log(backend.connection, on_progress)
+            rows, remarks = _bring_over_adopted_log(backend.connection, on_progress)
             with joining(backend.connection):
                 require_migrated()
         return Migrated([migration.id for migration in pending], rows, remarks)
@@ -74,7 +81,7 @@ def _apply(migration: yoyo.migrations.Migration, backend: yoyo.backends.Database
     with backend.transaction():
         migration.process_steps(backend, "apply")
         if migration.id == _REPLACES_THE_LOG:
-            move_dependants(backend.connection)
+            _move_dependants(backend.connection)
         backend.mark_one(migration, log=False)
 
 
@@ -155,3 +162,78 @@ class _Backend(PostgresqlPsycopgBackend):
     def cursor(self) -> psycopg.Cursor[TupleRow]:
         cursor: psycopg.Cursor[TupleRow] = self.connection.cursor(row_factory=tuple_row)
         return cursor
+
+
+def _move_dependants(connection: Connection) -> None:
+    """Move what depends on the old log to the new one; within the caller's transaction.
+
+    Raises:
+        DatabaseError: something cannot be moved; the message lists it.
+    """
+    hindrances = [row["description"] for row in queries("migrations").hindrances(connection)]
+    if hindrances:
+        raise DatabaseError(
+            "irp_job_tracking_log is replaced by a table that keeps every answer, and this cannot "
+            f"be moved to it: {listed(hindrances, most=_MOST_NAMED)}. Drop it, migrate, and make "
+            "it anew."
+        )
+    _move(connection, "view_of_log_as_it_was")
+    queries("migrations").act_as_superuser(connection)
+    for query in ("grants_on_log", "views_on_log", "triggers_on_log", "publications_of_log"):
+        _move(connection, query)
+    queries("migrations").act_as_owner(connection)
+
+
+def _move(connection: Connection, query: str) -> None:
+    for row in list(getattr(queries("migrations"), query)(connection)):
+        try:
+            connection.execute(row["statement"])
+        except psycopg.Error as exc:
+            raise DatabaseError(
+                f"Moving what depends on irp_job_tracking_log failed: {str(exc).splitlines()[0]} "
+                f"in “{' '.join(row['statement'].split())}”. Drop it, migrate, and make it anew.",
+                sqlstate=exc.sqlstate,
+            ) from exc
+
+
+def _bring_over_adopted_log(
+    connection: Connection, on_progress: Callable[[int], object]
+) -> tuple[int, list[str]]:
+    """Return how many rows were brought over, and what people should know of it."""
+    if not queries("migrations").has_adopted_log(connection):
+        return 0, []
+    rows, undated, last_id = 0, 0, _BEFORE_ANY_ID
+    while piece := _bring_over_piece(connection, after_id=last_id):
+        rows, undated, last_id = rows + piece["rows"], undated + piece["undated"], piece["last_id"]
+        on_progress(rows)
+    remarks = []
+    if undated:
+        had = f"{counted(undated, 'row')} of the tracking log had no time"
+        remarks.append(f"{had}, and {'is' if undated == 1 else 'are'} kept as of 1970-01-01.")
+    return rows, remarks + _drop_adopted_log(connection)
+
+
+def _bring_over_piece(connection: Connection, *, after_id: int) -> dict[str, int] | None:
+    """Move the next rows in one transaction, unseen by triggers; None once all are moved."""
+    with connection.transaction():
+        triggers = list(queries("migrations").quiet_triggers(connection))
+        for trigger in triggers:
+            connection.execute(trigger["off"])
+        piece: dict[str, int] = queries("migrations").bring_over(
+            connection, after_id=after_id, most=_PIECE
+        )
+        for trigger in triggers:
+            connection.execute(trigger["on_again"])
+    return piece if piece["rows"] else None
+
+
+def _drop_adopted_log(connection: Connection) -> list[str]:
+    """Drop the old table, which is empty; return why it stays, if it does."""
+    try:
+        with connection.transaction():
+            _move_dependants(connection)  # an earlier version left them there
+            queries("migrations").drop_adopted_log(connection)
+    except (psycopg.Error, DatabaseError) as exc:
+        why = str(exc).splitlines()[0].rstrip(".")
+        return [f"irp_job_tracking_log_adopted is empty and was left in place: {why}."]
+    return []

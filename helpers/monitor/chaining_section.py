@@ -1,19 +1,153 @@
 """Section 4: run the steps that are due, whoever made them due, and report how they ended."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from helpers.display import Progress, Remark, progress
+from helpers.constants import ChainRunStatus, CycleStatus
+from helpers.display import (
+    Block,
+    Cell,
+    Headline,
+    Note,
+    Progress,
+    Remark,
+    Remarks,
+    Report,
+    Row,
+    Severity,
+    Table,
+    Value,
+    badge,
+    clock,
+    duration,
+    progress,
+)
 from helpers.errors import NotebookError
-from helpers.identity import owner_id
+from helpers.identity import owner_id, owner_name
 from helpers.monitor.problems import isolated
-from helpers.monitor.reports import ChainedStep, ChainReport
 from helpers.records import ChainRun, NotebookResult, Step
 from helpers.settings import Settings
-from helpers.steps import claims
-from helpers.steps.claims import Claim
+from helpers.steps.claims import (
+    Claim,
+    OpenChainRun,
+    describe_hold,
+    describe_wait,
+    open_runs,
+    step_call,
+)
 from helpers.steps.runner import LOST, Runner, StepEnd
 from helpers.steps.verdicts import fail_abandoned
+from helpers.text import counted, listed, shorten
 from helpers.workflow_paths import relative_to_workflows
+
+_NAMED = 8  # of the things that one remark is about
+_MOST_OF_AN_ERROR = 2_000
+
+
+@dataclass(frozen=True)
+class ChainedStep:
+    """A next step that this pass started, or tried to."""
+
+    batch_id: int | None  # None: a person wanted it run again
+    cycle_name: str
+    stage_num: int
+    from_step_num: int | None
+    next_step_num: int
+    error: str | None
+    executed_path: str | None = None
+    seconds: float | None = None  # None: it was not started
+    also_after: tuple[int, ...] = ()  # other batches that the same run has served
+
+    @property
+    def status(self) -> ChainRunStatus:
+        """How it ended."""
+        return ChainRunStatus.COMPLETED if self.error is None else ChainRunStatus.FAILED
+
+
+@dataclass(repr=False)
+class ChainReport(Report):
+    """Section 4: the steps that followed."""
+
+    steps: list[ChainedStep] = field(default_factory=list)
+    open_elsewhere: list[OpenChainRun] = field(default_factory=list)
+    blocked: str | None = None  # why nothing was started
+    errors: list[Remark] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[ChainedStep]:
+        """Steps whose notebook failed or could not be started."""
+        return [step for step in self.steps if step.error is not None]
+
+    def state(self, run: OpenChainRun) -> str:
+        """Return why this pass does not run a chain run that is due or running."""
+        if run["cycle_status"] != CycleStatus.ACTIVE:
+            return f"waits, because the cycle is {run['cycle_status']}"
+        if run["status"] == ChainRunStatus.RUNNING:
+            since, until = clock(run["started_ts"]), clock(run["claim_expires_ts"])
+            who = owner_name(run["owner"] or "another run")
+            return f"run by {who} since {since}, claimed until {until}"
+        if run["held_by"]:
+            step = run["cycle_name"], run["stage_num"], run["next_step_num"]
+            return f"{describe_hold(run)}, release with {step_call('release_step', *step)}"
+        if run["waits_for"]:
+            return describe_wait(run["waits_for"])
+        return "due; the next pass starts it"
+
+    @property
+    def headline(self) -> str:
+        """The section in one sentence."""
+        if self.blocked:
+            return f"No step was started, because it would fail as well: {self.blocked}"
+        if not self.steps:
+            return "No step was due."
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"{counted(len(self.steps), 'next step')} started{failed}."
+
+    @property
+    def severity(self) -> Severity:
+        """How it looks."""
+        if self.failed or self.errors or self.blocked:
+            return Severity.ERROR
+        return Severity.OK if self.steps else Severity.NEUTRAL
+
+    def blocks(self) -> Iterator[Block]:
+        """Give what is shown, from the top."""
+        yield Headline(self.severity, self.headline)
+        yield Remarks(self.errors)
+        yield Table(
+            ["Step", "After", "How it ended", "Took", "Executed copy"],
+            [_chained_row(step) for step in self.steps],
+            "step",
+        )
+        yield Remarks(
+            [
+                Remark(
+                    f"{run['cycle_name']}, stage {run['stage_num']}, step {run['next_step_num']}",
+                    self.state(run),
+                )
+                for run in self.open_elsewhere
+            ],
+            "step",
+            title="Not run by this pass" if self.open_elsewhere else "",
+        )
+
+
+def _chained_row(step: ChainedStep) -> Row:
+    batches = listed([str(i) for i in (step.batch_id, *step.also_after)], most=_NAMED)
+    after = (
+        "a person's plan"
+        if step.batch_id is None
+        else f"batch {batches}, step {step.from_step_num}"
+    )
+    cells: list[Value] = [
+        f"{step.cycle_name}, stage {step.stage_num}, step {step.next_step_num}",
+        after,
+        badge(step.status),
+        duration(step.seconds),
+        Cell(step.executed_path, link=step.executed_path) if step.executed_path else "—",
+    ]
+    error = [Note(shorten(step.error, _MOST_OF_AN_ERROR), Severity.ERROR)] if step.error else []
+    return Row(cells, error)
 
 
 def execute_due_steps(report: ChainReport, *, settings: Settings) -> None:
@@ -34,7 +168,7 @@ def execute_due_steps(report: ChainReport, *, settings: Settings) -> None:
                 _report(end, report)
     finally:
         cells.close()
-    report.open_elsewhere = [run for run in claims.open_runs() if run["owner"] != owner_id()]
+    report.open_elsewhere = [run for run in open_runs() if run["owner"] != owner_id()]
 
 
 def _report(end: StepEnd, report: ChainReport) -> None:

@@ -20,12 +20,11 @@ from helpers.constants import BatchStatus
 from helpers.database import queries, require_sessions
 from helpers.database.schema import require_migrated
 from helpers.display import Remark
-from helpers.monitor.chaining_section import execute_due_steps
+from helpers.monitor.chaining_section import ChainReport, execute_due_steps
 from helpers.monitor.housekeeping import do_housekeeping
 from helpers.monitor.pass_record import log_end, log_start
 from helpers.monitor.problems import isolated
 from helpers.monitor.reports import (
-    ChainReport,
     FoundReport,
     PollReport,
     ReconciledBatch,

@@ -212,8 +212,7 @@ def test_what_an_earlier_version_left_on_the_old_log_is_moved_by_the_next_migrat
 ):
     execute(adopted, "CREATE VIEW v AS SELECT id FROM irp_job_tracking_log")
     with monkeypatch.context() as earlier:
-        earlier.setattr("helpers.database.migrations.move_dependants", lambda _: None)
-        earlier.setattr("helpers.database.tracking_log.move_dependants", lambda _: None)
+        earlier.setattr("helpers.database.migrations._move_dependants", lambda _: None)
         assert "was left in place" in migrate().remarks[-1]
     assert execute(adopted, "SELECT count(*) FROM v") == [(0,)]
 

@@ -269,7 +269,7 @@ def test_the_labels_of_the_database_are_those_of_the_enums(metastore):
 
 def test_a_bring_over_that_was_cut_off_goes_on(adopted, monkeypatch):
     before = tracking_log(adopted)
-    monkeypatch.setattr("helpers.database.tracking_log._PIECE", 2)
+    monkeypatch.setattr("helpers.database.migrations._PIECE", 2)
 
     class CutOffError(Exception):
         pass

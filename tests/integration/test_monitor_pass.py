@@ -11,12 +11,11 @@ import pytest
 from helpers.batch import recon_batch
 from helpers.constants import BatchStatus, BatchType, CycleStatus, JobStatus
 from helpers.database import AdvisoryLocks, LockSpace
-from helpers.display import clock
+from helpers.display import Remark, clock
 from helpers.errors import DatabaseUnavailableError, SchemaOutdatedError, SettingsError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.bodies import MAX_READ_BYTES
 from helpers.monitor import Monitor, run_pass
-from helpers.monitor.reports import Remark
 from helpers.notifications.outbox import send_due
 from helpers.pass_health import pass_health
 from helpers.recording import server_clock

@@ -13,7 +13,7 @@ from helpers.cycle import archive_cycle
 from helpers.database import transaction
 from helpers.errors import BatchMonitoringError, CycleError, PlanOvertakenError
 from helpers.monitor import run_pass, what_waits
-from helpers.monitor.reports import ChainReport
+from helpers.monitor.chaining_section import ChainReport
 from helpers.notebook_executor import execute_next_step
 from helpers.step_chain import should_execute_next_step
 from helpers.steps import claims

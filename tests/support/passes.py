@@ -10,8 +10,8 @@ import pytest
 
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.monitor import Monitor
+from helpers.monitor.chaining_section import ChainReport
 from helpers.monitor.reports import (
-    ChainReport,
     FoundReport,
     PollReport,
     ReconReport,

@@ -52,10 +52,9 @@ from helpers.display import (
     text_page,
 )
 from helpers.display.severity import _SEVERITIES
+from helpers.monitor.chaining_section import ChainedStep, ChainReport
 from helpers.monitor.news import News
 from helpers.monitor.reports import (
-    ChainedStep,
-    ChainReport,
     FoundReport,
     PollReport,
     ReconciledBatch,
