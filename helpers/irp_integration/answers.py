@@ -7,7 +7,7 @@ An answer is a job status only if every part of it says so. Anything else raises
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,7 +33,12 @@ class Raw:
 
     http_status: int
     content: bytes
-    headers: Mapping[str, str]  # their names in Title-Case
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def location(self) -> str:
+        """The header that names what was made, or where to go instead; or nothing."""
+        return next((text for name, text in self.headers.items() if name.lower() == "location"), "")
 
 
 def is_down(http_status: int | None) -> bool:
@@ -41,41 +46,40 @@ def is_down(http_status: int | None) -> bool:
     return http_status is None or http_status in DOWN_STATUSES
 
 
-def job_body(content: bytes, *, http_status: int, workflow_id: str, location: str = "") -> Body:
+def job_body(raw: Raw, *, workflow_id: str) -> Body:
     """Return the body of one job, read by id.
 
     Raises:
         MoodysCredentialsError: Moody's refuses who we are.
         MoodysError: the answer does not describe this job.
     """
-    require_ok(content, http_status=http_status, location=location, about=f"job {workflow_id}")
-    value = _json_value(content, http_status=http_status)
+    require_ok(raw, about=f"job {workflow_id}")
+    value = _json_value(raw)
     if not isinstance(value, dict):
-        raise MoodysError(
-            "Moody's answered with JSON that does not describe a job.", http_status=http_status
-        )
+        problem = "Moody's answered with JSON that does not describe a job."
+        raise MoodysError(problem, http_status=raw.http_status)
     status = status_of(value, workflow_id=workflow_id)
-    body: Body = storable(value, source=content)
+    body: Body = storable(value, source=raw.content)
     if body.get("status") != status:
         problem = "Moody's answered with a status that is no text."
-        raise MoodysError(problem, http_status=http_status)
+        raise MoodysError(problem, http_status=raw.http_status)
     return body
 
 
-def search_rows(content: bytes, *, http_status: int, location: str = "") -> dict[str, Body]:
+def search_rows(raw: Raw) -> dict[str, Body]:
     """Return the rows of a search by their id, without those that are not a job or disagree.
 
     Raises:
         MoodysCredentialsError: Moody's refuses who we are.
         MoodysError: the answer is no list of rows.
     """
-    require_ok(content, http_status=http_status, location=location, about="a search")
-    rows = _json_value(content, http_status=http_status)
+    require_ok(raw, about="a search")
+    rows = _json_value(raw)
     if not isinstance(rows, list):
-        raise MoodysError("Moody's answered a search with no list.", http_status=http_status)
+        raise MoodysError("Moody's answered a search with no list.", http_status=raw.http_status)
     found: dict[str, Body] = {}
     contradicted: set[str] = set()
-    for row, kept in zip(rows, storable(rows, source=content), strict=True):
+    for row, kept in zip(rows, storable(rows, source=raw.content), strict=True):
         if not isinstance(row, dict) or not _is_status(row.get("status")):
             continue
         if job_id := normal_id(row.get("jobId")):
@@ -121,11 +125,12 @@ _MEANINGS = {
 }
 
 
-def require_ok(content: bytes, *, http_status: int, about: str, location: str = "") -> None:
+def require_ok(raw: Raw, *, about: str) -> None:
     """Raise what a status other than 200 means."""
+    http_status = raw.http_status
     if http_status == _OK:
         return
-    message = message_in(content)
+    message = message_in(raw.content)
     if http_status == HTTPStatus.UNAUTHORIZED:
         raise MoodysCredentialsError(
             f"Moody's refuses the credentials (401){message}. Check RISK_MODELER_API_KEY, or the "
@@ -135,7 +140,7 @@ def require_ok(content: bytes, *, http_status: int, about: str, location: str = 
     meaning = _MEANINGS.get(http_status, "Moody's answered {about} with {http_status}{message}.")
     problem = meaning.format(about=about, http_status=http_status, message=message)
     if http_status in _REDIRECTS:
-        problem = redirect(http_status, location)
+        problem = redirect(raw)
     raise MoodysError(problem, http_status=http_status)
 
 
@@ -151,36 +156,36 @@ def message_in(content: bytes) -> str:
     return f': "{text}"' if text else ""
 
 
-def redirect(http_status: int, location: str) -> str:
+def redirect(raw: Raw) -> str:
     """Return what people should know of a redirect: the same words for every job."""
     try:
-        url = urlsplit(location)
+        url = urlsplit(raw.location)
         host = f"{url.scheme}://{url.hostname}" if url.hostname else ""
         target = shown(host + re.sub(r"\d+", "…", url.path), _MAX_MESSAGE) or "nowhere"
     except ValueError:
         target = "an address that makes no sense"
     return (
-        f"Moody's answered {http_status}, a redirect to {target}: is a proxy or a login page in "
-        "between? Check RISK_MODELER_BASE_URL and the proxy settings."
+        f"Moody's answered {raw.http_status}, a redirect to {target}: is a proxy or a login page "
+        "in between? Check RISK_MODELER_BASE_URL and the proxy settings."
     )
 
 
-def storable_body(content: bytes, *, http_status: int) -> Any:
+def storable_body(raw: Raw) -> Any:
     """Return the JSON value of an answer, without what the database cannot hold.
 
     Raises:
         MoodysError: it is no JSON, or too large to be read.
     """
-    return storable(_json_value(content, http_status=http_status), source=content)
+    return storable(_json_value(raw), source=raw.content)
 
 
-def _json_value(content: bytes, *, http_status: int) -> Any:
-    if len(content) > MAX_READ_BYTES:
+def _json_value(raw: Raw) -> Any:
+    if len(raw.content) > MAX_READ_BYTES:
         limit = MAX_READ_BYTES // 1024**2
         problem = f"Moody's answered with more than {limit} MB, more than a job can have."
-        raise MoodysError(problem, http_status=http_status)
+        raise MoodysError(problem, http_status=raw.http_status)
     try:
-        return json_value(content)
+        return json_value(raw.content)
     except ValueError:
         problem = "Moody's answered with something that is not JSON."
-        raise MoodysError(problem, http_status=http_status) from None
+        raise MoodysError(problem, http_status=raw.http_status) from None

@@ -58,25 +58,16 @@ def read(transport: Transport, question: Question, *, deadline: float) -> Readin
         raw = _get(transport, path, deadline=deadline)
         found.append(raw)
         if raw.http_status == HTTPStatus.OK:
-            body = _body(raw, question)
+            body = job_body(raw, workflow_id=question.workflow_id)
             if not is_legacy or body.get("type") == _legacy_type(question):
                 return Reading(body, is_legacy, len(raw.content))
         elif raw.http_status != HTTPStatus.NOT_FOUND:
             break
     unknown = next((raw for raw in found if raw.http_status != HTTPStatus.OK), None)
     if unknown is not None:
-        _body(unknown, question)
+        job_body(unknown, workflow_id=question.workflow_id)
     problem = f"Moody's knows {question.workflow_id} as a job of another type."
     raise MoodysError(problem, http_status=HTTPStatus.OK)
-
-
-def _body(raw: Raw, question: Question) -> Body:
-    return job_body(
-        raw.content,
-        http_status=raw.http_status,
-        workflow_id=question.workflow_id,
-        location=raw.headers.get("Location", ""),
-    )
 
 
 def _ways(question: Question) -> Sequence[tuple[str, bool]]:
@@ -104,9 +95,7 @@ def search(transport: Transport, task: Task, *, deadline: float) -> tuple[dict[s
     ids = [question.moodys_id or "" for question in task.questions]
     params = {"filter": ids_filter(ids), "limit": str(SEARCH_CHUNK)}
     raw = _get(transport, task.family.jobs_path, deadline=deadline, params=params)
-    location = raw.headers.get("Location", "")
-    rows = search_rows(raw.content, http_status=raw.http_status, location=location)
-    return rows, len(raw.content)
+    return search_rows(raw), len(raw.content)
 
 
 def _get(
@@ -122,7 +111,7 @@ def _get(
         raise LoginRejectedError(exc) from None
     if is_throttled(raw):
         try:
-            require_ok(raw.content, http_status=raw.http_status, about="a request")
+            require_ok(raw, about="a request")
         except MoodysError as exc:
             raise ThrottledError(exc, retry_after_seconds(raw.headers)) from None
     return raw

@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from helpers.errors import MoodysError
-from helpers.irp_integration.answers import require_ok
+from helpers.irp_integration.answers import Raw, require_ok
 from helpers.irp_integration.causes import no_response
 from helpers.irp_integration.prepared import (
     MADE_ID,
@@ -128,12 +128,11 @@ class CatchingAdapter(HTTPAdapter):
         location = response.headers.pop("Location", "") if response.is_redirect else ""
         self._failed.pop(url, None)
         if not response.ok or location:
+            raw = Raw(response.status_code, response.content, {"Location": location})
             try:
-                status = response.status_code
-                about = "a look-up"
-                require_ok(response.content, http_status=status, location=location, about=about)
+                require_ok(raw, about="a look-up")
             except MoodysError as exc:
-                if status != _NOT_FOUND:
+                if raw.http_status != _NOT_FOUND:
                     self._failed[url] = exc
         return response
 

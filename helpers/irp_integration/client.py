@@ -58,13 +58,10 @@ class _Jobs:
         if raw.http_status == HTTPStatus.NOT_FOUND and legacy_type is not None:
             legacy = self._transport.get(legacy_path(workflow_id))
             if legacy.http_status == HTTPStatus.OK:
-                body = job_body(legacy.content, http_status=200, workflow_id=workflow_id)
+                body = job_body(legacy, workflow_id=workflow_id)
                 if body.get("type") == legacy_type:
                     return body
-        location = raw.headers.get("Location", "")
-        return job_body(
-            raw.content, http_status=raw.http_status, workflow_id=workflow_id, location=location
-        )
+        return job_body(raw, workflow_id=workflow_id)
 
 
 class IRPClient:

@@ -94,13 +94,9 @@ def own_error(raw: Raw) -> dict[str, Any] | None:
 
 def job_id_in_location(raw: Raw) -> str | None:
     """Return the id in the last path segment of ``Location``, if it is one."""
-    path = re.split(r"[?#]", _location(raw), maxsplit=1)[0]
+    path = re.split(r"[?#]", raw.location, maxsplit=1)[0]
     segment = path.rstrip("/").rpartition("/")[2]
     return normal_id(segment)
-
-
-def _location(raw: Raw) -> str:
-    return next((text for name, text in raw.headers.items() if name.lower() == "location"), "")
 
 
 _NO_JSON = object()
@@ -123,10 +119,10 @@ def _is_result(raw: Raw) -> bool:
 def response_record(raw: Raw) -> str:
     """Return the answer as JSON to keep; a body that is none, or cannot be kept, as shown text."""
     try:
-        body = storable_body(raw.content, http_status=raw.http_status) if raw.content else None
+        body = storable_body(raw) if raw.content else None
     except MoodysError:
         body = shown(raw.content.decode(errors="replace"), _MAX_SHOWN)
-    answer = {"status": raw.http_status, "location": _location(raw) or None, "body": body}
+    answer = {"status": raw.http_status, "location": raw.location or None, "body": body}
     return redact_json(storable_json(answer))
 
 
@@ -144,7 +140,7 @@ def _problem(raw: Raw, outcome: Outcome, *, is_polled: bool) -> str:  # noqa: PL
         case 2:
             return f"{answered}, which is not a result: is a proxy or gateway in between?"
         case 3:
-            return redirect(raw.http_status, _location(raw))
+            return redirect(raw)
         case 4 if raw.http_status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return PROXY_LOGIN
         case 4 if raw.http_status not in _NOT_FINAL:

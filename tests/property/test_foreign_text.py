@@ -4,10 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.errors import MoodysError
-from helpers.irp_integration.answers import job_body, search_rows
+from helpers.irp_integration.answers import Raw, job_body, search_rows
 from helpers.irp_integration.bodies import failure_reason
 from helpers.irp_integration.submissions import Outcome, judge
-from helpers.irp_integration.transport import Raw
 from helpers.text import clean, shorten, storable_json
 
 anything = st.text(alphabet=st.characters(codec=None, exclude_categories=()))
@@ -78,7 +77,7 @@ def outcome(call, *args, **kwargs):
 @given(contents, st.sampled_from([200, 200, 200, 204, 400, 401, 403, 404, 429, 500]))
 def test_no_answer_does_worse_than_to_be_no_job(content, http_status):
     """An answer is a job status only if every part of it says so."""
-    body, error = outcome(job_body, content, http_status=http_status, workflow_id="23148952")
+    body, error = outcome(job_body, Raw(http_status, content), workflow_id="23148952")
 
     if error is not None:
         assert error.http_status == http_status
@@ -93,7 +92,7 @@ def test_no_answer_does_worse_than_to_be_no_job(content, http_status):
 
 @given(contents, st.sampled_from([200, 204, 401, 431, 500]))
 def test_no_search_does_worse_than_to_find_nothing(content, http_status):
-    rows, error = outcome(search_rows, content, http_status=http_status)
+    rows, error = outcome(search_rows, Raw(http_status, content))
 
     if error is not None:
         assert error.http_status == http_status

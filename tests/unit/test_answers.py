@@ -7,6 +7,7 @@ from helpers.errors import MoodysCredentialsError, MoodysError
 from helpers.irp_integration.answers import (
     DOWN_STATUSES,
     NOT_OF_THE_JOB,
+    Raw,
     is_down,
     job_body,
     redirect,
@@ -25,7 +26,7 @@ def encoded(value: object) -> bytes:
 
 
 def read(content: bytes, *, http_status: int = 200) -> dict[str, object]:
-    return job_body(content, http_status=http_status, workflow_id="23148952")
+    return job_body(Raw(http_status, content), workflow_id="23148952")
 
 
 def test_a_job_is_returned_whole():
@@ -127,7 +128,7 @@ def test_a_redirect_is_described_in_the_same_words_for_every_job_with_its_target
     for workflow_id in ("23148952", "23148953"):
         location = f"https://u:pass@sso.test/login/{workflow_id}?to={workflow_id}"
         with pytest.raises(MoodysError) as caught:
-            job_body(b"", http_status=http_status, workflow_id=workflow_id, location=location)
+            job_body(Raw(http_status, b"", {"Location": location}), workflow_id=workflow_id)
         message.add(str(caught.value))
 
     [message] = message
@@ -137,7 +138,7 @@ def test_a_redirect_is_described_in_the_same_words_for_every_job_with_its_target
 
 @pytest.mark.parametrize("location", ["http://[::1", "http://[/"])
 def test_a_redirect_to_what_is_no_address_says_so(location):
-    message = redirect(302, location)
+    message = redirect(Raw(302, b"", {"Location": location}))
 
     assert message.startswith("Moody's answered 302, a redirect to an address that makes no sense:")
 
@@ -251,7 +252,7 @@ def test_an_answer_about_another_job_is_none_about_this_one(body, named):
 def test_what_the_database_cannot_hold_does_not_keep_a_job_from_its_end(content, kept):
     """It stands in the body for ever."""
     assert read(content) == {"status": "FAILED", **kept}
-    rows = search_rows(b'[{"jobId": "7", ' + content[1:] + b"]", http_status=200)
+    rows = search_rows(Raw(200, b'[{"jobId": "7", ' + content[1:] + b"]"))
     assert rows == {"7": {"jobId": "7", "status": "FAILED", **kept}}
 
 
@@ -272,13 +273,13 @@ def test_a_body_as_deep_as_a_job_can_be_is_kept():
 def test_rows_of_a_search_are_found_by_their_id_as_text():
     rows = [JOB, JOB | {"jobId": 23148953}]
 
-    assert list(search_rows(encoded(rows), http_status=200)) == ["23148952", "23148953"]
+    assert list(search_rows(Raw(200, encoded(rows)))) == ["23148952", "23148953"]
 
 
 def test_rows_that_are_no_job_are_left_out():
     rows = [None, "x", {}, {"jobId": "1"}, {"jobId": "2", "status": 5}, {"status": "RUNNING"}, JOB]
 
-    assert list(search_rows(encoded(rows), http_status=200)) == ["23148952"]
+    assert list(search_rows(Raw(200, encoded(rows)))) == ["23148952"]
 
 
 @pytest.mark.parametrize(
@@ -297,12 +298,12 @@ def test_rows_that_are_no_job_are_left_out():
         (b"<html>", 403, "Moody's denies access (403), with an HTML page."),
         (b"", 204, "Moody's has nothing to say about a search yet (204)."),
         # one that is answered without an address
-        (b"", 302, redirect(302, "")),
+        (b"", 302, redirect(Raw(302, b""))),
     ],
 )
 def test_a_search_that_is_no_list_is_described(content, http_status, message):
     with pytest.raises(MoodysError) as caught:
-        search_rows(content, http_status=http_status)
+        search_rows(Raw(http_status, content))
 
     assert str(caught.value) == message
     assert caught.value.http_status == http_status
@@ -310,26 +311,26 @@ def test_a_search_that_is_no_list_is_described(content, http_status, message):
 
 def test_a_search_that_is_redirected_says_where_to():
     with pytest.raises(MoodysError, match=r"a redirect to https://sso\.test/login: is a proxy"):
-        search_rows(b"", http_status=302, location="https://sso.test/login")
+        search_rows(Raw(302, b"", {"Location": "https://sso.test/login"}))
 
 
 def test_any_request_may_be_redirected_without_an_address():
     with pytest.raises(MoodysError) as caught:
-        require_ok(b"", http_status=307, about="a request")
+        require_ok(Raw(307, b""), about="a request")
 
-    assert str(caught.value) == redirect(307, "")
+    assert str(caught.value) == redirect(Raw(307, b""))
 
 
 @pytest.mark.parametrize(
     ("content", "value"), [(b'{"a\\u0000b": "c\\ud800"}', {"ab": "c"}), (b"[1]", [1])]
 )
 def test_any_json_is_kept_without_what_the_database_cannot_hold(content, value):
-    assert storable_body(content, http_status=202) == value
+    assert storable_body(Raw(202, content)) == value
 
 
 def test_what_is_no_json_is_not_kept():
     with pytest.raises(MoodysError, match="something that is not JSON") as caught:
-        storable_body(b"<html>", http_status=202)
+        storable_body(Raw(202, b"<html>"))
 
     assert caught.value.http_status == 202
 
@@ -337,11 +338,11 @@ def test_what_is_no_json_is_not_kept():
 def test_rows_that_disagree_about_a_job_are_left_out():
     rows = [JOB, JOB | {"status": "FINISHED"}, JOB, *[JOB | {"jobId": "1"}] * 2]
 
-    assert list(search_rows(encoded(rows), http_status=200)) == ["1"]
+    assert list(search_rows(Raw(200, encoded(rows)))) == ["1"]
 
 
 def test_an_empty_search_is_no_error():
-    assert search_rows(b"[]", http_status=200) == {}
+    assert search_rows(Raw(200, b"[]")) == {}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.irp_integration.answers import job_body
+from helpers.irp_integration.answers import Raw, job_body
 from helpers.irp_integration.bodies import MAX_BODY_BYTES, failure_reason, json_value, moodys_times
 
 # --- A status that can be read counts, whatever else the body holds.
@@ -35,7 +35,7 @@ def test_an_odd_value_keeps_no_job_from_its_end(odd, kept, order):
     status = b'"jobId": "7", "status": "FINISHED"'
     parts = (odd, status) if order.startswith(b'"x"') else (status, odd)
 
-    body = job_body(b"{" + order % parts + b"}", http_status=200, workflow_id="7")
+    body = job_body(Raw(200, b"{" + order % parts + b"}"), workflow_id="7")
 
     assert (body["status"], body["y"]) == ("FINISHED", 1)
     if kept is not None:
@@ -47,7 +47,7 @@ def test_an_odd_value_keeps_no_job_from_its_end(odd, kept, order):
 def test_whatever_stands_beside_a_status_the_status_counts(rest):
     content = json.dumps({**rest, "jobId": "7", "status": "FINISHED"}).encode()
 
-    body = job_body(content, http_status=200, workflow_id="7")
+    body = job_body(Raw(200, content), workflow_id="7")
 
     assert body["status"] == "FINISHED"
     stored = json.dumps(body, ensure_ascii=False, allow_nan=False)

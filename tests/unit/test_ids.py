@@ -15,7 +15,7 @@ from helpers.irp_integration.transport import Raw
 def test_however_an_id_is_written_it_is_one_id(number, zeros):
     written = "0" * zeros + str(number)
     location = Raw(201, b"", {"Location": f"/platform/model/v1/jobs/{written}"})
-    rows = search_rows(f'[{{"jobId": "{written}", "status": "RUNNING"}}]'.encode(), http_status=200)
+    rows = search_rows(Raw(200, f'[{{"jobId": "{written}", "status": "RUNNING"}}]'.encode()))
 
     assert normal_id(number) == normal_id(written) == job_id_in_location(location) == str(number)
     assert list(rows) == [str(number)]
