@@ -1,7 +1,8 @@
 """Ask about one job, or search for several: one or two requests, and what their answers say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 
 from helpers.errors import MoodysCredentialsError, MoodysError
@@ -46,16 +47,29 @@ class Reading:
 
 
 def read(transport: Transport, question: Question, *, deadline: float) -> Reading:
-    """Read a job by id; where its family does not know it, where other tools submit.
+    """Read a job by id, without waiting for a host that throttles.
 
     Raises:
         ThrottledError: ask again later.
         LoginRejectedError: ask nobody.
         MoodysError: no answer arrived, or it is none about this job.
     """
+    return read_by(partial(_get, transport, deadline=deadline), question)
+
+
+def read_by(get: Callable[[str], Raw], question: Question) -> Reading:
+    """Read a job by id; where its family does not know it, where other tools submit.
+
+    Args:
+        get: reads what is at a path; what it raises goes on.
+        question: about the job.
+
+    Raises:
+        MoodysError: the answer is none about this job.
+    """
     found: list[Raw] = []
     for path, is_legacy in _ways(question):
-        raw = _get(transport, path, deadline=deadline)
+        raw = get(path)
         found.append(raw)
         if raw.http_status == HTTPStatus.OK:
             body = job_body(raw, workflow_id=question.workflow_id)

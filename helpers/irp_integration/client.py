@@ -7,15 +7,16 @@ polling itself.
 
 import uuid
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any, Self, assert_never
 
 from helpers.constants import BatchType, Family
-from helpers.irp_integration.answers import Raw, job_body
+from helpers.irp_integration.answers import Raw
+from helpers.irp_integration.asking import read_by
 from helpers.irp_integration.bodies import Body
-from helpers.irp_integration.endpoints import LEGACY_TYPES, legacy_path, required_id
+from helpers.irp_integration.endpoints import required_id
 from helpers.irp_integration.login import published_client
 from helpers.irp_integration.prepared import MADE_ID, PreparedRequest
+from helpers.irp_integration.questions import Question
 from helpers.irp_integration.submissions import Outcome, Submission, job_id_in_location, judge
 from helpers.irp_integration.transport import Transport
 from helpers.settings import get_settings
@@ -29,11 +30,11 @@ class _Jobs:
 
     def get_risk_data_job(self, job_id: int | str) -> Body:
         """Return an EDM creation or upgrade."""
-        return self._read(Family.RISK_DATA, job_id, LEGACY_TYPES[BatchType.EDM_DB_UPGRADE])
+        return self._read(Family.RISK_DATA, job_id, BatchType.EDM_DB_UPGRADE)
 
     def get_import_job(self, job_id: int | str) -> Body:
         """Return an MRI import."""
-        return self._read(Family.IMPORT, job_id, LEGACY_TYPES[BatchType.MRI_IMPORT])
+        return self._read(Family.IMPORT, job_id, BatchType.MRI_IMPORT)
 
     def get_geohaz_job(self, job_id: int | str) -> Body:
         """Return a GeoHaz job."""
@@ -51,17 +52,10 @@ class _Jobs:
         """Return an export to an RDM."""
         return self._read(Family.EXPORT, job_id)
 
-    def _read(self, family: Family, job_id: int | str, legacy_type: str | None = None) -> Body:
+    def _read(self, family: Family, job_id: int | str, batch_type: BatchType | None = None) -> Body:
         """Read a job; if its family does not know it, where other tools submit such jobs."""
-        workflow_id = required_id(job_id)
-        raw = self._transport.get(family.job_path(workflow_id))
-        if raw.http_status == HTTPStatus.NOT_FOUND and legacy_type is not None:
-            legacy = self._transport.get(legacy_path(workflow_id))
-            if legacy.http_status == HTTPStatus.OK:
-                body = job_body(legacy, workflow_id=workflow_id)
-                if body.get("type") == legacy_type:
-                    return body
-        return job_body(raw, workflow_id=workflow_id)
+        question = Question(0, required_id(job_id), family, "", batch_type=batch_type)
+        return read_by(self._transport.get, question).body
 
 
 class IRPClient:
