@@ -9,7 +9,9 @@ from helpers.batch.compatible import (
 )
 from helpers.batch.history import history
 from helpers.batch.named import NamedBatch, choose_batch
-from helpers.batch.plans import plan_cancel, plan_priority, plan_resolve, plan_resubmit, plan_skip
+from helpers.batch.plans.mending import plan_resubmit, plan_skip
+from helpers.batch.plans.request import plan_cancel, plan_priority
+from helpers.batch.plans.resolve import plan_resolve
 from helpers.batch.preparing import PreparePlan, create_batch
 from helpers.batch.reading import (
     get_active_batches,

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
-from helpers.batch.plans import Plan, plan_cancel, plan_priority, plan_resubmit, plan_skip
-from helpers.batch.plans.mending import FAILED
+from helpers.batch.plans.mending import FAILED, plan_resubmit, plan_skip
+from helpers.batch.plans.plan import Plan
+from helpers.batch.plans.request import plan_cancel, plan_priority
 from helpers.batch.plans.seeing import SeenJob, seen_jobs
 from helpers.batch.reading import read_batch
 from helpers.batch.validating import BatchValidation, validate_batch

@@ -53,7 +53,8 @@ class Board(Report):
         yield self.waiting.list_of_items(title="What waits for you")
         for steps in cycles:
             title = f"Cycle {steps[0].cycle_name}" if len(cycles) > 1 else "The steps"
-            yield Table(_COLUMNS, list(self._rows(steps)), noun="step", title=title)
+            rows = [self._row(step, waits, is_busy=busy) for step, waits, busy in with_waits(steps)]
+            yield Table(_COLUMNS, rows, noun="step", title=title)
             for jobs in self.jobs:
                 if jobs.cycle_name == steps[0].cycle_name:
                     yield from jobs.tables(prefix=f"{jobs.step}: ", folded=True)
@@ -63,20 +64,14 @@ class Board(Report):
             yield Note(held, is_quiet=True)
         yield AsOf.at(self.now_ts)
 
-    def _rows(self, steps: Sequence[StepRow]) -> Iterator[Row]:
-        is_busy = False
-        for step, waits in with_waits(steps):
-            yield self._row(step, waits, severity=_severity(step, is_busy=is_busy))
-            is_busy = is_busy or step.is_busy
-
-    def _row(self, step: StepRow, waits: str, *, severity: Severity) -> Row:
+    def _row(self, step: StepRow, waits: str, *, is_busy: bool) -> Row:
         counts, started = step.counts, step.started_ts
         ended = step.ended_ts or (self.now_ts if step.state in _RUNNING else None)
         took = ended - started if started and ended else None
         return Row(
             [
                 Cell(step.name, link=step.notebook_path),
-                Cell(_state(step), severity, link=step.executed_path),
+                Cell(_state(step), _severity(step, is_busy=is_busy), link=step.executed_path),
                 Cell(tally(counts), counts=counts) if counts else "—",
                 clock(started, self.now_ts),
                 duration(took) if took is not None and took >= timedelta(0) else "—",

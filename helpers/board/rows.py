@@ -169,12 +169,15 @@ class StepRow:
         return max(ended, default=self.run_completed_ts)
 
 
-def with_waits(steps: Sequence[StepRow]) -> Iterator[tuple[StepRow, str]]:
-    """Give each step of a cycle with what it waits for; empty for what is done."""
+def with_waits(steps: Sequence[StepRow]) -> Iterator[tuple[StepRow, str, bool]]:
+    """Give each step of a cycle, what it waits for (empty for what is done), and if others go on.
+
+    Those are the steps before it.
+    """
     before: StepRow | None = None
     is_busy = False
     for step in steps:
-        yield step, _waits_for(step, before, is_busy=is_busy)
+        yield step, _waits_for(step, before, is_busy=is_busy), is_busy
         before, is_busy = step, is_busy or step.is_busy
 
 

@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from helpers.notifications.content import REPORT, CardContent, Event, Reason, content_of
@@ -65,7 +66,9 @@ def digest_message(events: Sequence[tuple[Event, Links]]) -> tuple[Json, int]:
     room_left = MAX_MESSAGE_BYTES - _ENVELOPE_BYTES
     for event, links in events:
         content = content_of(event)
-        entry = _entry_that_fits(content, links)
+        entry = _roomiest(
+            partial(_entry, content, links), most_room=_ENTRY_ROOM, limit=_MAX_ENTRY_BYTES
+        )
         room_left -= size_of(entry) + len(", ")
         if entries and room_left < 0:
             break
@@ -126,6 +129,11 @@ def _card(content: CardContent, *, links: Links, shown: int, room: int) -> Json:
 
 
 def _envelope(body: list[Json], *, links: Links, in_short: str) -> Json:
+    titled = (
+        ("Open executed notebook", links.executed_notebook),
+        ("Open notebook", links.notebook),
+        ("Open dashboard", links.dashboard),
+    )
     return {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -133,32 +141,15 @@ def _envelope(body: list[Json], *, links: Links, in_short: str) -> Json:
         "msteams": {"width": "Full"},
         "fallbackText": in_short,
         "body": body,
-        "actions": _actions(links),
+        "actions": [_open(url, title=title) for title, url in titled if url],
     }
-
-
-def _actions(links: Links) -> list[Json]:
-    titled = (
-        ("Open executed notebook", links.executed_notebook),
-        ("Open notebook", links.notebook),
-        ("Open dashboard", links.dashboard),
-    )
-    return [_open(url, title=title) for title, url in titled if url]
 
 
 def _open(url: str, *, title: str) -> Json:
     return {"type": "Action.OpenUrl", "title": title, "url": url}
 
 
-def _entry_that_fits(content: CardContent, links: Links) -> Json:
-    return _roomiest(
-        lambda room: _entry(content, links, room=room),
-        most_room=_ENTRY_ROOM,
-        limit=_MAX_ENTRY_BYTES,
-    )
-
-
-def _entry(content: CardContent, links: Links, *, room: int) -> Json:
+def _entry(content: CardContent, links: Links, room: int) -> Json:
     """Return one event among others: its first reason stands for all."""
     facts = dict(content.facts)
     line = " · ".join(

@@ -78,7 +78,12 @@ def send_due(*, send: Send | None = None) -> Sending:
         sending = _with_lock(off, send or _post)
     else:
         sending = Sending(problem=off.reason if off and not off.is_expected else None)
-    return _with_abandoned(sending)
+    abandoned = queries("notifications").abandoned_lately()
+    if not abandoned:
+        return sending
+    lost = f"{counted(abandoned, 'event')} of the last week never reached Teams, in a day of tries."
+    problem = f"{sending.problem} {lost}" if sending.problem else lost
+    return replace(sending, abandoned=abandoned, problem=problem)
 
 
 def _with_lock(off: _Off | None, send: Send) -> Sending:
@@ -88,15 +93,6 @@ def _with_lock(off: _Off | None, send: Send) -> Sending:
             waiting = len(pending())
             return Sending(waiting=waiting, problem=f"Cards are being sent by {holder}.")
         return _set_aside(off) if off else _send_in_order(pending(), send, locks)
-
-
-def _with_abandoned(sending: Sending) -> Sending:
-    abandoned = queries("notifications").abandoned_lately()
-    if not abandoned:
-        return sending
-    lost = f"{counted(abandoned, 'event')} of the last week never reached Teams, in a day of tries."
-    problem = f"{sending.problem} {lost}" if sending.problem else lost
-    return replace(sending, abandoned=abandoned, problem=problem)
 
 
 def _why_off() -> _Off | None:

@@ -15,7 +15,7 @@ from helpers.batch import (
     validate_batch,
 )
 from helpers.batch.named import batch_with
-from helpers.batch.plans import Plan
+from helpers.batch.plans.plan import Plan
 from helpers.batch.preparing import PreparedBatch, PreparePlan, create_batch
 from helpers.batch.rows import Source
 from helpers.constants import BatchStatus, BatchType
