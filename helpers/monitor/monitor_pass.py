@@ -43,7 +43,7 @@ from helpers.settings import Settings, get_settings
 if TYPE_CHECKING:
     from helpers.irp_integration import IRPClient
 
-_ENDING_AT_ONCE = 4  # connections of the pool
+_ENDING_AT_ONCE = 6  # of the eight connections of the pool
 
 
 class Monitor:
@@ -230,7 +230,7 @@ class Monitor:
 def _reconciled(batch_ids: list[int], errors: list[Remark]) -> dict[int, Reconciliation]:
     """Reconcile each batch in a transaction of its own; an error in one costs no other.
 
-    Four at once, as several monitors would: each mostly waits for the database.
+    Six at once, as several monitors would: each mostly waits for the database.
     """
     outcomes: dict[int, Reconciliation] = {}
 
