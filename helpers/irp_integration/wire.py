@@ -12,12 +12,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import lru_cache
 from http.client import HTTPException, HTTPResponse, IncompleteRead
+from ssl import SSLContext
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import DecodeError, HTTPError, ProxyError
+from urllib3.util.ssl_ import create_urllib3_context
 
 from helpers.clock import CLOCK
 from helpers.irp_integration.answers import Raw
@@ -42,6 +44,7 @@ class Host:
         pool = adapter.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
         self._pool = cast("Any", pool)  # its connections have a socket that their type lacks
         adapter.cert_verify(self._pool, base_url, verify, cert)  # type: ignore[no-untyped-call]
+        self._trusted = _trusted(self._pool)
         self._base = adapter.request_url(request, proxies).rstrip("/")
         self._name = urlsplit(request.url or "").netloc.rpartition("@")[2]
         self._needs_tunnel = self._pool.proxy is not None and self._pool.scheme == "https"
@@ -81,6 +84,9 @@ class Host:
             self._pool._put_conn(connection)  # noqa: SLF001 - as above
 
     def _connect(self, connection: Any) -> None:
+        if self._trusted is not None:
+            connection.ssl_context, connection.ca_certs = self._trusted, None
+            connection.ca_cert_dir = None
         try:
             if self._needs_tunnel:
                 self._pool._prepare_proxy(connection)  # noqa: SLF001 - as above
@@ -101,6 +107,15 @@ class Host:
             **self._proxy_headers,
         }
         return "".join(f"{name}: {value!s}\r\n" for name, value in headers.items()) + "\r\n"
+
+
+def _trusted(pool: Any) -> SSLContext | None:
+    """Return the certificates that are trusted; read once, because each connection would anew."""
+    if pool.scheme != "https" or not (pool.ca_certs or pool.ca_cert_dir):
+        return None
+    trusted = create_urllib3_context()
+    trusted.load_verify_locations(pool.ca_certs, pool.ca_cert_dir)
+    return trusted
 
 
 def body(read: Callable[[int], bytes], until: float) -> bytes:

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -13,7 +14,9 @@ from helpers.constants import BatchType, JobStatus
 from helpers.errors import MoodysError, SettingsError
 from helpers.irp_integration import IRPClient, transport
 from helpers.irp_integration.causes import no_response
+from sandbox.moodys_access import Access
 from sandbox.seeding import PreparedJob, add_cycle
+from sandbox.server import start_process
 from tests.support.certificates import make_certificate
 from tests.support.passes import active_batch, configure, one_pass
 from tests.support.ports import free_port
@@ -92,6 +95,31 @@ def test_a_certificate_of_ones_own_is_trusted_if_it_is_named(untrusted, at):
     at(url, requests_ca_bundle=str(certificate))
 
     assert problem() == "Moody's closed the connection before its answer was complete."
+
+
+def test_the_certificates_that_are_trusted_are_read_once_for_all_connections(tmp_path, monkeypatch):
+    certificate, read = make_certificate(tmp_path), []
+    load = ssl.SSLContext.load_verify_locations
+    monkeypatch.setattr(
+        ssl.SSLContext, "load_verify_locations", lambda *given: (read.append(given), load(*given))
+    )
+    command = "sandbox.moodys", "--latency", "0.1", "--certificate", str(certificate)
+    with start_process(*command) as moodys:
+        access = {k.lower(): v for k, v in Access().environment(moodys.url).items()}
+        configure(monkeypatch, **access, requests_ca_bundle=str(certificate))
+        wanted = {"family": "geohaz", "status": JobStatus.RUNNING, "count": 8}
+        ids = moodys.control("POST", "jobs", wanted)["jobIds"]
+        before = moodys.control("GET", "statistics")["connections"]
+        read.clear()
+        with IRPClient(connections=8) as client, ThreadPoolExecutor(8) as pool:
+            client.geohaz.get_geohaz_job(ids[0])
+            found = list(pool.map(client.geohaz.get_geohaz_job, ids))
+        times = len(read)
+        opened = moodys.control("GET", "statistics")["connections"] - before
+
+    assert [body["jobId"] for body in found] == ids
+    assert opened > 2  # one asked the statistics
+    assert times == 1
 
 
 def test_a_dead_proxy_is_named_and_not_the_host(at, moodys):
