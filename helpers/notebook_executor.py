@@ -13,7 +13,7 @@ from helpers.notebooks.run import NotebookOutcome, NotebookRun
 from helpers.records import NotebookResult, Step
 from helpers.settings import get_settings
 from helpers.steps.execution import result_of
-from helpers.steps.runner import Runner
+from helpers.steps.runner import Runner, step_cluster
 from helpers.workflow_paths import (
     executed_copy_path,
     inside_workflows,
@@ -56,17 +56,23 @@ def execute_next_step(
         timeout: seconds; None takes ``MONITOR_STEP_TIMEOUT_SECONDS``.
         executor: runs the notebook, for example a Dask cluster's ``client.get_executor()``; its
             workers need this package, and the workflows folder under the same path. Claim,
-            heartbeat, log and result stay here. None runs it on this machine.
+            heartbeat, log and result stay here. None runs it where ``MONITOR_STEP_EXECUTOR`` says,
+            else on this machine.
 
     Returns:
         As ``execute_notebook``; also not run if somebody else runs the step, or works on it, at
-        this moment.
+        this moment, or if the cluster of the setting can run nothing.
     """
-    seconds = get_settings().monitor_step_timeout_seconds if timeout is None else timeout
+    settings = get_settings()
+    seconds = settings.monitor_step_timeout_seconds if timeout is None else timeout
+    address = settings.monitor_step_executor if executor is None else None
     try:
         source = inside_workflows(Path(path))
         step = _step_at(source)
-        with Runner(timeout_seconds=seconds) as runner:
+        with (
+            step_cluster(address) as cluster,
+            Runner(timeout_seconds=seconds, cluster=cluster) as runner,
+        ):
             end = runner.run_one(step, source, executor)
     except NotebookError as exc:
         return _not_run(Path(path), str(exc))

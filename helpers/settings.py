@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 _DAY_SECONDS = 86_400
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+_TRANSPORTS = {"dask": "tcp", "dask+tls": "tls"}
+_SCHEDULER_PORT = 8786  # Dask's own
 _YES = frozenset({"1", "true", "t", "yes", "y", "on"})
 _NO = frozenset({"0", "false", "f", "no", "n", "off"})
 
@@ -80,6 +82,21 @@ def _mode(text: str) -> str:
     if not re.fullmatch("0?[0-7]{3}", text):
         raise _UnusableError("should be an octal mode, such as 640")
     return text
+
+
+def _scheduler(text: str) -> str:
+    """Return the address of a Dask scheduler as Dask has it: ``tcp://host:port``, or ``tls://``."""
+    with suppress(ValueError):
+        parts = urlsplit(text.strip())
+        transport = _TRANSPORTS.get(parts.scheme)
+        is_plain = not (parts.username or parts.path.strip("/") or parts.query or parts.fragment)
+        if transport and parts.hostname and is_plain:
+            host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+            return f"{transport}://{host}:{parts.port or _SCHEDULER_PORT}"
+    raise _UnusableError(
+        "should be the address of a Dask scheduler, such as dask://scheduler:8786, "
+        "or dask+tls://scheduler:8786"
+    )
 
 
 def _time_zone(name: str) -> ZoneInfo:
@@ -136,6 +153,7 @@ class Settings:
     monitor_poll_budget_seconds: float = _read(_number(float, 0, _DAY_SECONDS), 45)
     monitor_step_timeout_seconds: float = _read(_number(float, 0, 7 * _DAY_SECONDS), 3600)
     monitor_step_workers: int = _read(_number(int, 1, 64), 4)
+    monitor_step_executor: str | None = _read(_scheduler)
     monitor_interval_seconds: float = _read(_number(float, 0, 7 * _DAY_SECONDS), 60)
     monitor_retention_days: float = _read(_number(float, 1, 36_500), 30)
     monitor_retention_runs: int = _read(_number(int, 1), 100)

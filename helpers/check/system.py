@@ -13,6 +13,7 @@ from pathlib import Path
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, NoSuchKernel
 from jupyter_client.manager import KernelManager
 
+from helpers.check.cluster import look_at_cluster
 from helpers.check.findings import CheckReport, bad, doubtful, findings_of, good
 from helpers.check.settings import look_at_settings
 from helpers.clock import CLOCK
@@ -63,6 +64,7 @@ def check_system(*, send_card: bool = False) -> CheckReport:
         "Teams": lambda: _look_at_teams(send_card=send_card),
         "workflows": _look_at_workflows,
         "kernel": _look_at_kernel,
+        "step executor": look_at_cluster,
     }
     return CheckReport(
         tuple(found for about, look in looks.items() for found in findings_of(about, look))

@@ -1,6 +1,7 @@
 """Section 4: run the steps that are due, whoever made them due, and report how they ended."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from helpers.constants import ChainRunStatus, CycleStatus
@@ -35,7 +36,7 @@ from helpers.steps.claims import (
     open_runs,
     step_call,
 )
-from helpers.steps.runner import LOST, Runner, StepEnd
+from helpers.steps.runner import LOST, Runner, StepEnd, step_cluster
 from helpers.steps.verdicts import fail_abandoned
 from helpers.text import counted, listed, shorten
 from helpers.workflow_paths import relative_to_workflows
@@ -72,6 +73,7 @@ class ChainReport(Report):
     open_elsewhere: list[OpenChainRun] = field(default_factory=list)
     blocked: str | None = None  # why nothing was started
     errors: list[Remark] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)  # about the cluster that runs notebooks
 
     @property
     def failed(self) -> list[ChainedStep]:
@@ -99,7 +101,7 @@ class ChainReport(Report):
         if self.blocked:
             return f"No step was started, because it would fail as well: {self.blocked}"
         if not self.steps:
-            return "No step was due."
+            return "No step was started." if self.errors else "No step was due."
         failed = f", {len(self.failed)} failed" if self.failed else ""
         return f"{counted(len(self.steps), 'next step')} started{failed}."
 
@@ -108,12 +110,16 @@ class ChainReport(Report):
         """How it looks."""
         if self.failed or self.errors or self.blocked:
             return Severity.ERROR
+        if self.warnings:
+            return Severity.WARNING
         return Severity.OK if self.steps else Severity.NEUTRAL
 
     def blocks(self) -> Iterator[Block]:
         """Give what is shown, from the top."""
         yield Headline(self.severity, self.headline)
         yield Remarks(self.errors)
+        for warning in self.warnings:
+            yield Note(warning, Severity.WARNING)
         yield Table(
             ["Step", "After", "How it ended", "Took", "Executed copy"],
             [_chained_row(step) for step in self.steps],
@@ -156,19 +162,25 @@ def execute_due_steps(report: ChainReport, *, settings: Settings) -> None:
         for run in fail_abandoned():
             step_num = run["next_step_num"]
             report.steps.append(_chained(run, step_num, [run], error=run["error_message"]))
-    cells = _Cells()
-    runner = Runner(
-        timeout_seconds=settings.monitor_step_timeout_seconds,
-        workers=settings.monitor_step_workers,
-        on_cell=cells.count,
-    )
-    try:
-        with runner:
-            for end in runner.run_due():
-                _report(end, report)
-    finally:
-        cells.close()
+    with isolated("Next steps", report.errors):
+        _run_due(report, settings)
     report.open_elsewhere = [run for run in open_runs() if run["owner"] != owner_id()]
+
+
+def _run_due(report: ChainReport, settings: Settings) -> None:
+    cells = _Cells()
+    with ExitStack() as stack:
+        stack.callback(cells.close)
+        cluster = stack.enter_context(step_cluster(settings.monitor_step_executor))
+        runner = Runner(
+            timeout_seconds=settings.monitor_step_timeout_seconds,
+            workers=settings.monitor_step_workers,
+            cluster=cluster,
+            on_cell=cells.count,
+        )
+        for end in stack.enter_context(runner).run_due():
+            _report(end, report)
+        report.warnings = cluster.warnings if cluster else []
 
 
 def _report(end: StepEnd, report: ChainReport) -> None:

@@ -198,7 +198,8 @@ class Monitor:
         """Return what is wrong with monitoring itself; before the first pass nothing is missed."""
         warnings = health.about_schedules() if health.age is None else health.warnings()
         held = self._polled.held_elsewhere
-        return warnings + unpolled_batches(held, interval=self._interval)
+        warnings += unpolled_batches(held, interval=self._interval)
+        return warnings + self._chained.warnings
 
     def _errors(self) -> list[Remark]:
         polls = self._polled

@@ -47,6 +47,7 @@ RULES = json.dumps(
         for rule in CHAIN_RULES
     ]
 )
+_DUE: dict[str, Any] = {"most_tries": MOST_TRIES, "rules": RULES}
 
 
 @dataclass(frozen=True)
@@ -210,10 +211,16 @@ def give_up() -> list[GivenUp]:
         return list(queries("chain_runs").give_up(most_tries=MOST_TRIES, reason=_GIVEN_UP))
 
 
+def is_any_due() -> bool:
+    """Tell whether there is a step that ``claim_due`` would claim."""
+    expire()
+    return bool(list(queries("chain_runs").claimable_steps(**_DUE)))
+
+
 def claim_due() -> Claim | None:
     """Claim the step that has been due for longest, for all chain runs that wait for nothing."""
     expire()
-    steps = queries("chain_runs").claimable_steps(most_tries=MOST_TRIES, rules=RULES)
+    steps = queries("chain_runs").claimable_steps(**_DUE)
     takes = (_take(step["step_id"], by_hand=False) for step in steps)
     return next((claim for claim in takes if claim is not None), None)
 

@@ -8,10 +8,11 @@ except for the heartbeat. A claim is held until its notebook is gone with all th
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from helpers.errors import DatabaseError, DatabaseUnavailableError, NotebookError
 from helpers.notebooks.run import NotebookOutcome
@@ -22,6 +23,9 @@ from helpers.steps.claims import LASTS, Claim
 from helpers.steps.execution import StepExecution, notebook_of, result_of
 from helpers.steps.heartbeat import Heartbeat, Key
 from helpers.steps.signals import deferred_signals, retry_while_unavailable
+
+if TYPE_CHECKING:
+    from helpers.notebooks.cluster import StepCluster
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +53,7 @@ class Runner:
         *,
         timeout_seconds: float,
         workers: int = 1,
+        cluster: "StepCluster | None" = None,
         on_cell: Callable[[Claim, int, int], None] | None = None,
     ) -> None:
         """Prepare a runner; use it as a context manager.
@@ -56,10 +61,12 @@ class Runner:
         Args:
             timeout_seconds: for each notebook.
             workers: how many notebooks may run at the same time.
+            cluster: runs the notebooks; None runs them on this machine.
             on_cell: told how many of how many cells are done, in the thread of a notebook.
         """
         self._timeout_seconds = timeout_seconds
         self._workers = workers
+        self._cluster = cluster
         self._on_cell = on_cell
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="step")
         self._heartbeat = Heartbeat(self._lose, self._renew)
@@ -83,11 +90,14 @@ class Runner:
             yield from self._wait()
 
     def run_one(self, step: Step, notebook: Path, executor: Executor | None) -> StepEnd:
-        """Run one step, due or not, and return how it ended.
+        """Run one step, due or not, and return how it ended; an executor wins over the cluster.
 
         Raises:
-            NotebookError: somebody runs the step, or works on it, at this moment.
+            NotebookError: somebody runs the step, or works on it, at this moment, or the cluster
+                cannot run it.
         """
+        if executor is None and self._cluster is not None:
+            executor = self._cluster.executor()
         with deferred_signals():
             claim = self._hold(claims.claim_step(step["step_id"]))
             if claim is None:
@@ -106,24 +116,39 @@ class Runner:
     def _start_due(self) -> Iterator[StepEnd]:
         """Start what is due while there are free workers; give what could not be started."""
         while len(self._running) < self._workers:
-            claim, problem = _isolated(partial(self._retrying, self._claim_due))
+            claimed, problem = _isolated(partial(self._retrying, self._claim_due))
             if problem is not None:
                 yield StepEnd(None, problem=problem)
-            if claim is None:
+            if claimed is None:
                 return
-            _, problem = _isolated(partial(self._retrying, partial(self._start_claimed, claim)))
+            claim, executor = claimed
+            start = partial(self._start_claimed, claim, executor)
+            _, problem = _isolated(partial(self._retrying, start))
             if problem is not None:
                 if self._fail(claim, problem):
                     self._retrying(partial(self._release, claim))
                 yield StepEnd(claim, problem=problem)
 
-    def _claim_due(self) -> Claim | None:
-        return self._hold(claims.claim_due())
+    def _claim_due(self) -> tuple[Claim, Executor | None] | None:
+        """Claim what is due, with what runs it.
 
-    def _start_claimed(self, claim: Claim) -> None:
-        self._start(claim, notebook_of(claim))
+        A claim counts a try, so a cluster is asked first whether it can run anything.
 
-    def _start(self, claim: Claim, notebook: Path, executor: Executor | None = None) -> None:
+        Raises:
+            NotebookError: the cluster cannot; nothing was claimed.
+        """
+        executor: Executor | None = None
+        if self._cluster is not None:
+            if not claims.is_any_due():
+                return None
+            executor = self._cluster.executor()
+        claim = self._hold(claims.claim_due())
+        return (claim, executor) if claim else None
+
+    def _start_claimed(self, claim: Claim, executor: Executor | None) -> None:
+        self._start(claim, notebook_of(claim), executor)
+
+    def _start(self, claim: Claim, notebook: Path, executor: Executor | None) -> None:
         execution = StepExecution(
             claim,
             notebook,
@@ -228,6 +253,20 @@ class Runner:
             log.error("Claims were not released, and expire in %g s: %s", seconds, exc)  # noqa: TRY400
         finally:
             self._heartbeat.stop()
+
+
+def step_cluster(address: str | None) -> "AbstractContextManager[StepCluster | None]":
+    """Return the cluster at an address, closed with the block; None without one.
+
+    Raises:
+        SettingsError: Dask is not installed.
+    """
+    if address is None:
+        return nullcontext()
+    # Whoever has no cluster imports nothing of it.
+    from helpers.notebooks.cluster import StepCluster  # noqa: PLC0415
+
+    return closing(StepCluster(address))
 
 
 def _isolated(action: Callable[[], _T]) -> tuple[_T | None, Exception | None]:

@@ -17,6 +17,9 @@ CREATE TABLE irp_step_claim (
     verdict step_status_enum,  -- how the run ended; the claim is kept until its kernel is gone
     stop_reason text,  -- the owner asks a run on another machine to stop
     worker_started_ts timestamptz,  -- a worker has started this attempt, which no other may repeat
+    worker_seen_ts timestamptz,  -- when it asked last whether the claim still stands
+    worker_verdict jsonb,  -- how the notebook's last cell ended there
+    worker_ended_ts timestamptz,  -- the kernel there is gone, with all that it started
     CHECK ((owner IS NULL) = (claim_expires_ts IS NULL))
 );
 

@@ -44,7 +44,8 @@ VALUES (:step_id::int, 1, :owner::text, irp_clock(), irp_clock() + :lasts::inter
 ON CONFLICT (step_id) DO UPDATE
 SET attempt = claim.attempt + 1, owner = excluded.owner, claimed_ts = irp_clock(),
     claim_expires_ts = irp_clock() + :lasts::interval, step_run_id = NULL, verdict = NULL,
-    stop_reason = NULL, worker_started_ts = NULL,
+    stop_reason = NULL, worker_started_ts = NULL, worker_seen_ts = NULL, worker_verdict = NULL,
+    worker_ended_ts = NULL,
     rerun_tries = claim.rerun_tries + :serves::boolean::int
 WHERE claim.owner IS NULL AND (:by_hand::boolean OR claim.hold_action_id IS NULL)
 RETURNING attempt, (SELECT person FROM irp_action

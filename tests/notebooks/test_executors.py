@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from helpers.notebook_executor import execute_next_step
+from helpers.notebooks import executor as executor_module
 from helpers.notebooks.executor import ClaimKey, ExecutorRun, WorkElsewhere
 from helpers.notebooks.run import Ending
 from sandbox.seeding import add_cycle, add_step
@@ -92,7 +93,8 @@ def test_a_notebook_that_fails_elsewhere_is_a_result(process, step, sql):
     assert sql.execute("SELECT status::text FROM irp_step_run").fetchall() == [("FAILED",)]
 
 
-def test_a_worker_that_dies_ends_the_step_and_its_kernel(process, step, sql):
+def test_a_worker_that_dies_ends_the_step_and_its_kernel(process, step, sql, monkeypatch):
+    monkeypatch.setattr(executor_module, "GONE_SECONDS", 6.0)  # its kernel goes with it at once
     notebook = step(1, NOTE_AND_WAIT)
     worker = process.submit(os.getpid).result()
 

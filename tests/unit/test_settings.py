@@ -62,6 +62,14 @@ def test_a_variable_that_is_set_to_nothing_is_not_set(monkeypatch):
         ("MONITOR_STEP_TIMEOUT_SECONDS", "1e300"),
         ("MONITOR_INTERVAL_SECONDS", "inf"),
         ("TEAMS_NOTIFICATION_ENABLED", "hunter2-hunter2"),
+        # no scheme, another, no host, no port's number, credentials, which Dask has not, and a path
+        ("MONITOR_STEP_EXECUTOR", "scheduler:8786"),
+        ("MONITOR_STEP_EXECUTOR", "tcp://scheduler:8786"),
+        ("MONITOR_STEP_EXECUTOR", "ray://scheduler:8786"),
+        ("MONITOR_STEP_EXECUTOR", "dask://"),
+        ("MONITOR_STEP_EXECUTOR", "dask://scheduler:port"),
+        ("MONITOR_STEP_EXECUTOR", "dask://me:hunter2@scheduler:8786"),
+        ("MONITOR_STEP_EXECUTOR", "dask://scheduler:8786/hunter2"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_and_not_shown(monkeypatch, name, value):
@@ -71,6 +79,19 @@ def test_a_value_that_cannot_be_used_is_named_and_not_shown(monkeypatch, name, v
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [
+        ("dask://scheduler:8786", "tcp://scheduler:8786"),
+        ("dask://scheduler", "tcp://scheduler:8786"),
+        ("dask+tls://scheduler:1234/", "tls://scheduler:1234"),
+        ("dask://[::1]:8786", "tcp://[::1]:8786"),
+    ],
+)
+def test_the_address_of_a_scheduler_becomes_what_dask_calls_it(monkeypatch, value, address):
+    assert use(monkeypatch, MONITOR_STEP_EXECUTOR=value).monitor_step_executor == address
 
 
 def test_several_wrong_values_are_named_at_once(monkeypatch):
