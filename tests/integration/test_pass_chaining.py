@@ -459,7 +459,7 @@ def test_a_start_that_the_database_cut_off_is_made_up_for_before_the_next_claim(
 
     def cut_off_once(execution: StepExecution) -> None:
         begun.append(execution.claim.step["stage_num"])
-        if begun == [4, 5]:
+        if len(begun) == 2:
             raise DatabaseUnavailableError("restarting")
         begin(execution)
 
@@ -472,7 +472,8 @@ def test_a_start_that_the_database_cut_off_is_made_up_for_before_the_next_claim(
         thread.join(60)
 
         assert failures == []
-        assert begun == [4, 5, 5, 6]
+        assert sorted(begun) == sorted([4, 5, 6, begun[1]])  # batches end in any order
+        assert begun[1] == begun[2]
         assert (
             rows(sql, "SELECT status::text, attempt FROM irp_chain_run") == [("COMPLETED", 1)] * 3
         )
