@@ -15,7 +15,7 @@ help:
 	@echo "make simulate SEED=1 DAYS=30   weeks of a team's life in minutes"
 	@echo "make model   search every state of the chain protocol, and find what each part of it prevents"
 	@echo "make mutants change the pure floors in some thousand ways, and see whether the tests notice"
-	@echo "make nightly the large sizes of model, conformance, simulation, mutants and faults; takes hours"
+	@echo "make nightly the large sizes of model, conformance, simulation, soak, mutants and faults; takes hours"
 	@echo "make check   lint, types, imports, notebooks"
 	@echo "make bench   measure, against targets and the old way; writes docs/performance.md"
 	@echo "make matrix  the integration tests with each Python and PostgreSQL that is found"
@@ -61,13 +61,9 @@ model: .venv/.installed-dev
 mutants: .venv/.installed-mutants
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m tests.mutants $(if $(PROCESSES),--processes $(PROCESSES))
 
-# The model takes some gigabytes of memory.
+# Each part runs, whatever became of the others; PARTS='model faults' runs some of them.
 nightly: .venv/.installed-dev
-	$(BIN)/python -m tests.model --large
-	$(BIN)/python -m pytest -m nightly
-	$(MAKE) simulate SEEDS=20
-	$(MAKE) mutants
-	$(MAKE) faults FAULTS_REPETITIONS=3
+	$(BIN)/python -m tests.nightly $(PARTS)
 
 # SEEDS=10 runs ten seeds; what went wrong is printed with its seed and shortest prefix.
 simulate: .venv/.installed-dev
