@@ -13,7 +13,7 @@ help:
 	@echo "make test    run the tests, a selection of the faults among them"
 	@echo "make faults  kill monitors at every point; takes minutes"
 	@echo "make simulate SEED=1 DAYS=30   weeks of a team's life in minutes"
-	@echo "make model   search every state of the chain protocol, and find what each part of it prevents"
+	@echo "make model   search every state of chaining and of polling, and find what each part prevents"
 	@echo "make mutants change the pure floors in some thousand ways, and see whether the tests notice"
 	@echo "make nightly the large sizes of model, conformance, simulation, soak, mutants and faults; takes hours"
 	@echo "make check   lint, types, imports, notebooks"

@@ -138,15 +138,11 @@ class Checked(Team):
     def _renumbered(self, world: World) -> World:
         """Count attempts, and the lives of processes, from one again."""
         rows, claim, wire = world.rows, world.rows.claim, world.wire
-        used = {claim.attempt}
-        used.update(run.served_by for run in rows.chain_runs if run.status == "R")
-        used.update(runner.attempt for runner in world.runners)
-        if wire:
-            used.add(wire.attempt)
-        used.discard(0)
-        new = {attempt: n for n, attempt in enumerate(sorted(used), 1)}
-        new[0] = 0
-        if any(old != number for old, number in new.items()):
+        used = {0, claim.attempt, wire.attempt if wire else 0}
+        used |= {run.served_by for run in rows.chain_runs if run.status == "R"}
+        used |= {runner.attempt for runner in world.runners}
+        if max(used) >= len(used):
+            new = {attempt: n for n, attempt in enumerate(sorted(used))}
             runs = tuple(
                 run._replace(served_by=new[run.served_by]) if run.status == "R" else run
                 for run in rows.chain_runs
