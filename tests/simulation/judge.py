@@ -21,7 +21,16 @@ TERMINAL = {"FINISHED", "FAILED", "CANCELLED"}
 
 def problems(world: World) -> list[str]:
     """Return what is wrong, one sentence each."""
-    judges = (_submissions, _statuses, _kernels, _chains, _cards, _polls, _stuck)
+    judges = (
+        _submissions,
+        _statuses,
+        _kernels,
+        starts_in_spite_of_holds,
+        _chains,
+        _cards,
+        _polls,
+        _stuck,
+    )
     return [*world.scheduler.errors, *(problem for judge in judges for problem in judge(world))]
 
 
@@ -60,6 +69,14 @@ def _kernels(world: World) -> Iterator[str]:
         last[run.step_id] = max(run.ended, last.get(run.step_id, -1.0))
 
 
+def starts_in_spite_of_holds(world: World) -> Iterator[str]:
+    """No pass starts a step that is held; one that had claimed it may start it within its lease."""
+    for hold in world.plans.holds:
+        for run in world.kernels.runs:
+            if run.step_id == hold.step_id and hold.since + 60 < run.started < hold.until:
+                yield f"step {run.step_id} started at {run.started:.0f} s, while a person held it"
+
+
 def _chains(world: World) -> Iterator[str]:
     """Each activation that ended so that a rule fires is chained, and once."""
     steps = {
@@ -79,7 +96,8 @@ def _chains(world: World) -> Iterator[str]:
         }
     )
     live = {row[0] for row in world.rows(WATCHED)}
-    due: Counter[int] = Counter()
+    reruns = "SELECT step_id, count(*) FROM irp_action WHERE kind = 'RERUN' GROUP BY step_id"
+    due: Counter[int] = Counter(dict(world.rows(reruns)))
     for batch_id, step_id, activation, status, elapsed in world.rows(
         "SELECT batch_id, step_id, activation_num, status, elapsed FROM simulated.ending"
     ):
@@ -162,6 +180,7 @@ OPEN = {
         " AND other.status NOT IN ('COMPLETED', 'CANCELLED', 'INITIATED'))"
     ),
     "claims that are held": "SELECT FROM irp_step_claim WHERE owner IS NOT NULL",
+    "reruns that are due": "SELECT FROM irp_step_claim WHERE rerun_action_id IS NOT NULL",
     "cards that wait": "SELECT FROM irp_notification WHERE status = 'PENDING'",
     "endings that are not concluded": (
         f"SELECT FROM irp_batch WHERE id IN ({WATCHED}) AND activation_num > 0"

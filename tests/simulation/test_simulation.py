@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from helpers.database import close_pools
 from helpers.job import submitting
 from sandbox.postgres import drop_database, recreate_database
-from tests.simulation import moodys
+from tests.simulation import judge, moodys
+from tests.simulation.baton import Process
+from tests.simulation.kernels import KernelRun
+from tests.simulation.plans import Hold
 from tests.simulation.simulate import Run, shortest, simulate
 
 Simulate = Callable[..., Run]
@@ -94,6 +98,19 @@ def test_the_judge_finds_polls_and_cards_that_are_lost(run, monkeypatch):
 
     assert finds(found, r"was read in \d+ passes, and 0 are recorded")
     assert finds(found, r"no card says that batch \d+ is")
+
+
+def test_the_judge_finds_a_step_that_starts_while_it_is_held():
+    holds = [Hold(7, ("Q1", 4, 2), since=1_000.0, until=9_000.0)]
+    starts = [900.0, 1_040.0, 5_000.0, 9_500.0]
+    runs = [KernelRun(7, Process(1, "a pass"), start) for start in starts]
+    world = SimpleNamespace(
+        plans=SimpleNamespace(holds=holds), kernels=SimpleNamespace(runs=[*runs])
+    )
+
+    assert list(judge.starts_in_spite_of_holds(world)) == [
+        "step 7 started at 5000 s, while a person held it"
+    ]
 
 
 def finds(found: Run, pattern: str) -> bool:

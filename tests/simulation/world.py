@@ -39,6 +39,7 @@ from sandbox.seeding import PreparedJob, add_batch
 from tests.simulation.baton import Scheduler, current_process
 from tests.simulation.kernels import Kernels
 from tests.simulation.moodys import Moodys, SimulatedClient, Teams
+from tests.simulation.plans import StepPlans
 from tests.simulation.seams import Database, simulated
 from tests.support.clock import SimulatedTime
 
@@ -129,6 +130,8 @@ def events_of(seed: int, days: int) -> list[Event]:
 REFUSALS = (BatchError, CycleError, JobError, PlanOvertakenError)  # what people may hear
 FAULTS = {
     "cancel": 0.3,
+    "hold a step": 0.4,
+    "rerun a step": 0.3,
     "delete a job": 0.2,
     "delete a batch": 0.05,
     "Moody's is down": 0.3,
@@ -137,7 +140,7 @@ FAULTS = {
     "the machine's clock jumps": 0.2,
     "the server's clock jumps": 0.2,
 }
-DELETIONS = {"delete a job", "delete a batch"}
+BY_HAND = {"cancel", "hold a step", "rerun a step", "delete a job", "delete a batch"}
 KILLED, FROZEN = 0.02, 0.015  # of the passes
 
 
@@ -164,6 +167,7 @@ class World:
         self.moodys = Moodys(self.scheduler, random.Random(self.seed + 3))
         self.teams = Teams(self.scheduler)
         self.kernels = Kernels(self.scheduler, self._cells)
+        self.plans = StepPlans(self.scheduler)
         self.person = self.scheduler.process("a person")
         self.tends = 0
 
@@ -316,7 +320,7 @@ class World:
         now = self.scheduler.elapsed
         self.log.append(f"{now:.0f} {event.kind}")
         try:
-            if event.kind in FAULTS and event.kind not in {"cancel", *DELETIONS}:
+            if event.kind in FAULTS and event.kind not in BY_HAND:
                 self._breaks(event.kind, draw)
             else:
                 self._acts(event.kind, draw)
@@ -341,6 +345,8 @@ class World:
                 self._tend()
             case ["cancel"]:
                 self._cancel(draw)
+            case ["hold" | "rerun" as what, *_]:
+                self.plans.apply(what, draw)
             case ["delete", "a", what]:
                 self._delete(what, draw)
 
@@ -397,6 +403,7 @@ class World:
     def _tend(self) -> None:
         """Look after what waits for a person."""
         try:
+            self.plans.release_all()
             for batch in get_active_batches():
                 self._submit(batch["batch_id"])
             with transaction() as connection:
