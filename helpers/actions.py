@@ -7,7 +7,7 @@ Moody's is on record before it is sent. Rows are never changed except for their 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, ClassVar, TypedDict
+from typing import Any, TypedDict
 from uuid import UUID, uuid4
 
 from helpers.constants import ActionKind, ActionStatus
@@ -113,7 +113,7 @@ class Plan(Report):
     twice and returns the same outcome.
     """
 
-    kind: ClassVar[ActionKind]
+    kind: ActionKind
 
     def __init__(self, of: Mapping[str, Any]) -> None:
         """Plan something for a batch or a step."""

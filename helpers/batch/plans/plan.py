@@ -8,7 +8,7 @@ the unique index on live replacements.
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import UUID
 
 from helpers import actions
@@ -41,7 +41,7 @@ class PlanOutcome(TypedDict):
 class Plan(actions.Plan):
     """What would be done to a batch, and to which of its jobs."""
 
-    verb: ClassVar[str]  # as in "resubmit 3 jobs"
+    verb: str  # as in "resubmit 3 jobs"
 
     def __init__(self, batch: Batch, jobs: Iterable[SeenJob]) -> None:
         """Hold what was seen: the jobs that it acts on, and why it leaves others alone."""

@@ -4,7 +4,6 @@ Our job moves only when Moody's says so, at its next poll: what is asked here is
 is sent, under the key with which every repeat is sent, and its outcome afterwards.
 """
 
-from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -37,6 +36,19 @@ _STATUS_OF = {
 class RequestPlan(Plan):
     """Send one request about each of several jobs that run at Moody's."""
 
+    def __init__(
+        self,
+        batch: Batch,
+        jobs: Sequence[SeenJob],
+        *,
+        kind: ActionKind,
+        verb: str,
+        body: dict[str, str],
+    ) -> None:
+        """Plan to send the body: what is to be different. Moody's has not confirmed its shape."""
+        super().__init__(batch, jobs)
+        self.kind, self.verb, self._body = kind, verb, body
+
     def _why_not(self, job: SeenJob) -> str:
         if _family_of(self.batch) is None:
             return f"jobs of type {self.batch['batch_type']!r} do not run at Moody's."
@@ -50,11 +62,6 @@ class RequestPlan(Plan):
     def requests(self) -> int:
         """One for each job."""
         return len(self.jobs)
-
-    @property
-    @abstractmethod
-    def _body(self) -> dict[str, str]:
-        """What is to be different about the job; the exact shape is not confirmed by Moody's."""
 
     def _change(self, why: str) -> None:
         for job in self.jobs:
@@ -97,33 +104,7 @@ class RequestPlan(Plan):
         yield "The jobs' status here changes when Moody's says so, at their next polls."
 
 
-class CancelPlan(RequestPlan):
-    """Ask Moody's to stop jobs."""
-
-    kind = ActionKind.CANCEL
-    verb = "cancel"
-
-    @property
-    def _body(self) -> dict[str, str]:
-        return {"status": JobStatus.CANCELLED.value}
-
-
-class PriorityPlan(RequestPlan):
-    """Ask Moody's to run jobs sooner or later."""
-
-    kind = ActionKind.PRIORITY
-    verb = "change the priority of"
-
-    def __init__(self, batch: Batch, jobs: Sequence[SeenJob], *, priority: str) -> None:
-        super().__init__(batch, jobs)
-        self._priority = priority
-
-    @property
-    def _body(self) -> dict[str, str]:
-        return {"priority": self._priority}
-
-
-def plan_cancel(batch_id: int, job_ids: Collection[int] | None = None) -> CancelPlan:
+def plan_cancel(batch_id: int, job_ids: Collection[int] | None = None) -> RequestPlan:
     """Plan to ask Moody's to stop jobs.
 
     Moody's can stop every job that is QUEUED, and only some types that are PENDING or RUNNING; it
@@ -135,12 +116,14 @@ def plan_cancel(batch_id: int, job_ids: Collection[int] | None = None) -> Cancel
     Raises:
         BatchError: there is no such batch or job, or the batch's cycle is not ACTIVE.
     """
-    return CancelPlan(*_running(batch_id, job_ids))
+    batch, jobs = _running(batch_id, job_ids)
+    body = {"status": JobStatus.CANCELLED.value}
+    return RequestPlan(batch, jobs, kind=ActionKind.CANCEL, verb="cancel", body=body)
 
 
 def plan_priority(
     batch_id: int, priority: str, job_ids: Collection[int] | None = None
-) -> PriorityPlan:
+) -> RequestPlan:
     """Plan to ask Moody's to run jobs sooner or later than others.
 
     Races: as for ``plan_cancel``; of two people whose requests arrive at once, the later one counts
@@ -156,7 +139,9 @@ def plan_priority(
             f"{priority!r} is not a priority. Moody's knows: {', '.join(PRIORITIES)}.",
             batch_id=batch_id,
         )
-    return PriorityPlan(*_running(batch_id, job_ids), priority=priority)
+    batch, jobs = _running(batch_id, job_ids)
+    verb, body = "change the priority of", {"priority": priority}
+    return RequestPlan(batch, jobs, kind=ActionKind.PRIORITY, verb=verb, body=body)
 
 
 def _running(batch_id: int, job_ids: Collection[int] | None) -> tuple[Batch, list[SeenJob]]:
