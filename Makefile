@@ -18,7 +18,7 @@ help:
 	@echo "make nightly the large sizes of model, conformance, simulation, soak, mutants and faults; takes hours"
 	@echo "make check   lint, types, imports, notebooks"
 	@echo "make bench   measure, against targets and the old way; writes docs/performance.md"
-	@echo "make matrix  the integration tests with each Python and PostgreSQL that is found"
+	@echo "make matrix  with each Python and PostgreSQL that is found, the lowest and newest JupyterLab"
 	@echo "make workflows TO=<folder>   copy the notebooks to work with; again after each upgrade"
 	@echo "make forecasts   evaluate the forecasts, with TRACES=<folder> also on its *.csv.gz; writes docs/forecasts.md"
 
@@ -84,10 +84,13 @@ forecasts: .venv/.installed-dev
 	$(BIN)/python -m tests.forecasts $(if $(TRACES),"$(TRACES)")
 
 # Whoever runs the notebooks of the checkout itself changes them, and cannot pull any more.
+# KERNEL=batch-monitor has the monitor's notebooks name that kernel, for a Jupyter of another environment.
 workflows:
 	@test -n "$(TO)" || { echo "Name the folder: make workflows TO=~/workflows"; exit 1; }
 	@mkdir -p "$(TO)"
 	@cp -R workflows/_Tools workflows/_Template "$(TO)/"
+	@$(if $(KERNEL),find "$(TO)/_Tools" -name '*.ipynb' -exec sed -i.bak 's/"name": "python3"/"name": "$(KERNEL)"/' {} +)
+	@find "$(TO)/_Tools" -name '*.ipynb.bak' -delete
 	@echo "Copied _Tools and _Template. In .env: IRP_WORKFLOWS_DIR=$$(cd "$(TO)" && pwd)"
 
 # MATRIX='--servers 14 16 --tests tests/integration/test_schema.py' runs a part of it.

@@ -68,6 +68,8 @@ def create_cycle(
 ) -> Cycle:
     """Copy the template notebooks to ``Active_<cycle>``, and register its stages and steps.
 
+    Its folder ``data`` is for the lists that steps prepare from.
+
     Calling it again adds what is missing and changes nothing else: notebooks that are there stay
     as they are, and steps that were added to the folder are registered. Two people who create the
     same cycle at once get the same one.
@@ -149,6 +151,7 @@ def _copy(source: Path, folder: Path) -> None:
     partial = folder.with_name(f".{folder.name}.{uuid4().hex}")
     try:
         shutil.copytree(source, partial, ignore=_LEFT_OUT)
+        (partial / "data").mkdir(exist_ok=True)  # for the lists that steps prepare from
         partial.rename(folder)
     except OSError as exc:
         if not folder.is_dir():  # else somebody has created the same cycle at this moment

@@ -150,10 +150,10 @@ def _describe_failure(run: Run) -> str:
     """Return why a run failed, and what to do."""
     lines = run.message.strip().splitlines()
     reason = f": {shown(lines[-1], 300).rstrip('.')}" if lines else ""
-    return (
-        f"The run of {moment(run.create_ts)} failed{reason} (open the notebook and run it by hand "
-        "to see more)."
-    )
+    advice = "open the notebook and run it by hand to see more"
+    if "No module named 'batch_monitor'" in reason:
+        advice = "it ran in a kernel without the monitor: choose another, save, and run `update`"
+    return f"The run of {moment(run.create_ts)} failed{reason} ({advice})."
 
 
 def _pass_health(interval: timedelta) -> tuple[PassHealth | None, list[str]]:

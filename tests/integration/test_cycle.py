@@ -63,7 +63,7 @@ def test_a_cycle_is_created_from_the_names_of_folders_and_files(templates, workf
     assert [
         path.relative_to(workflows / "Active_Q1" / "notebooks").as_posix() for path in copies
     ] == (TEMPLATE_NOTEBOOKS)
-    assert not (workflows / "Active_Q1" / "runs").exists()
+    assert {path.name for path in (workflows / "Active_Q1").iterdir()} == {"data", "notebooks"}
     assert get_active_cycles() == [created]
 
 

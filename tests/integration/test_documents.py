@@ -89,7 +89,6 @@ def test_a_cycle_is_prepared_as_the_document_says(
     create, prepare, submit = blocks_of(PREPARING, "python")
     exec(create)
     folder = workflows / f"Active_{CYCLE}"
-    (folder / "data").mkdir()
     (folder / "data" / "edms.csv").write_text("edm_name\nCAL_2025\nFLA_2025\n")
     notebook = folder / "notebooks" / "Stage_03_Data_Import" / "Step_01_Create_EDMs.ipynb"
     monkeypatch.setenv(NOTEBOOK_PATH_VARIABLE, str(notebook))

@@ -74,7 +74,6 @@ def prepare_and_submit(workflows: Path, monkeypatch) -> int:
     prepare = prepare.replace("edms.csv", "analyses.csv")
     exec(create)
     folder = workflows / f"Active_{CYCLE}"
-    (folder / "data").mkdir(exist_ok=True)
     with (folder / "data" / "analyses.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, [*PLAIN])
         table.writeheader()

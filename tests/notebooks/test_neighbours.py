@@ -1,5 +1,6 @@
 """The monitor beside a team's own package ``helpers``, which comes first on PYTHONPATH."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -29,6 +30,13 @@ from tests.support.waiting import wait_until
 
 CYCLE = "Analysis-2025-Q1"
 MONITOR = PROJECT_DIR / "workflows" / "_Tools" / "Batch Management" / "Monitor Active Jobs.ipynb"
+KERNEL = "batch-monitor"
+WITHOUT_THE_MONITOR = """
+import sys
+sys.modules["batch_monitor"] = None
+from ipykernel.kernelapp import launch_new_instance
+launch_new_instance()
+"""
 THEIR_STEP = 'from helpers.portfolios import load\nprint("theirs:", load())'
 
 
@@ -75,18 +83,26 @@ def steps_of(sql) -> list[tuple]:
     return rows(sql, "SELECT status::text, error_message FROM irp_step_run ORDER BY id")
 
 
+def install_kernel(data: Path, name: str, *arguments: str) -> None:
+    spec = {"argv": [sys.executable, *arguments, "-f", "{connection_file}"], "language": "python"}
+    folder = data / "kernels" / name
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text(json.dumps({**spec, "display_name": name}))
+
+
 @pytest.fixture
 def hybrid(due, team, metastore, workflows, tmp_path, monkeypatch) -> Iterator[JupyterServer]:
-    """A Jupyter server of the team: its PYTHONPATH, and the monitor installed beside it."""
+    """A Jupyter server of the team: its PYTHONPATH, its Python, and beside it a kernel of ours."""
     monkeypatch.setenv("PYTHONPATH", str(team))
-    notebook = workflows / MONITOR.relative_to(PROJECT_DIR / "workflows")
-    notebook.parent.mkdir(parents=True)
-    shutil.copy(MONITOR, notebook)
+    copied = ["make", "--silent", "workflows", f"TO={workflows}", f"KERNEL={KERNEL}"]
+    subprocess.run(copied, cwd=PROJECT_DIR, check=True)
     home = tmp_path / "home"
     for name, value in jupyter_folders(home).items():
         monkeypatch.setenv(name, value)
     let_minutes_be_quick(home)
     shutil.copytree(PROJECT_DIR / "jupyter", home / "config" / "jupyter_server_config.d")
+    install_kernel(home / "data", "python3", "-c", WITHOUT_THE_MONITOR)
+    install_kernel(home / "data", KERNEL, "-m", "ipykernel_launcher")
     environment = {"DATABASE_URL": metastore, "IRP_WORKFLOWS_DIR": str(workflows)}
     with jupyter_server(workflows, home, environment=environment) as server:
         yield server

@@ -1,15 +1,23 @@
 """Notebooks that people run lie outside the checkout, so that running them changes none of it."""
 
 import subprocess
+from pathlib import Path
 
+import nbformat
+
+from helpers.schedule.scheduled_copy import is_current
 from helpers.settings import PROJECT_DIR
 
 NOTEBOOK = "_Tools/Batch Management/Monitor Active Jobs.ipynb"
 
 
-def copy_to(folder: object) -> subprocess.CompletedProcess[str]:
-    command = ["make", "--silent", "workflows", f"TO={folder}"]
+def copy_to(folder: object, *variables: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--silent", "workflows", f"TO={folder}", *variables]
     return subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
+
+
+def kernel_of(notebook: Path) -> str:
+    return nbformat.read(notebook, as_version=4).metadata.kernelspec.name
 
 
 def test_a_copy_is_made_and_renewed_and_the_cycles_in_it_stay(tmp_path):
@@ -24,6 +32,16 @@ def test_a_copy_is_made_and_renewed_and_the_cycles_in_it_stay(tmp_path):
     assert (folder / NOTEBOOK).read_bytes() == source.read_bytes()
     assert (folder / "Active_Q1").is_dir()
     assert sorted(path.name for path in folder.iterdir()) == ["Active_Q1", "_Template", "_Tools"]
+
+
+def test_the_notebooks_of_the_monitor_name_the_kernel_that_is_asked_for(tmp_path):
+    assert copy_to(tmp_path, "KERNEL=batch-monitor").returncode == 0
+
+    named = {path: kernel_of(path) for path in (tmp_path / "_Tools").rglob("*.ipynb")}
+    assert set(named.values()) == {"batch-monitor"}
+    assert is_current(tmp_path / NOTEBOOK)
+    assert {kernel_of(path) for path in (tmp_path / "_Template").rglob("*.ipynb")} == {"python3"}
+    assert not list(tmp_path.rglob("*.bak"))
 
 
 def test_without_a_folder_nothing_is_copied():

@@ -1,5 +1,6 @@
 """Which runs are pruned, and whether monitoring is on."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -74,6 +75,7 @@ RECENT = health(completed_minutes_ago=0.5)
 LONG_AGO = health(completed_minutes_ago=90)
 DONE = a_run(minutes_ago=1)
 FAILED = a_run(status=RunStatus.FAILED, minutes_ago=1)
+ELSEWHERE = replace(FAILED, message="ModuleNotFoundError: No module named 'batch_monitor'")
 RUNNING = a_run(status=RunStatus.IN_PROGRESS)
 OLD = a_run(minutes_ago=10)
 
@@ -85,6 +87,7 @@ OLD = a_run(minutes_ago=10)
         (True, 90, 90, [DONE], RECENT, None),
         (True, 90, 90, [RUNNING, DONE], RECENT, None),
         (True, 90, 90, [FAILED], UNKNOWN, "the last run failed"),
+        (True, 90, 90, [ELSEWHERE], LONG_AGO, "it ran in a kernel without the monitor"),
         (True, 90, 90, [RUNNING, FAILED], UNKNOWN, "the last run failed"),
         (True, 90, 90, [FAILED], NEVER, "the last run failed"),
         (True, 90, 90, [FAILED], LONG_AGO, "the last run failed"),
