@@ -13,6 +13,7 @@ from dataclasses import replace
 from statistics import median
 from uuid import uuid4
 
+import psutil
 import pytest
 
 from helpers.database import close_pools
@@ -27,6 +28,7 @@ MINUTES = float(os.environ.get("SOAK_MINUTES", "20"))
 SHORT_MINUTES = 1.0
 SEED = int(os.environ.get("SOAK_SEED", "0")) or random.randrange(1, 1_000_000)
 MOST_SECONDS_OF_THE_WINDOW = 0.05  # half of them are shorter
+MOST_PERCENT_BUSY = 90.0  # beyond that the machine had something else to do, and is measured
 # Every transaction says when it was committed; a crash of the server forgets none.
 SETTINGS = {"track_commit_timestamp": "on", "max_connections": "60", "fsync": "off"}
 
@@ -66,15 +68,17 @@ def soak(workflows, tmp_path, monkeypatch) -> Soak:
 def test_kills_freezes_and_restarts_lose_nothing_and_repeat_nothing(soak, capsys, minutes):
     soak.longest_freeze = min(soak.longest_freeze, minutes * 60)
 
+    psutil.cpu_percent()
     soak.run(minutes * 60)
+    busy = psutil.cpu_percent()  # since then, whoever was
 
     runs, overlaps = runs_of(soak.ledger.read_text().splitlines())
     found = judge(runs, soak.dues(), soak.faults)
     with capsys.disabled():
-        print(f"\nsoak of {minutes:g} min, seed {SEED}: {found}")
+        print(f"\nsoak of {minutes:g} min, seed {SEED}, CPU busy {busy:.0f} %: {found}")
     assert not overlaps + found.problems, f"seed {SEED}: {found.problems}\n{soak.timeline()}"
     assert found.windows
-    if minutes >= MINUTES:
+    if minutes >= MINUTES and busy < MOST_PERCENT_BUSY:
         assert median(found.windows) < MOST_SECONDS_OF_THE_WINDOW
 
 

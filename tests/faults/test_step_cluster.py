@@ -20,7 +20,9 @@ from helpers.notebook_executor import execute_next_step
 from helpers.notebooks import cluster as clusters
 from helpers.notebooks import executor
 from helpers.notebooks.cluster import NotebookHost, StepCluster
-from helpers.settings import get_settings
+from helpers.notebooks.run import NotebookRun
+from helpers.settings import PROJECT_DIR, get_settings
+from helpers.workflow_paths import MONITOR_NOTEBOOK
 from sandbox.seeding import add_cycle
 from tests.support.chains import age_claims
 from tests.support.dask_processes import DaskProcesses
@@ -105,6 +107,23 @@ def test_a_pass_runs_its_notebooks_in_the_workers_of_the_cluster(dask, notebook,
     assert chain_run(sql) == ("COMPLETED", 1)
     [step] = done.chained.steps
     assert step.executed_path
+
+
+@pytest.mark.faults
+def test_the_monitors_notebook_runs_them_there_too(dask, notebook, sql, tmp_path):
+    """In a kernel, whose main thread has a running event loop."""
+    dask.start_scheduler()
+    worker = dask.start_worker()
+    wait_for_workers()
+    open_gate(notebook)
+    monitor = PROJECT_DIR / "workflows" / MONITOR_NOTEBOOK
+
+    outcome = NotebookRun(monitor, tmp_path / "executed.ipynb", timeout_seconds=120).execute()
+
+    assert outcome.error is None
+    assert int((notebook.parent / "ran-in").read_text()) == worker.pid
+    assert chain_run(sql) == ("COMPLETED", 1)
+    assert outcome.stderr == ""
 
 
 def test_what_is_due_waits_for_an_unreachable_cluster_and_loses_no_try(dask, notebook, sql):
