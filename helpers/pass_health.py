@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from helpers.constants import StartedBy
 from helpers.database import queries
 from helpers.display import clock_and_age, duration
+from helpers.settings import monitor_interval
 from helpers.text import shorten
 
 MISSED_INTERVALS = 3  # so long without a completed pass means that monitoring is not on
@@ -96,17 +97,17 @@ class PassHealth:
         return [warning]
 
 
-def pass_health(*, interval: timedelta, own_run_id: int | None = None) -> PassHealth:
+def pass_health(*, own_run_id: int | None = None) -> PassHealth:
     """Return how the passes of late went.
 
     Args:
-        interval: how often the monitor is meant to run.
         own_run_id: of a pass that asks, and is not counted itself; None: no pass asks.
 
     Raises:
         SettingsError: no database is configured.
         DatabaseError: it cannot be reached or read.
     """
+    interval = monitor_interval()
     row = queries("monitor_runs").health(
         of_late=_LOOKED_BACK * interval,
         scheduled=StartedBy.SCHEDULED_NOTEBOOK,

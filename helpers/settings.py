@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from datetime import time
+from datetime import time, timedelta
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -228,6 +228,11 @@ def get_settings() -> Settings:
             "The file .env cannot be read: is it text, and yours to read?"
         ) from None
     return Settings.of_environment()
+
+
+def monitor_interval() -> timedelta:
+    """Return how often the monitor is meant to run."""
+    return timedelta(seconds=get_settings().monitor_interval_seconds)
 
 
 def _dot_env() -> Path:

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 from helpers.board.night import night_history
 from helpers.board.reading import board
 from helpers.display import Block, Note, Report, Severity, Target, parts_of
 from helpers.pass_health import PassHealth, pass_health
-from helpers.settings import get_settings
 
 PARTS = ("monitoring", "board", "night")  # from the top; the time is in its head
 _MANAGE_BATCHES = "workflows/_Tools/Batch Management/Manage Batches.ipynb"
@@ -33,10 +31,9 @@ class Monitoring(Report):
 
 def look(target: Target) -> dict[str, str]:
     """Return the parts of the page as HTML, by name; ``target`` says where links to files lead."""
-    seconds = get_settings().monitor_interval_seconds
     reports = {
         "board": board(),
         "night": night_history(),
-        "monitoring": Monitoring(pass_health(interval=timedelta(seconds=seconds))),
+        "monitoring": Monitoring(pass_health()),
     }
     return parts_of(reports, target=target, tab=_TAB)

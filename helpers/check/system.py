@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from importlib.metadata import version
@@ -113,8 +112,7 @@ def _look_at_schedule() -> Iterator[Remark]:
     with transaction():
         if missing_migrations():  # said already
             return
-    interval = timedelta(seconds=get_settings().monitor_interval_seconds)
-    health = pass_health(interval=interval)
+    health = pass_health()
     for warning in health.warnings():
         yield doubtful("schedule", warning)
     if not health.warnings():

@@ -8,14 +8,12 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
 
 from helpers.database.schema import require_migrated
 from helpers.errors import BatchMonitoringError
 from helpers.monitor import run_pass
 from helpers.monitor.news import to_print
 from helpers.pass_health import pass_health
-from helpers.settings import get_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,8 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 def _status() -> int:
     try:
         require_migrated()
-        seconds = get_settings().monitor_interval_seconds
-        health = pass_health(interval=timedelta(seconds=seconds))
+        health = pass_health()
     except BatchMonitoringError as exc:
         print(exc, file=sys.stderr)
         return 1

@@ -158,7 +158,7 @@ class Monitor:
         errors: list[Remark],
     ) -> SummaryReport:
         work = queries("monitor_runs").open_work()
-        health = pass_health(interval=self._interval, own_run_id=self._run_id)
+        health = pass_health(own_run_id=self._run_id)
         waiting = what_waits(
             pass_seconds=self._settings.monitor_interval_seconds,
             failing=failing,
@@ -197,8 +197,7 @@ class Monitor:
     def _warnings(self, health: PassHealth) -> list[str]:
         """Return what is wrong with monitoring itself; before the first pass nothing is missed."""
         warnings = health.about_schedules() if health.age is None else health.warnings()
-        held = self._polled.held_elsewhere
-        warnings += unpolled_batches(held, interval=self._interval)
+        warnings += unpolled_batches(self._polled.held_elsewhere)
         return warnings + self._chained.warnings
 
     def _errors(self) -> list[Remark]:

@@ -1,17 +1,16 @@
 """The watch itself: batches that nobody polls, nothing to watch, and who watches the monitor."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from helpers.constants import BatchType, JobStatus
 from helpers.database import queries
 from helpers.display import clock, duration
+from helpers.pass_health import MISSED_INTERVALS
 from helpers.redaction import register_secret
-from helpers.settings import SecretStr
+from helpers.settings import SecretStr, monitor_interval
 from helpers.text import listed
 
-_MISSED_INTERVALS = 3  # so long without a poll means that nobody watches the batch
 _MOST_UNPOLLED = 5
 _HEARTBEAT_SECONDS = 5
 
@@ -28,23 +27,23 @@ def why_idle() -> str:
     return "nothing is active"
 
 
-def unpolled_batches(holders: Mapping[int, str], *, interval: timedelta) -> list[str]:
+def unpolled_batches(holders: Mapping[int, str]) -> list[str]:
     """Return a warning if there are watched batches that nobody has polled for three intervals.
 
     Args:
         holders: who polls the batches that this pass left alone, by batch.
-        interval: how often the monitor is meant to run.
     """
+    unwatched = MISSED_INTERVALS * monitor_interval()
     rows = queries("attention").unpolled(
         polled_types=list(BatchType.polled()),
         terminal=list(JobStatus.terminal()),
-        for_longer_than=_MISSED_INTERVALS * interval,
+        for_longer_than=unwatched,
     )
     batches = [_unpolled_batch(row, holders.get(row["batch_id"])) for row in rows]
     if not batches:
         return []
     warning = (
-        f"Not polled for over {duration(_MISSED_INTERVALS * interval)}: "
+        f"Not polled for over {duration(unwatched)}: "
         f"{listed(batches, most=_MOST_UNPOLLED)}. If a process holds them, it may be frozen: "
         "end it, and the next pass polls them."
     )

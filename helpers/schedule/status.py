@@ -13,7 +13,7 @@ from helpers.schedule.client import SchedulerClient
 from helpers.schedule.commands import ITS_PAGE, describe
 from helpers.schedule.records import Definition, Run, RunStatus
 from helpers.schedule.scheduled_copy import is_current
-from helpers.settings import get_settings
+from helpers.settings import monitor_interval
 from helpers.text import counted
 
 _START_SLACK = timedelta(seconds=30)
@@ -33,11 +33,12 @@ class ScheduleStatus:
         """The runs that are over."""
         return [run for run in self.runs if run.is_finished()]
 
-    def is_silent(self, *, interval: timedelta) -> bool:
-        """Tell whether it starts no runs: none for several intervals, nor is it new itself."""
+    @property
+    def is_silent(self) -> bool:
+        """Whether it starts no runs: none for several intervals, nor is it new itself."""
         begun_ts = [self.definition.update_ts, *(run.create_ts for run in self.runs)]
         since_ts = max([self.server_started_ts, *begun_ts])
-        return since_ts < CLOCK.now() - MISSED_INTERVALS * interval - _START_SLACK
+        return since_ts < CLOCK.now() - MISSED_INTERVALS * monitor_interval() - _START_SLACK
 
     def failure(self, health: PassHealth | None) -> Run | None:
         """Return the last finished run if it failed, and no pass was completed since it began."""
@@ -95,9 +96,8 @@ def status(client: SchedulerClient) -> tuple[bool, list[str]]:
         for one in client.schedules()
     ]
     active = [schedule for schedule in schedules if schedule.definition.active]
-    interval = timedelta(seconds=get_settings().monitor_interval_seconds)
-    health, health_lines = _pass_health(interval)
-    problem = why_off(schedules, health, interval=interval)
+    health, health_lines = _pass_health()
+    problem = why_off(schedules, health)
     address = f"at {client.server.url}"
     headline = f"Monitoring is on, {address}."
     if problem is not None:
@@ -116,9 +116,7 @@ def status(client: SchedulerClient) -> tuple[bool, list[str]]:
     return problem is None, lines + health_lines
 
 
-def why_off(
-    schedules: list[ScheduleStatus], health: PassHealth | None, *, interval: timedelta
-) -> str | None:
+def why_off(schedules: list[ScheduleStatus], health: PassHealth | None) -> str | None:
     """Return why monitoring is off, and what to do; None if it is on.
 
     What gets through counts, not what is planned: completed passes, and without a metastore
@@ -131,7 +129,7 @@ def why_off(
         problem = "it has no schedule of the notebook; make one: `create`."
         if schedules:
             problem = f"its schedule is paused; switch it on {ITS_PAGE}."
-    elif active and all(one.is_silent(interval=interval) for one in active):
+    elif active and all(one.is_silent for one in active):
         problem = (
             "its schedule is switched on, but no run is started. Restart the Jupyter server; if "
             "that does not help, its log says why, or which schedule it cannot read."
@@ -156,10 +154,10 @@ def _describe_failure(run: Run) -> str:
     return f"The run of {moment(run.create_ts)} failed{reason} ({advice})."
 
 
-def _pass_health(interval: timedelta) -> tuple[PassHealth | None, list[str]]:
+def _pass_health() -> tuple[PassHealth | None, list[str]]:
     """Return what the metastore knows, and the lines of it; nothing if none is configured."""
     try:
-        health = pass_health(interval=interval)
+        health = pass_health()
     except SettingsError:
         return None, []
     except DatabaseError as exc:

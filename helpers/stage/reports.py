@@ -27,7 +27,6 @@ from helpers.display import (
 from helpers.notifications.failures import Failures, failures_of
 from helpers.pass_health import PassHealth, pass_health
 from helpers.records import BatchSubmission, Step
-from helpers.settings import get_settings
 from helpers.text import counted
 
 
@@ -221,8 +220,7 @@ def summarise_stage(step: Step) -> StageSummary:
     with transaction():
         batches = stage_batches(step)
         failures = failures_of([batch.batch_id for batch in batches])
-    interval = timedelta(seconds=get_settings().monitor_interval_seconds)
-    health = pass_health(interval=interval)
+    health = pass_health()
     # A pass that runs this very notebook is on, however long ago one was completed.
     is_on = queries("stage").is_run_by_pass(step_id=step["step_id"])
     warnings = health.about_schedules() if is_on else health.warnings()
