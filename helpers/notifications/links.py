@@ -7,7 +7,6 @@ http or https address, percent-encoded, without a password, or there is none.
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
 from helpers.workflow_paths import ACTIVE_PREFIX
@@ -25,17 +24,6 @@ class Links:
     dashboard: str | None = None
     notebook: str | None = None
     executed_notebook: str | None = None
-
-
-def links_for(
-    payload: dict[str, Any], *, dashboard_url: str | None, jupyterlab_url: str | None
-) -> Links:
-    """Return the links that an event's card carries."""
-    return Links(
-        dashboard=dashboard_address(dashboard_url),
-        notebook=notebook_address(jupyterlab_url, payload.get("notebook_path")),
-        executed_notebook=notebook_address(jupyterlab_url, payload.get("executed_path")),
-    )
 
 
 def dashboard_address(url: str | None) -> str | None:

@@ -14,7 +14,12 @@ from helpers.constants import NotificationKind
 from helpers.errors import NotebookError
 from helpers.notifications.cards import Json, card_message, digest_message, plain_message
 from helpers.notifications.content import Event
-from helpers.notifications.links import Links, links_for, live_page_address
+from helpers.notifications.links import (
+    Links,
+    dashboard_address,
+    live_page_address,
+    notebook_address,
+)
 from helpers.settings import get_settings
 from helpers.workflow_paths import exists_below_workflows, find_step_notebook, relative_to_workflows
 
@@ -60,17 +65,13 @@ def _of_events(linked: list[tuple[Event, Links]]) -> Iterator[Message]:
 
 def _links(event: Event) -> Links:
     """Return where an event's card leads, as the workflows folder is now."""
-    settings = get_settings()
-    payload = event["payload"]
-    copy = payload.get("executed_path")
-    found = {
-        "notebook_path": _notebook_path(payload),
-        "executed_path": copy if copy and exists_below_workflows(copy) else None,
-    }
-    return links_for(
-        {**payload, **found},
-        dashboard_url=settings.teams_default_dashboard_url or _live_page(),
-        jupyterlab_url=settings.teams_default_jupyterlab_url,
+    settings, payload = get_settings(), event["payload"]
+    lab, copy = settings.teams_default_jupyterlab_url, payload.get("executed_path")
+    has_copy = copy is not None and exists_below_workflows(copy)
+    return Links(
+        dashboard=dashboard_address(settings.teams_default_dashboard_url or _live_page()),
+        notebook=notebook_address(lab, _notebook_path(payload)),
+        executed_notebook=notebook_address(lab, copy if has_copy else None),
     )
 
 

@@ -8,7 +8,7 @@ from helpers.notifications.cards import (
     digest_message,
     size_of,
 )
-from helpers.notifications.links import Links, dashboard_address, links_for, notebook_address
+from helpers.notifications.links import Links, dashboard_address, notebook_address
 
 NO_LINKS = Links()
 LOCATION = {
@@ -404,10 +404,9 @@ def test_a_path_of_no_cycle_makes_no_link(path):
 
 
 def test_links_are_made_of_what_an_event_holds():
-    links = links_for(
-        chain_event()["payload"], dashboard_url=None, jupyterlab_url="https://lab.example"
-    )
+    payload, lab = chain_event()["payload"], "https://lab.example"
 
-    assert links.dashboard is None
-    assert links.notebook.endswith("/Step_02_Summary.ipynb")
-    assert links.executed_notebook.endswith("/runs/Step_02_Summary%201.ipynb")
+    assert dashboard_address(None) is None
+    assert notebook_address(lab, payload["notebook_path"]).endswith("/Step_02_Summary.ipynb")
+    copy = notebook_address(lab, payload["executed_path"])
+    assert copy.endswith("/runs/Step_02_Summary%201.ipynb")
