@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from helpers.forecasting import BatchState, Interval, Job, Outcome, miss, quantile_points
@@ -104,6 +104,7 @@ def _at_least(batch: BatchState, seconds: float) -> BatchState:
     )
 
 
+@example([([0.5], [], 1), ([], [0.5, 0.25], 2), ([], [0.5], 3)])  # of one group, and short
 @given(
     st.lists(
         st.tuples(

@@ -134,7 +134,7 @@ def test_a_forecast_says_at_which_stage_it_was_made_and_on_how_many_samples(
 def test_the_record_of_its_own_stage_widens_a_batch() -> None:
     history = usual_history()
     batch = BatchState(KIND, [Job(600.0)], [Job(1.0)] * 3)
-    misses = {0: [0.0] * 30, 2: [0.5] * 30, 5: [0.0] * 30}
+    misses = {0: [0.0] * 200, 2: [0.5] * 30, 5: [0.0] * 200}
     [forecast] = forecast_batches(History(history.kinds, misses=misses), [batch])
     assert forecast.drawn is not None
     assert forecast.remaining == forecast.drawn.widened(0.5)
