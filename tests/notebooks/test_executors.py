@@ -5,7 +5,7 @@ import pickle
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -165,6 +165,79 @@ def test_a_run_that_is_stopped_before_it_begins_is_not_handed_over(process, tmp_
     assert not (tmp_path / "ran-in").exists()
 
 
+class Engine(ThreadPoolExecutor):
+    """Runs work, and tells nothing of how it ended unless a test does."""
+
+    def submit(self, work, /):
+        super().submit(work)
+        self.future: Future = Future()
+        return self.future
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine(1) as made:
+        yield made
+
+
+def test_an_engine_that_cancels_a_run_does_not_end_it_before_its_kernel_is_gone(
+    engine, tmp_path, claim
+):
+    run = prepared(engine, write_notebook(tmp_path / "n.ipynb", NOTE_AND_WAIT), claim)
+
+    with ThreadPoolExecutor(1) as caller:
+        running = caller.submit(run.execute)
+        wait_until(lambda: written(tmp_path / "kernel"))
+        engine.future.cancel()  # as Dask does with all that was due at a scheduler that is gone
+        outcome = running.result(PATIENCE_SECONDS)
+
+    assert outcome.ending is Ending.STOPPED
+    assert is_gone(written(tmp_path / "kernel"))
+
+
+def test_an_outcome_that_is_lost_on_its_way_is_read_from_the_claim(engine, tmp_path, claim, sql):
+    run = prepared(engine, write_notebook(tmp_path / "n.ipynb", "1 / 0"), claim)
+
+    with ThreadPoolExecutor(1) as caller:
+        running = caller.submit(run.execute)
+        ended = "SELECT worker_ended_ts FROM irp_step_claim"
+        wait_until(lambda: sql.execute(ended).fetchone()[0])
+        engine.future.set_exception(OSError("The worker died."))
+        outcome = running.result(PATIENCE_SECONDS)
+
+    assert outcome.ending is Ending.FAILED
+    assert "ZeroDivisionError" in outcome.error
+    assert outcome.executed_path.exists()
+    assert run.verdict.result().error == outcome.error
+
+
+def test_a_verdict_is_known_before_the_outcome(engine, tmp_path, claim):
+    run = prepared(engine, write_notebook(tmp_path / "n.ipynb", "1"), claim)
+
+    with ThreadPoolExecutor(1) as caller:
+        running = caller.submit(run.execute)
+        assert run.verdict.result(PATIENCE_SECONDS).ending is Ending.SUCCEEDED
+        assert not running.done()
+        engine.future.cancel()
+        assert running.result(PATIENCE_SECONDS).ending is Ending.SUCCEEDED
+
+
+def test_a_run_that_no_worker_starts_in_time_is_stopped_for_good(tmp_path, claim):
+    begin = threading.Event()
+    with ThreadPoolExecutor(1) as busy:
+        busy.submit(begin.wait, PATIENCE_SECONDS)
+        source = write_notebook(tmp_path / "n.ipynb", NOTE_PARENT)
+        run = ExecutorRun(
+            busy, source, tmp_path / "c.ipynb", timeout_seconds=0.5, environment={}, claim=claim
+        )
+        outcome = run.execute()
+        begin.set()
+
+    assert outcome.ending is Ending.STOPPED
+    assert outcome.error.startswith("No worker has started this notebook")
+    assert not (tmp_path / "ran-in").exists()
+
+
 @pytest.fixture
 def work(tmp_path, claim) -> WorkElsewhere:
     """An endless run as a worker gets it, pickled on its way."""
@@ -271,4 +344,4 @@ def test_a_step_that_a_cluster_runs_can_be_stopped(cluster, workflows, claim):
         outcome = running.result(PATIENCE_SECONDS)
 
     assert outcome.error.startswith("The chain run was lost.")
-    wait_until(lambda: is_gone(written(workflows / "kernel")))
+    assert is_gone(written(workflows / "kernel"))  # before its claim may be released
