@@ -78,11 +78,16 @@ WHERE card.sent_ts >= :since::timestamptz
 ORDER BY card.sent_ts, card.id;
 
 -- name: gaps_since(since, longest)
--- The stretches since then in which no pass was completed for longer than that, oldest first.
+-- The stretches since then in which no pass was completed for longer than that, oldest first; from
+-- the first pass, submission or notebook on: before that there was nothing to monitor.
 WITH pass AS (
     SELECT finished_ts FROM irp_monitor_run
     WHERE finished_ts >= :since::timestamptz
-    UNION ALL SELECT :since::timestamptz
+    UNION ALL SELECT greatest(:since::timestamptz, least(
+        (SELECT min(started_ts) FROM irp_monitor_run),
+        (SELECT min(submitted_ts) FROM irp_batch),
+        (SELECT min(started_ts) FROM irp_step_run),
+        irp_now()))
     UNION ALL SELECT irp_now()
 ), stretch AS (
     SELECT finished_ts AS from_ts, lead(finished_ts) OVER (ORDER BY finished_ts) AS to_ts FROM pass

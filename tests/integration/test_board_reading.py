@@ -229,6 +229,10 @@ def test_the_jobs_of_a_batch_are_folded_into_its_lane(cycle, sql):
     assert len(html) < 60_000
 
 
+def test_before_anything_was_submitted_nothing_is_missed(metastore):
+    assert list(night_history().gaps) == []
+
+
 def test_passes_close_the_gap(cycle, sql):
     sql.execute(
         """INSERT INTO irp_monitor_run

@@ -153,6 +153,7 @@ def test_the_card_says_what_failed_why_what_runs_and_who_is_on_it(cycle, sql, mo
     monkeypatch.setenv("MONITOR_USER", "anna")
     add_night(cycle)
     sql.execute("UPDATE irp_job SET last_error = 'The EDM is locked' WHERE status = 'FAILED'")
+    sql.execute("UPDATE irp_batch SET submitted_ts = now() - interval '8 hours'")
     acknowledge("batch 1", "unlocking it")
     store_forecasts()
     announce_reports(MIDNIGHT)
