@@ -5,7 +5,7 @@ In a kernel that a claim runs, that claim is meant, and is not taken again.
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ from helpers.errors import BatchError, DatabaseError, DatabaseUnavailableError
 from helpers.identity import owner_id, person
 from helpers.redaction import describe
 from helpers.steps import claims
-from helpers.steps.claims import Claim, Holder
+from helpers.steps.claims import Claim
 from helpers.steps.heartbeat import Heartbeat
 from helpers.steps.signals import deferred_signals
 
@@ -90,7 +90,7 @@ class RunByHand:
             self._logged = status
 
 
-def is_own(step_id: int, holder: Holder) -> bool:
+def is_own(step_id: int, holder: Mapping[str, object]) -> bool:
     """Tell whether this process holds the claim of a step, or is the kernel of who holds it."""
     return _own_attempt(step_id) == holder["attempt"] or holder["owner"] == owner_id()
 

@@ -80,14 +80,6 @@ class Claim:
         return {"step_id": self.step_id, "attempt": self.attempt, "owner": owner_id()}
 
 
-class Holder(TypedDict):
-    """Who holds a step's claim."""
-
-    attempt: int
-    owner: str
-    claimed_ts: datetime
-
-
 class WaitsFor(TypedDict):
     """What a chain run waits for: another batch, or a run of the step that no claim names."""
 
@@ -181,13 +173,13 @@ def step_call(name: str, cycle: str, stage: int, step: int) -> str:
     return f"{name}({cycle!r}, {stage}, {step})"
 
 
-def holder_of(step_id: int) -> Holder | None:
-    """Return who runs or works on a step at this moment; None if nobody does."""
-    row: Holder | None = queries("step_claims").holder(step_id=step_id)
+def holder_of(step_id: int) -> dict[str, Any] | None:
+    """Return attempt, owner and claimed_ts of who runs or works on a step; None if nobody does."""
+    row: dict[str, Any] | None = queries("step_claims").holder(step_id=step_id)
     return row
 
 
-def describe_use(step_id: int, holder: Holder | None = None) -> str:
+def describe_use(step_id: int, holder: Mapping[str, Any] | None = None) -> str:
     """Return who holds a step's claim, since when, and what to do."""
     held = holder or holder_of(step_id)
     since = f" since {moment(held['claimed_ts'])}" if held else ""
