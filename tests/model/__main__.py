@@ -64,6 +64,7 @@ def traces() -> str:
 
 
 def _sections() -> Iterator[str]:
+    yield "# Traces\n"
     yield "Written by `make model`; a test compares. Each is a shortest trace.\n"
     for protocol in PROTOCOLS:
         yield f"# How each mutant of {protocol.name} is found\n"
