@@ -74,7 +74,7 @@ def _lock(file: IO[str], folder: Path) -> None:
         ):
             raise InUseError(
                 f"{folder} is in use: {who}. Nothing was touched. End that one first, or "
-                "name another folder with --folder."
+                "use another folder: ARGS=--folder=…"
             )
         time.sleep(0.05)
 

@@ -47,9 +47,12 @@ class NightHistory(Report):
         """Show the headline, and the time line."""
         spans = [span for lane in self.lanes for span in lane.spans]
         bad = sum(span.severity is Severity.ERROR for span in spans)
+        ends = [mark for lane in self.lanes for mark in lane.marks]
+        jobs = sum(mark.severity is Severity.ERROR for mark in ends)
         parts = [
             f"{counted(len(spans), 'batch or notebook', 'batches and notebooks')}",
             f"{bad} of them failed" if bad else "none failed",
+            *([f"although {counted(jobs, 'job')} did"] if jobs and not bad else []),
         ]
         if self.gaps:
             longest = max(end - start for start, end in self.gaps)

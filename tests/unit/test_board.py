@@ -113,6 +113,12 @@ def test_a_night_tells_what_failed_and_when_nothing_was_monitored():
     assert "monitoring was off" in shown.splitlines()[-2] + shown.splitlines()[-3]
 
 
+def test_a_batch_that_recovered_does_not_hide_that_a_job_failed():
+    ended = marks([NOW], Severity.ERROR, "a job failed")
+    lane = Lane("4.1 Analysis 8", span("COMPLETED", NOW, NOW, now=NOW), ended)
+    assert "1 batch or notebook, none failed, although 1 job did." in str(history(lane))
+
+
 def test_a_drawing_is_bounded_however_many_jobs_ended():
     times = [NOW - timedelta(milliseconds=i) for i in range(10_000)]
     lane = Lane("x", [], marks(times, Severity.OK, "a job finished"))
