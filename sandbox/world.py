@@ -33,6 +33,8 @@ SANDBOX_DIR = PROJECT_DIR / ".sandbox"
 SOURCES = PROJECT_DIR / "workflows"
 
 LAB_URL = "http://127.0.0.1:8888/lab"
+# Nothing of the real world reaches the sandbox: no webhook, no database, no team's own packages.
+_REAL = ("RISK_MODELER_", "TEAMS_", "MONITOR_", "IRP_", "PG", "PYTHONPATH")
 _UNHURRIED = {"synchronous_commit": "off"}  # a practice may lose its last second to a power cut
 _LOCK_SECONDS = 5.0  # in which what a killed one has left is stopped
 
@@ -93,6 +95,8 @@ def open_sandbox(
         fresh: make all anew, and do not go on with what is there.
         time_scale: what the seconds that a job takes are multiplied with.
     """
+    for variable in [one for one in os.environ if one.startswith(_REAL)]:
+        del os.environ[variable]
     memory = folder / f"{name}-moodys.pickle"
     if fresh:
         shutil.rmtree(workflows, ignore_errors=True)
@@ -110,7 +114,7 @@ def open_sandbox(
             "DATABASE_URL": make(server, name),
             "IRP_WORKFLOWS_DIR": str(workflows),
             "TEAMS_WEBHOOK_URL": teams.webhook_url,
-            "PYTHON_DOTENV_DISABLED": "1",  # nothing of the real world reaches the sandbox
+            "PYTHON_DOTENV_DISABLED": "1",
         }
         get_settings.cache_clear()
         migrate()

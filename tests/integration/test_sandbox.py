@@ -155,8 +155,26 @@ def world(folder: Path, *, fresh: bool):
     get_settings.cache_clear()
 
 
-def test_start_here_prepares_submits_and_monitors_and_the_next_day_goes_on(folder):
+@pytest.fixture
+def a_team_with_much_set(monkeypatch, tmp_path):
+    (tmp_path / "helpers").mkdir()
+    (tmp_path / "helpers" / "__init__.py").touch()
+    for name, value in {
+        "PYTHONPATH": str(tmp_path),
+        "MONITOR_HEARTBEAT_URL": "https://watch.example/real",
+        "TEAMS_NOTIFICATION_ENABLED": "false",
+        "RISK_MODELER_USERNAME": "ana",
+        "PGSSLMODE": "verify-full",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_start_here_prepares_submits_and_monitors_and_the_next_day_goes_on(
+    folder, a_team_with_much_set
+):
     with world(folder, fresh=True):
+        assert get_settings().monitor_heartbeat_url is None
+        assert get_settings().teams_notification_enabled
         prepare_cycle()
         copy = folder / "executed.ipynb"
         outcome = NotebookRun(START_HERE_PATH, copy, timeout_seconds=120).execute()
