@@ -379,7 +379,12 @@ def test_the_margin_grows_with_each_job_that_would_have_been_named_and_shrinks_w
 
 
 def test_only_a_finished_job_of_two_passes_that_took_far_too_long_counts_for_the_margin() -> None:
-    for usual, taken, grows in ((1.0, 110.0, False), (2.0, 130.0, True), (100.0, 130.0, False)):
+    for usual, taken, grows in (
+        (1.0, 119.5, False),
+        (1.0, 120.5, True),
+        (2.0, 130.0, True),
+        (100.0, 130.0, False),
+    ):
         learner = Learner()
         for n in range(40):
             learner.finish(math.log(usual) + n % 5 / 100, None, None)

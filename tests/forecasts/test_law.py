@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -64,6 +65,8 @@ def test_the_tail_is_as_steep_as_the_mean_of_the_jobs_above_nine_tenths() -> Non
     found = law_of([float(n) for n in range(21)])  # the 90 percent quantile is 18
     share = 1 - 0.01 * 0.5**5
     assert found.at(np.array(share)) == pytest.approx(18 + 1.5 * math.log(0.1 / (1 - share)))
+    longest = 18 + 1.5 * math.log(0.1 * 204_800)  # than one in so many, no job is drawn longer
+    assert found.at(np.array(1.0)) == pytest.approx(longest)
 
 
 def test_with_20_jobs_the_record_is_the_law_and_with_fewer_the_history() -> None:
@@ -106,6 +109,14 @@ def test_a_batch_is_believed_to_be_as_slow_as_most_of_its_jobs(effect: float) ->
     assert belief.mean == pytest.approx(effect, abs=0.1)
     with_straggler = believe(usual, np.append(np.full(200, effect), 30.0))
     assert with_straggler.mean == pytest.approx(belief.mean, abs=0.05)
+
+
+def test_an_overrun_is_as_improbable_by_the_belief_as_by_the_jobs() -> None:
+    belief = Belief(np.array([1.0, 3.0]), np.zeros(2))
+    normal = NormalDist(mu=2.0, sigma=1.0).inv_cdf(0.995)
+    certain = law(kind_history([600.0] * 30))
+    found = belief.overrun_from(certain, margin=0.5)
+    assert found == pytest.approx(normal + math.log(1.25) + 0.5, abs=0.03)
 
 
 def named_from(batch: BatchState, **history: float) -> float:
