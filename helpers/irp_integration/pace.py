@@ -2,7 +2,7 @@
 
 No limit is published; a host may limit how many requests are under way at once, how many it gets
 in a second, or both. So there is a window of requests at once: it starts small, grows with each
-answer, and stops growing when answers come later. When the host throttles, one of two limits is
+answer, and shrinks a little when answers come later. When the host throttles, one of two limits is
 to blame. If all that it let through went out beside fewer requests than what it throttled, that is
 the window: it becomes what the host has carried. Otherwise it is the rate: requests go out at the
 rate at which the host has answered. Whichever limit holds requests back grows a little meanwhile
@@ -31,7 +31,11 @@ _RATE_INCREASE = 0.02, 0.001
 _WINDOW_INCREASE = 0.02, 0.001
 _LEAST = 0.5  # requests a second
 _STEEP_BELOW = 0.95  # of the rate at which the host last throttled: there the rate doubles a second
-_LATE = 2.0, 0.1  # times the quickest answer, and seconds: from there on the window does not grow
+_LATE = (
+    2.0,
+    0.1,
+)  # times what was usual at its quickest, and seconds: from there on the window shrinks
+_LATE_DECREASE = 0.15  # with each answer: a window full of them makes it 0.85 of what it was
 
 
 class Sent(NamedTuple):
@@ -63,8 +67,8 @@ class Pace:
     _raised: float | None = field(default=None, init=False)  # when a limit was raised last
     # When answers came to which requests, lately.
     _answered: deque[tuple[float, Sent]] = field(default_factory=deque, init=False)
-    _quickest: float = field(default=math.inf, init=False)  # seconds of the quickest answer
     _usual: float = field(default=0.0, init=False)  # seconds of an answer, lately
+    _quickest: float = field(default=math.inf, init=False)  # the least that was usual
 
     def __post_init__(self) -> None:
         self._ceiling = self.rate
@@ -137,10 +141,14 @@ class Pace:
         self._answered.append((now, sent))
         while self._answered[0][0] < min(self._throttled or now, now) - _LOOK_BACK_SECONDS:
             self._answered.popleft()
-        self._quickest = min(self._quickest, now - sent.at)
         self._usual += (now - sent.at - self._usual) / min(len(self._answered), 20)
+        self._quickest = min(self._quickest, self._usual)
         is_late = self._usual > _LATE[0] * self._quickest + _LATE[1]
-        if not (self.is_throttled or is_late):
+        if self.is_throttled:
+            return
+        if is_late:
+            self.window = max(self.window - _LATE_DECREASE, min(self.window, FIRST_WINDOW))
+        else:
             self.window = min(self.window + 1, self.most)
 
     def note_throttled(self, *, sent: Sent, now: float, retry_after: float | None) -> None:

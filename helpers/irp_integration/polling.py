@@ -21,7 +21,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 
@@ -263,8 +263,8 @@ class Poller:
         status = reading.body["status"]
         with self._lock:
             lane.note_read(question, status, sent=sent, now=CLOCK.monotonic())
-        answer = Answer(question, asked_ts, status, reading.body, HTTPStatus.OK)
-        return [replace(answer, is_legacy=reading.is_legacy)], reading.size
+        said = asked_ts, status, reading.body, HTTPStatus.OK
+        return [Answer(question, *said, is_legacy=reading.is_legacy)], reading.size
 
     def _search(self, task: Task, sent: Sent, asked_ts: datetime) -> tuple[list[Answer], int]:
         lane = self._lanes[task.family]
