@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from helpers.batch import get_active_batches
+from helpers.batch import get_active_batches, reconcile
 from helpers.batch.reconciling import reconcile_together
 from helpers.constants import BatchStatus, BatchType, JobStatus
 from helpers.irp_integration.endpoints import SEARCH_CHUNK
@@ -173,6 +173,20 @@ def test_batches_that_stay_active_take_as_many_statements_together_as_one(
     assert len(many) == len(few)
     logged = rows(sql, "SELECT count(DISTINCT batch_id) FROM irp_batch_recon_log")
     assert logged == [(71,)]
+
+
+def test_a_batch_that_ends_takes_eight_statements_and_a_look_at_the_connection(
+    metastore, monkeypatch
+):
+    jobs = [PreparedJob(JobStatus.FINISHED, str(number)) for number in range(1, 101)]
+    batch = active_batch(add_cycle("Analysis-2025-Q1"), BatchType.ANALYSIS, jobs)
+
+    with counted_statements(monkeypatch) as statements:
+        outcome = reconcile(batch.batch_id)
+
+    assert outcome.status is BatchStatus.COMPLETED
+    assert len([statement for statement in statements if statement]) <= 8
+    assert len(statements) <= 9
 
 
 def test_a_batch_that_somebody_holds_keeps_no_other_from_its_decision(cycle, slow_moodys, sql):
