@@ -94,10 +94,17 @@ def _mutants_of(path: Path) -> Iterator[TableMutant]:
 
 
 def run(mutants: Sequence[TableMutant], *, processes: int) -> Iterator[TableMutant]:
-    """Yield those that no test notices, and print how far it is."""
+    """Yield those that no test notices, and print how far it is.
+
+    Raises:
+        RuntimeError: tests fail without any change, so that nothing can be told.
+    """
     fork = multiprocessing.get_context("fork")
     found = 0
     _warm_up()
+    with fork.Pool(1) as pool:
+        if pool.apply(_pytest, config().pytest_add_cli_args_test_selection) != 0:
+            raise RuntimeError("The tests fail without any change: run them.")
     with fork.Pool(processes, _begin, (mutants,), maxtasksperchild=1) as pool:
         for done, (number, survives) in enumerate(
             pool.imap_unordered(_survives, range(len(mutants))), 1
