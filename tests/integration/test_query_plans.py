@@ -26,6 +26,7 @@ from sandbox.postgres import database_url, drop_database, recreate_database
 LOG_ROWS = 200_000  # and a tenth as many jobs, in 400 batches
 LONG_PAST = (Path(__file__).parent.parent / "support" / "long_past.sql").read_text()
 BATCHES, JOBS, POLLS = 20, 50, 20  # what is active: jobs of a batch, polls of a job today
+OTHER_BATCHES = 1_200  # PostgreSQL 14 scans a table of a few pages as a whole
 ACTIVE = f"""
 INSERT INTO irp_cycle (cycle_name) VALUES ('Active');
 INSERT INTO irp_stage (cycle_id, stage_num, stage_name)
@@ -37,6 +38,10 @@ WHERE cycle.cycle_name = 'Active';
 INSERT INTO irp_batch (step_id, batch_type, status, submitted_ts)
 SELECT max(id), 'Analysis', 'ACTIVE', now()
 FROM irp_step CROSS JOIN generate_series(1, {BATCHES}) AS n
+GROUP BY n;
+INSERT INTO irp_batch (step_id, batch_type, status, activation_num, submitted_ts, completed_ts)
+SELECT min(id), 'Analysis', 'COMPLETED', 1, now() - interval '1 month', now() - interval '1 month'
+FROM irp_step CROSS JOIN generate_series(1, {OTHER_BATCHES}) AS n
 GROUP BY n;
 INSERT INTO irp_job_configuration (batch_id, job_configuration_data)
 SELECT id, '{{}}' FROM irp_batch CROSS JOIN generate_series(1, {JOBS}) WHERE status = 'ACTIVE';
