@@ -7,18 +7,14 @@ page, Notebook Jobs, pauses the schedule, resumes it, and runs it at once.
 
 import argparse
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 
-from helpers.clock import CLOCK
 from helpers.errors import BatchMonitoringError
 from helpers.schedule import commands
 from helpers.schedule.client import SchedulerClient, open_client
 from helpers.schedule.pruning import prune
 from helpers.schedule.status import status
 from helpers.settings import get_settings
-
-_PRUNE_SECONDS = 600.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,49 +40,44 @@ def _run(client: SchedulerClient, options: argparse.Namespace) -> tuple[str, boo
             schedule, timezone = options.schedule, options.timezone
             return commands.create(client, schedule=schedule, timezone=timezone), True
         case "status":
-            is_on, lines = status(client)
-            return "\n".join(lines), is_on
+            return status(client)
         case "update":
             return commands.update(client), True
         case "delete":
             one, wait = options.id, options.wait
             return commands.delete(client, definition_id=one, wait_seconds=wait), True
         case _:
-            pruned = prune(
-                client,
-                [one.id for one in client.schedules()],
-                older_than=timedelta(days=options.days),
-                keep_at_most=options.keep,
-                deadline=CLOCK.monotonic() + _PRUNE_SECONDS,
-            )
-            removed = f"Removed {pruned.runs:,} finished runs with their files."
-            return f"{removed} {pruned.problem or ''}".strip(), not pruned.problem
+            age, number = timedelta(days=options.days), options.keep
+            ids = [one.id for one in client.schedules()]
+            removed = sum(prune(client, it, older_than=age, keep_at_most=number) for it in ids)
+            return f"Removed {removed:,} finished runs with their files.", True
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m helpers.schedule", description=__doc__)
     subparsers = parser.add_subparsers(required=True, dest="command", metavar="command")
 
-    def command(name: str, purpose: str) -> Callable[..., argparse.Action]:
+    def command(name: str, purpose: str) -> argparse.ArgumentParser:
         made = subparsers.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
         made.add_argument("--url", help="the Jupyter server, if several run here")
-        return made.add_argument
+        return made
 
-    add = command("create", "schedule the notebook, once")
-    add(
-        "--schedule", default=commands.EVERY_MINUTE, help="five cron fields (default: every minute)"
-    )
-    add("--timezone", default="UTC", help="of the schedule (default: UTC)")
+    it = command("create", "schedule the notebook, once")
+    every = commands.EVERY_MINUTE
+    it.add_argument("--schedule", default=every, help="five cron fields (default: every minute)")
+    it.add_argument("--timezone", default="UTC", help="of the schedule (default: UTC)")
     command("status", "say whether monitoring is on, and how it goes")
     command("update", "have the schedule run the notebook of today")
-    add = command("delete", "remove the schedule and its runs")
-    add("--id", help="of one schedule, if several run the notebook")
-    wait = "for a run to finish, at the most (default: 180)"
-    add("--wait", type=_not_negative, default=180.0, metavar="SECONDS", help=wait)
-    add = command("prune", "remove finished runs with their files")
+    it = command("delete", "remove the schedule and its runs")
+    it.add_argument("--id", help="of one schedule, if several run the notebook")
+    wait = "seconds for a run to finish, at the most (default: 180)"
+    it.add_argument("--wait", type=_not_negative, default=180.0, help=wait)
+    it = command("prune", "remove finished runs with their files")
     keep, days = get_settings().monitor_retention_runs, get_settings().monitor_retention_days
-    add("--keep", type=_count, default=keep, metavar="RUNS", help=f"the newest (default: {keep})")
-    add("--days", type=_not_negative, default=days, help=f"how old they may be (default: {days})")
+    it.add_argument("--keep", type=_count, default=keep, help=f"the newest (default: {keep})")
+    it.add_argument(
+        "--days", type=_not_negative, default=days, help=f"how old they may be (default: {days})"
+    )
     return parser
 
 

@@ -6,6 +6,7 @@ definition that is deleted leaves its copy. Every failure becomes a ``ScheduleEr
 what to do next; no token is in any.
 """
 
+import math
 import os
 import secrets
 import shutil
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 
 import requests
 
+from helpers.clock import CLOCK
 from helpers.errors import ScheduleError
 from helpers.redaction import shown
 from helpers.schedule.records import Definition, Run, RunStatus, read_id
@@ -29,6 +31,7 @@ from helpers.workflow_paths import MONITOR_NOTEBOOK, monitor_notebook
 
 _CONNECT_SECONDS = 3.05
 _READ_SECONDS = 20.0
+_LEAST_SECONDS = 0.05  # less is no time to ask anything
 _ALL = 100_000
 _NEWEST = 60
 _DEFINITIONS = "scheduler/job_definitions"
@@ -38,15 +41,15 @@ T = TypeVar("T")
 
 
 class SchedulerClient:
-    """The scheduler of one server; ``read_seconds`` may be changed between calls.
+    """The scheduler of one server.
 
     Every call raises ScheduleError if the server cannot be reached, refuses, fails, or sends
-    something else than expected.
+    something else than expected, and after ``deadline`` (monotonic).
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, *, deadline: float = math.inf) -> None:
         self.server = server
-        self.read_seconds = _READ_SECONDS
+        self._deadline = deadline
         self._session = requests.Session()
         # Neither a proxy, which would see the token, nor .netrc, which would replace it.
         self._session.trust_env = False
@@ -134,9 +137,10 @@ class SchedulerClient:
         self._send("DELETE", f"{_DEFINITIONS}/{definition.id}")
         shutil.rmtree(self.server.staged(definition.id), ignore_errors=True)
 
-    def run(self, run_id: str) -> Run:
-        """Return one run."""
-        return self._get(f"{_JOBS}/{run_id}", Run.read)
+    def definition_of(self, run_id: str) -> str | None:
+        """Return the id of the schedule that made a run; None if it was started without one."""
+        own: str | None = self._get(f"{_JOBS}/{run_id}", lambda it: it["job_definition_id"])
+        return own
 
     def oldest_runs(self, definition_id: str, *, most: int) -> tuple[list[Run], int]:
         """Return the oldest runs of a schedule, the oldest first, and how many there are."""
@@ -167,7 +171,10 @@ class SchedulerClient:
         return self._read(self._send("GET", path, params=query), read)
 
     def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        url, seconds = self.server.url, self.read_seconds
+        url = self.server.url
+        seconds = min(_READ_SECONDS, self._deadline - CLOCK.monotonic())
+        if seconds < _LEAST_SECONDS:
+            raise ScheduleError("The time for pruning is over; the next call goes on from here.")
         timeout = (min(_CONNECT_SECONDS, seconds), seconds)
         try:
             answer = self._session.request(

@@ -28,7 +28,6 @@ EVERY_MINUTE = "* * * * *"
 # and croniter's own letters (hashed, random, last day) are not for here.
 _SCHEDULE = re.compile(r"(?:(?:[\d*/,-]|[a-z]{3})+ ){4}(?:[\d*/,-]|[a-z]{3})+", re.IGNORECASE)
 _LOOK_SECONDS = 0.5
-_DELETE_SECONDS = 600.0
 
 
 def create(client: SchedulerClient, *, schedule: str, timezone: str) -> str:
@@ -128,11 +127,7 @@ def delete(client: SchedulerClient, *, definition_id: str | None, wait_seconds: 
     for definition in to_delete:
         _await_runs(client, definition, deadline=CLOCK.monotonic() + wait_seconds)
         # Some runs at a time: if the schedule took all with it, the server would not answer.
-        deadline = CLOCK.monotonic() + _DELETE_SECONDS
-        its, none = [definition.id], timedelta(0)
-        pruned = prune(client, its, older_than=none, keep_at_most=0, deadline=deadline)
-        if pruned.problem:
-            raise ScheduleError(pruned.problem)
+        prune(client, definition.id, older_than=timedelta(0), keep_at_most=0)
         client.delete(definition)
     left = len(existing) - len(to_delete)
     more = f" {counted(left, 'schedule')} of the notebook is left." if left else ""

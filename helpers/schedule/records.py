@@ -56,7 +56,6 @@ class Run:
     """One run of a schedule, which JupyterLab calls a Notebook Job."""
 
     id: str
-    definition_id: str | None  # None: it was started without a schedule
     status: RunStatus
     create_ts: datetime
     has_begun: bool
@@ -65,10 +64,8 @@ class Run:
     @classmethod
     def read(cls, item: dict[str, Any]) -> "Run":
         """Return the run that the scheduler describes."""
-        definition_id = item.get("job_definition_id")
         return cls(
             id=read_id(item["job_id"]),
-            definition_id=read_id(definition_id) if definition_id else None,
             status=RunStatus(item["status"]),
             create_ts=_moment(item["create_time"]),
             has_begun=bool(item.get("start_time")),

@@ -80,12 +80,8 @@ class ScheduleStatus:
         return not run.is_finished() and run.create_ts < self.server_started_ts
 
 
-def status(client: SchedulerClient) -> tuple[bool, list[str]]:
-    """Look at the schedules of the notebook, their runs, and the passes on record.
-
-    Returns:
-        Whether monitoring is on, and the lines to show.
-    """
+def status(client: SchedulerClient) -> tuple[str, bool]:
+    """Return what schedules, runs and passes on record show, and whether monitoring is on."""
     schedules = [
         ScheduleStatus(
             definition=one,
@@ -113,7 +109,7 @@ def status(client: SchedulerClient) -> tuple[bool, list[str]]:
             f"▲ {len(active)} schedules run the same notebook, each all of it: remove the surplus "
             "with `delete --id ID`."
         )
-    return problem is None, lines + health_lines
+    return "\n".join(lines + health_lines), problem is None
 
 
 def why_off(schedules: list[ScheduleStatus], health: PassHealth | None) -> str | None:

@@ -29,9 +29,7 @@ def ago(minutes: float) -> datetime:
 def a_run(
     name: str = "r", *, status: RunStatus = RunStatus.COMPLETED, minutes_ago: float = 0
 ) -> Run:
-    return Run(
-        name, "d", status, ago(minutes_ago), status is not RunStatus.STOPPED, "KeyError: 'x'"
-    )
+    return Run(name, status, ago(minutes_ago), status is not RunStatus.STOPPED, "KeyError: 'x'")
 
 
 def test_the_newest_stay_and_the_old_go():
@@ -61,7 +59,7 @@ def test_what_may_be_running_is_never_pruned(status, minutes_ago, goes):
 
 
 def test_a_run_that_was_stopped_by_a_person_is_over():
-    run = Run("r", "d", RunStatus.STOPPED, ago(1), has_begun=True, message="")
+    run = Run("r", RunStatus.STOPPED, ago(1), has_begun=True, message="")
     assert run.is_finished()
 
 
