@@ -7,12 +7,15 @@ page, Notebook Jobs, pauses the schedule, resumes it, and runs it at once.
 
 import argparse
 import sys
+from contextlib import closing
 from datetime import timedelta
 
 from helpers.errors import BatchMonitoringError
 from helpers.schedule import commands
-from helpers.schedule.client import SchedulerClient, open_client
+from helpers.schedule.client import SchedulerClient
 from helpers.schedule.pruning import prune
+from helpers.schedule.records import EVERY_MINUTE
+from helpers.schedule.servers import find_server
 from helpers.schedule.status import status
 from helpers.settings import get_settings
 
@@ -21,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code."""
     try:
         options = _parser().parse_args(arguments)
-        with open_client(options.url) as client:
+        with closing(SchedulerClient(find_server(options.url))) as client:
+            client.require_scheduler()
             text, is_well = _run(client, options)
     except BatchMonitoringError as exc:
         print(exc, file=sys.stderr)
@@ -63,33 +67,30 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     it = command("create", "schedule the notebook, once")
-    every = commands.EVERY_MINUTE
-    it.add_argument("--schedule", default=every, help="five cron fields (default: every minute)")
+    it.add_argument(
+        "--schedule", default=EVERY_MINUTE, help="five cron fields (default: every minute)"
+    )
     it.add_argument("--timezone", default="UTC", help="of the schedule (default: UTC)")
     command("status", "say whether monitoring is on, and how it goes")
     command("update", "have the schedule run the notebook of today")
     it = command("delete", "remove the schedule and its runs")
     it.add_argument("--id", help="of one schedule, if several run the notebook")
     wait = "seconds for a run to finish, at the most (default: 180)"
-    it.add_argument("--wait", type=_not_negative, default=180.0, help=wait)
+    it.add_argument("--wait", type=_count, default=180, help=wait)
     it = command("prune", "remove finished runs with their files")
     keep, days = get_settings().monitor_retention_runs, get_settings().monitor_retention_days
     it.add_argument("--keep", type=_count, default=keep, help=f"the newest (default: {keep})")
     it.add_argument(
-        "--days", type=_not_negative, default=days, help=f"how old they may be (default: {days})"
+        "--days", type=_count, default=days, help=f"how old they may be (default: {days})"
     )
     return parser
 
 
-def _not_negative(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 36_500:  # noqa: PLR2004 - a century; and no NaN
+def _count(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 36_500:  # noqa: PLR2004 - a century of days
         raise ValueError(text)
     return value
-
-
-def _count(text: str) -> int:
-    return int(_not_negative(str(int(text))))
 
 
 if __name__ == "__main__":

@@ -10,8 +10,7 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from http import HTTPStatus
@@ -22,10 +21,9 @@ import requests
 
 from helpers.clock import CLOCK
 from helpers.errors import ScheduleError
-from helpers.redaction import shown
 from helpers.schedule.records import Definition, Run, RunStatus, read_id
 from helpers.schedule.scheduled_copy import is_monitor
-from helpers.schedule.servers import TOKEN_VARIABLE, Server, find_server
+from helpers.schedule.servers import Server
 from helpers.settings import get_settings
 from helpers.workflow_paths import MONITOR_NOTEBOOK, monitor_notebook
 
@@ -69,6 +67,12 @@ class SchedulerClient:
         """When the server was started; asking fails if it is not a Jupyter server."""
         return self._get("api/status", lambda it: datetime.fromisoformat(it["started"]))
 
+    def require_scheduler(self) -> None:
+        """Raise ScheduleError if this is not a server whose scheduler accepts us."""
+        # The first tells a server without the scheduler from what is not a Jupyter server.
+        _ = self.started_ts
+        self.environment()
+
     def environment(self) -> str:
         """Return the name of an environment to run notebooks in."""
         return self._get("scheduler/runtime_environments", lambda it: str(it[0]["name"]))
@@ -108,11 +112,10 @@ class SchedulerClient:
         for path_here, base in ((written, root), (notebook, root.resolve())):
             if path_here.is_relative_to(base):
                 return path_here.relative_to(base).as_posix()
+        project = notebook.parents[len(MONITOR_NOTEBOOK.parts)]
         raise ScheduleError(
-            f"The notebook {notebook} lies outside {root}, the folder that the server at "
-            f"{self.server.url} shows: start JupyterLab in "
-            f"{notebook.parents[len(MONITOR_NOTEBOOK.parts)]}, or set IRP_WORKFLOWS_DIR to the "
-            "workflows folder below the server's."
+            f"The notebook {notebook} lies outside {root}, which the server shows: start "
+            f"JupyterLab in {project}, or set IRP_WORKFLOWS_DIR to a folder below {root}."
         )
 
     def create(self, *, input_uri: str, schedule: str, timezone: str) -> str:
@@ -198,7 +201,11 @@ class SchedulerClient:
         url = self.server.url
         match answer.status_code:
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-                raise ScheduleError(f"The Jupyter server at {url} {self._why_refused()}")
+                raise ScheduleError(
+                    f"The Jupyter server at {url} refuses the token of its own description, or has "
+                    "a password and no token: restart it with any token in JUPYTER_TOKEN, which it "
+                    "accepts as well as a password."
+                )
             case HTTPStatus.NOT_FOUND if answer.url.startswith(f"{url}scheduler/"):
                 raise ScheduleError(
                     f"The Jupyter server at {url} has no scheduler: run `pip install "
@@ -208,21 +215,8 @@ class SchedulerClient:
                 raise self._not_jupyter()
             case code if not answer.ok:
                 raise ScheduleError(
-                    f"The scheduler at {url} failed ({code}: {_reason(answer)}): the server's log "
-                    "says why."
+                    f"The scheduler at {url} failed ({code}): the server's log says why."
                 )
-
-    def _why_refused(self) -> str:
-        if self.server.token:
-            return (
-                f"refuses the token of its own description or of {TOKEN_VARIABLE}: restart it with "
-                f"a token in {TOKEN_VARIABLE}."
-            )
-        return (
-            "has a password and no token, and commands cannot give a password: restart it with "
-            f"any token in {TOKEN_VARIABLE}, which it accepts as well as the password, or schedule "
-            "the notebook on its own page (Create Notebook Job)."
-        )
 
     def _read(self, answer: requests.Response, read: Callable[[Any], T]) -> T:
         try:
@@ -235,25 +229,3 @@ class SchedulerClient:
             f"What answers at {self.server.url} is not a Jupyter server that this package knows: "
             "update the package, or the server."
         )
-
-
-def _reason(answer: requests.Response) -> str:
-    try:
-        reason = answer.json()["message"]
-    except (ValueError, KeyError, TypeError):
-        reason = answer.reason
-    return shown(str(reason), 200).rstrip(".")
-
-
-@contextmanager
-def open_client(url: str | None) -> Iterator[SchedulerClient]:
-    """Find the server and see that its scheduler accepts us.
-
-    Raises:
-        ScheduleError: no server, a wrong token, or a server without the scheduler.
-    """
-    with closing(SchedulerClient(find_server(url))) as client:
-        # The first tells a server without the scheduler from what is not a Jupyter server.
-        _ = client.started_ts
-        client.environment()
-        yield client

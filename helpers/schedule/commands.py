@@ -17,13 +17,11 @@ from helpers.errors import ScheduleError
 from helpers.redaction import shown
 from helpers.schedule.client import SchedulerClient
 from helpers.schedule.pruning import prune
-from helpers.schedule.records import Definition
+from helpers.schedule.records import EVERY_MINUTE, Definition, describe
 from helpers.schedule.scheduled_copy import is_current
-from helpers.schedule.servers import refuse_shared_scheduler
 from helpers.text import counted, listed
 
 ITS_PAGE = "in JupyterLab, under Notebook Job Definitions"
-EVERY_MINUTE = "* * * * *"
 # The scheduler looks at its queue every 10 s and JupyterLab shows five fields: a sixth (seconds)
 # and croniter's own letters (hashed, random, last day) are not for here.
 _SCHEDULE = re.compile(r"(?:(?:[\d*/,-]|[a-z]{3})+ ){4}(?:[\d*/,-]|[a-z]{3})+", re.IGNORECASE)
@@ -32,12 +30,11 @@ _LOOK_SECONDS = 0.5
 
 def create(client: SchedulerClient, *, schedule: str, timezone: str) -> str:
     """Schedule the notebook, unless it is; what is there already must be what was asked for."""
-    next_due(schedule, timezone, after=CLOCK.now())
-    refuse_shared_scheduler(client.server)
+    due_ts = next_due(schedule, timezone, after=CLOCK.now())
     input_uri = client.notebook_path()
     existing = client.schedules()
     if existing:
-        return _already(client, existing, schedule=schedule, timezone=timezone)
+        return _already(client, existing, wanted=describe(schedule, timezone))
     try:
         created = client.create(input_uri=input_uri, schedule=schedule, timezone=timezone)
     except ScheduleError:
@@ -46,57 +43,35 @@ def create(client: SchedulerClient, *, schedule: str, timezone: str) -> str:
                 if not client.scheduled_copy(half).exists():
                     client.delete(half)
         raise
-    return _keep_one(client, created, schedule=schedule, timezone=timezone)
-
-
-def _already(
-    client: SchedulerClient, existing: list[Definition], *, schedule: str, timezone: str
-) -> str:
-    one = existing[0]
-    everywhere = schedule == EVERY_MINUTE  # it comes due at the same moments in every time zone
-    is_same = one.schedule == schedule and (everywhere or one.timezone == timezone)
-    problem = None
-    if len(existing) > 1:
-        each = "; ".join(describe(one) for one in existing)
-        problem = f"{len(existing)} times ({each}): remove the surplus with `delete --id ID`"
-    elif not one.active:
-        problem = f"but is paused: switch it on {ITS_PAGE}"
-    elif not is_same:
-        problem = f"but as {describe(one)}: remove that with `delete` first"
-    elif is_current(client.scheduled_copy(one)) is False:
-        problem = "but from an older copy of the notebook: refresh it with `update`"
-    if problem:
-        raise ScheduleError(f"The notebook is scheduled already, {problem}. Nothing was created.")
-    return f"The notebook is scheduled already ({describe(one)}); nothing was changed."
-
-
-def _keep_one(client: SchedulerClient, created: str, *, schedule: str, timezone: str) -> str:
-    """Look again: if others created one at the same moment, only the oldest stays."""
     present = client.schedules()
-    for younger in present[1:]:
+    for younger in present[1:]:  # created by others at the same moment
         client.delete(younger)
     if not present or present[0].id != created:
         return (
             "Somebody else changed the schedule at the same moment: theirs stays, and this one "
             "was removed. `status` shows what is there now."
         )
-    surplus = counted(len(present) - 1, "schedule")
-    removed = f" {surplus} created at the same moment: removed." if len(present) > 1 else ""
-    next_ts = next_due(schedule, timezone, after=CLOCK.now())
     return (
-        f"Scheduled: {describe(present[0])}. The first run is due at {moment(next_ts)} and starts "
-        f"some 10 s later; `status` shows how it went.{removed}"
+        f"Scheduled: {present[0]}. The first run is due at {moment(due_ts)} and starts some 10 s "
+        "later; `status` shows how it went."
     )
 
 
-def describe(definition: Definition) -> str:
-    """Return ``every minute, id …`` or ``'0 6 * * *' in UTC, id …``."""
-    when = f"{definition.schedule!r} in {definition.timezone}"
-    if definition.schedule is None:
-        when = "only when asked to"
-    if definition.schedule == EVERY_MINUTE:
-        when = "every minute"
-    return f"{when}, id {definition.id}"
+def _already(client: SchedulerClient, existing: list[Definition], *, wanted: str) -> str:
+    one = existing[0]
+    problem = None
+    if len(existing) > 1:
+        each = "; ".join(str(one) for one in existing)
+        problem = f"{len(existing)} times ({each}): remove the surplus with `delete --id ID`"
+    elif not one.active:
+        problem = f"but is paused: switch it on {ITS_PAGE}"
+    elif describe(one.schedule, one.timezone) != wanted:
+        problem = f"but runs {one}: remove that with `delete` first"
+    elif is_current(client.scheduled_copy(one)) is False:
+        problem = "but from an older copy of the notebook: refresh it with `update`"
+    if problem:
+        raise ScheduleError(f"The notebook is scheduled already, {problem}. Nothing was created.")
+    return f"The notebook is scheduled already ({one}); nothing was changed."
 
 
 def update(client: SchedulerClient) -> str:
@@ -105,11 +80,6 @@ def update(client: SchedulerClient) -> str:
     input_uri = client.notebook_path()
     for definition in existing:
         client.update(definition, input_uri=input_uri)
-        if is_current(client.scheduled_copy(definition)) is False:
-            raise ScheduleError(
-                "The copy still differs from the package's notebook: does the server at "
-                f"{client.server.url} show the same {input_uri}?"
-            )
     is_on = any(one.active for one in existing)
     paused = "" if is_on else f" It is paused: switch it on {ITS_PAGE}."
     return f"The copy that the schedule runs is that of today.{paused}"
@@ -129,9 +99,7 @@ def delete(client: SchedulerClient, *, definition_id: str | None, wait_seconds: 
         # Some runs at a time: if the schedule took all with it, the server would not answer.
         prune(client, definition.id, older_than=timedelta(0), keep_at_most=0)
         client.delete(definition)
-    left = len(existing) - len(to_delete)
-    more = f" {counted(left, 'schedule')} of the notebook is left." if left else ""
-    return f"{counted(len(to_delete), 'schedule')} deleted, with all runs.{more}"
+    return f"{counted(len(to_delete), 'schedule')} deleted, with all runs."
 
 
 def _await_runs(client: SchedulerClient, definition: Definition, *, deadline: float) -> None:
@@ -167,9 +135,9 @@ def next_due(schedule: str, timezone: str, *, after: datetime) -> datetime:
     Raises:
         ScheduleError: the expression or the time zone cannot be used, or a library is missing.
     """
-    if find_spec("croniter") is None or find_spec("pytz") is None:
+    if find_spec("jupyter_scheduler") is None:
         raise ScheduleError(
-            "Schedules need the scheduler's packages here as well: `pip install jupyter-scheduler`."
+            "Schedules need the scheduler here as well: `pip install jupyter-scheduler`."
         )
     import pytz  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with the scheduler
     from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 - likewise

@@ -9,8 +9,16 @@ from typing import Any
 from helpers.clock import CLOCK
 from helpers.text import clean
 
+EVERY_MINUTE = "* * * * *"
 _ID = re.compile(r"[\w-]{1,64}")  # it becomes part of paths, here and at the server
 _GRACE = timedelta(minutes=10)  # a run begins, and a stopped one ends, well within it
+
+
+def describe(schedule: str | None, timezone: str) -> str:
+    """Return ``every minute``, which is the same in every time zone, or ``'0 6 * * *' in UTC``."""
+    if schedule == EVERY_MINUTE:
+        return "every minute"
+    return f"{schedule!r} in {timezone}" if schedule else "only when asked to"
 
 
 class RunStatus(StrEnum):
@@ -36,6 +44,9 @@ class Definition:
     active: bool
     create_ts: datetime
     update_ts: datetime
+
+    def __str__(self) -> str:
+        return f"{describe(self.schedule, self.timezone)}, id {self.id}"
 
     @classmethod
     def read(cls, item: dict[str, Any]) -> "Definition":

@@ -21,7 +21,6 @@ from helpers.errors import ScheduleError
 from helpers.schedule.scheduled_copy import STAGING_DIR
 from helpers.text import clean, listed, shorten
 
-TOKEN_VARIABLE = "JUPYTER_TOKEN"  # noqa: S105 - the name of a variable
 _DATABASE = "scheduler.sqlite"
 _LOOPBACK = ("", "0.0.0.0", "::", "::1", "localhost")  # noqa: S104 - recognised, not bound
 
@@ -54,13 +53,10 @@ class Server:
 
 
 def own_server() -> Server | None:
-    """Return the server that started this process or one of its ancestors, cheaply."""
-    runtime_dir = Path(jupyter_runtime_dir())
+    """Return the server that started this process or one of its ancestors."""
     with suppress(psutil.Error):
-        for ancestor in psutil.Process().parents():
-            server = _described(runtime_dir / f"jpserver-{ancestor.pid}.json")
-            if server:
-                return server
+        ancestors = {process.pid for process in psutil.Process().parents()}
+        return next((one for one in _running_servers() if one.pid in ancestors), None)
     return None
 
 
@@ -68,49 +64,37 @@ def find_server(url: str | None) -> Server:
     """Return the server at ``url``, else the one that started this process or runs here.
 
     Raises:
-        ScheduleError: there is none, or more than one and none is named.
+        ScheduleError: there is none, there are several and none is named, or another works on its
+            data directory too, and each would start every scheduled run.
     """
-    own = own_server()
-    if url is None and own is not None:
-        return own
     running = _running_servers()
-    found = [server for server in running if url is None or _endpoint(url) == _endpoint(server.url)]
-    found = [server for server in found if server.database] or found
     urls = listed([server.url for server in running], most=5)
     if not running:
         raise ScheduleError(
             "No Jupyter server of yours runs here: start JupyterLab (`jupyter lab`), and run this "
             "on its machine, as its user."
         )
+    found = [one for one in running if url is None or _endpoint(url) == _endpoint(one.url)]
     if not found:
         raise ScheduleError(f"No Jupyter server of yours has that address here; there is {urls}.")
+    own = own_server() if url is None else None
+    found = [own] if own else [server for server in found if server.database] or found
+    database = found[0].database
+    sharing = [server.url for server in running if database and server.database == database]
+    if len(sharing) > 1:
+        raise ScheduleError(
+            f"Jupyter servers ({listed(sharing, most=5)}) share one data directory, and each would "
+            "start every scheduled run: stop all but one, or give the others a JUPYTER_DATA_DIR of "
+            "their own."
+        )
     if len(found) > 1:
-        refuse_shared_scheduler(found[0])
-        raise ScheduleError(
-            f"{len(found)} Jupyter servers run here: name one of them with --url ({urls})."
-        )
+        raise ScheduleError(f"Several Jupyter servers run here: name one with --url ({urls}).")
     return found[0]
-
-
-def refuse_shared_scheduler(server: Server) -> None:
-    """Refuse to schedule if every run would be started twice.
-
-    Raises:
-        ScheduleError: two servers work on one data directory.
-    """
-    sharing = [other for other in _running_servers() if other.database == server.database]
-    if server.database is not None and len(sharing) > 1:
-        urls = listed([other.url for other in sharing], most=5)
-        raise ScheduleError(
-            f"{len(sharing)} Jupyter servers ({urls}) share one data directory, and each would "
-            "start every scheduled run: stop all but one, or give the others a JUPYTER_DATA_DIR "
-            "of their own."
-        )
 
 
 def _running_servers() -> list[Server]:
     found = [_described(path) for path in Path(jupyter_runtime_dir()).glob("jpserver-*.json")]
-    return sorted((server for server in found if server), key=lambda server: server.pid)
+    return [server for server in found if server]
 
 
 def _endpoint(url: str) -> tuple[str, int | None, str] | None:
@@ -136,8 +120,8 @@ def _described(path: Path) -> Server | None:
         return None  # it may vanish, be half written, or hold something else
     if not isinstance(port, int) or facts.get("sock") or not runs:
         return None
-    token = str(facts.get("token") or "") or os.environ.get(TOKEN_VARIABLE, "")
-    return Server(_url(facts), token, pid, Path(facts.get("root_dir") or "/"))
+    token, root_dir = str(facts.get("token") or ""), Path(facts.get("root_dir") or "/")
+    return Server(_url(facts), token, pid, root_dir)
 
 
 def _url(facts: dict[str, Any]) -> str:

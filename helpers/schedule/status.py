@@ -10,13 +10,18 @@ from helpers.errors import DatabaseError, SettingsError
 from helpers.pass_health import MISSED_INTERVALS, PassHealth, pass_health
 from helpers.redaction import shown
 from helpers.schedule.client import SchedulerClient
-from helpers.schedule.commands import ITS_PAGE, describe
+from helpers.schedule.commands import ITS_PAGE
 from helpers.schedule.records import Definition, Run, RunStatus
 from helpers.schedule.scheduled_copy import is_current
 from helpers.settings import monitor_interval
 from helpers.text import counted
 
 _START_SLACK = timedelta(seconds=30)
+_COPIES = {
+    True: "is that of this package",
+    False: "is an older one; refresh it: `update`",
+    None: "cannot be read here, nor compared",
+}
 
 
 @dataclass(frozen=True)
@@ -51,30 +56,21 @@ class ScheduleStatus:
     def lines(self) -> Iterator[str]:
         """Yield what there is to know, a line each."""
         paused = "" if self.definition.active else " (paused)"
-        yield f"Schedule{paused}: {describe(self.definition)}."
-        last = "none yet"
-        if self.runs:
-            run = self.runs[0]
-            state = "orphaned" if self._is_orphaned(run) else "running"
-            state = run.status.lower() if run.is_finished() else state
-            last = f"{duration(CLOCK.now() - run.create_ts)} ago: {state}"
-        yield f"Last run: {last}."
+        yield f"Schedule{paused}: {self.definition}."
+        yield f"Last run: {self._describe_run(self.runs[0]) if self.runs else 'none yet'}."
         failed = [run for run in self.finished if run.status is RunStatus.FAILED]
         if failed:
             number = counted(len(self.finished), "finished run")
             yield f"Of the last {number}, {len(failed)} failed. {_describe_failure(failed[0])}"
-        match self.is_current:
-            case True:
-                yield "Notebook: the scheduled copy is that of this package."
-            case False:
-                yield "▲ Notebook: the scheduled copy is an older one; refresh it: `update`."
-            case None:
-                yield "Notebook: the scheduled copy cannot be read here, nor compared."
+        yield f"Notebook: the scheduled copy {_COPIES[self.is_current]}."
         if orphaned := sum(self._is_orphaned(run) for run in self.runs):
-            yield (
-                f"▲ {counted(orphaned, 'orphaned run')}: begun before the server was started, and "
-                "never finished."
-            )
+            runs = counted(orphaned, "orphaned run")
+            yield f"▲ {runs}: begun before the server was started, and never finished."
+
+    def _describe_run(self, run: Run) -> str:
+        state = "orphaned" if self._is_orphaned(run) else "running"
+        state = run.status.lower() if run.is_finished() else state
+        return f"{duration(CLOCK.now() - run.create_ts)} ago: {state}"
 
     def _is_orphaned(self, run: Run) -> bool:
         return not run.is_finished() and run.create_ts < self.server_started_ts
@@ -119,25 +115,25 @@ def why_off(schedules: list[ScheduleStatus], health: PassHealth | None) -> str |
     (``health`` is None) the runs.
     """
     active = [schedule for schedule in schedules if schedule.definition.active]
-    failures = [schedule.failure(health) for schedule in active]
-    problem = None
-    if not active and (health is None or health.is_silent):
-        problem = "it has no schedule of the notebook; make one: `create`."
-        if schedules:
-            problem = f"its schedule is paused; switch it on {ITS_PAGE}."
-    elif active and all(one.is_silent for one in active):
-        problem = (
+    if not active:
+        if health is not None and not health.is_silent:
+            return None
+        paused = f"its schedule is paused; switch it on {ITS_PAGE}."
+        return paused if schedules else "it has no schedule of the notebook; make one: `create`."
+    if all(one.is_silent for one in active):
+        return (
             "its schedule is switched on, but no run is started. Restart the Jupyter server; if "
             "that does not help, its log says why, or which schedule it cannot read."
         )
-    elif active and failures[0] and all(failures):
-        problem = f"the last run failed. {_describe_failure(failures[0])}"
-    elif active and health is not None and health.age is not None and health.is_silent:
-        problem = (
+    failed = [run for run in (one.failure(health) for one in active) if run]
+    if len(failed) == len(active):
+        return f"the last run failed. {_describe_failure(failed[0])}"
+    if health is not None and health.age is not None and health.is_silent:
+        return (
             f"its schedule is switched on, but no pass was completed for {duration(health.age)}. "
             "Open the notebook and run it by hand to see why."
         )
-    return problem
+    return None
 
 
 def _describe_failure(run: Run) -> str:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.errors import ScheduleError
-from helpers.schedule.commands import EVERY_MINUTE, next_due
+from helpers.schedule.commands import next_due
+from helpers.schedule.records import EVERY_MINUTE
 
 pytest.importorskip("croniter", reason="schedules need the extra `lab`")
 
