@@ -18,6 +18,7 @@ from helpers.forecasting import (
     Record,
 )
 from helpers.forecasting.batches import forecast_batches, forecast_chain
+from helpers.forecasting.history import shown_group
 from helpers.forecasting.jobs import forecast_jobs, spread
 from tests.forecasts.histories import KIND, kind_history, usual_history
 
@@ -107,6 +108,20 @@ def test_jobs_of_the_same_age_may_stand_in_any_order() -> None:
         for order in (jobs, jobs[::-1])
     )
     assert forward == backward
+
+
+@pytest.mark.parametrize(
+    ("finished", "group"), [(0, 0), (1, 1), (2, 1), (3, 2), (9, 2), (10, 3), (500, 3)]
+)
+def test_the_more_of_a_run_has_finished_the_better_errors_apply(finished: int, group: int) -> None:
+    assert shown_group(finished) == group
+
+
+def test_no_job_is_drawn_longer_than_fifteen_years() -> None:
+    queued = BatchState(KIND, queued=[Job(0.0)], servers=1)
+    [batch] = forecast_batches(usual_history(median=1e15), [queued])
+    assert batch.remaining is not None
+    assert batch.remaining.median == pytest.approx(math.exp(20))
 
 
 def test_what_is_left_of_short_jobs_is_short() -> None:
