@@ -263,8 +263,8 @@ class Poller:
         status = reading.body["status"]
         with self._lock:
             lane.note_read(question, status, sent=sent, now=CLOCK.monotonic())
-        said = asked_ts, status, reading.body, HTTPStatus.OK
-        return [Answer(question, *said, is_legacy=reading.is_legacy)], reading.size
+        reply = asked_ts, status, reading.body, HTTPStatus.OK
+        return [Answer(question, *reply, is_legacy=reading.is_legacy)], reading.size
 
     def _search(self, task: Task, sent: Sent, asked_ts: datetime) -> tuple[list[Answer], int]:
         lane = self._lanes[task.family]
