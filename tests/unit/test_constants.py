@@ -121,7 +121,7 @@ ENDS = {"FINISHED", "FAILED", "CANCELLED", "ERROR"}
         # a cancellation that was asked for has not begun, or is refused
         ("CANCEL_REQUESTED", {"CANCELLING"} | IN_WORK | ENDS),
         ("CANCELLING", IN_WORK | ENDS),
-        *[(end, set()) for end in ENDS],
+        *[(end, set()) for end in sorted(ENDS)],
     ],
 )
 def test_every_job_status_has_its_moves(status, moves):
