@@ -442,6 +442,11 @@ class TestLearn:
         ({"locationCount": "1200"}, 3, 1_200.0),
         ({"Number of Locations": 7}, None, 7.0),
         ({"location_count": None, "rows": 5}, None, 5.0),
+        ({"risk_count": 6}, None, 6.0),
+        ({"No of Risks": 8}, None, 8.0),
+        ({"rowCount": 9}, None, 9.0),
+        ({"num_rows": 10}, None, 10.0),
+        ({"File Size": 11}, None, 11.0),
         ({"locations": ["a", "b"]}, None, None),  # names, perhaps of something else
         ({"location_count": 0}, 3, 0.0),
         ({"location_count": True}, None, None),
