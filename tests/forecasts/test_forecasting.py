@@ -147,6 +147,16 @@ def test_a_miss_is_negative_inside_and_grows_with_the_distance() -> None:
     assert miss(drawn, 150.0) < 0
     assert miss(drawn, 200.0) == 0
     assert miss(Interval(0.0, 0.0, 0.0), 0.0) == 0
+    assert miss(Interval(0.0, 0.0, 0.0), 1.0) == pytest.approx(math.log(1_000))
+
+
+def test_no_interval_ends_later_than_in_three_centuries() -> None:
+    assert Interval(1.0, 2.0, 3.0).widened(50.0).high == 1e10
+
+
+def test_an_outcome_says_why_there_is_no_number() -> None:
+    labels = ["known", "few samples", "longer than all like it", "not started"]
+    assert [outcome.value for outcome in Outcome] == labels
 
 
 def test_a_job_that_has_run_longer_than_all_like_it_gets_no_number() -> None:
