@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from helpers.forecasting import (
+    BatchForecast,
     BatchState,
     History,
     Interval,
     Job,
+    JobForecast,
     KindHistory,
     Outcome,
     PastJob,
@@ -152,6 +154,17 @@ def test_a_miss_is_negative_inside_and_grows_with_the_distance() -> None:
 
 def test_no_interval_ends_later_than_in_three_centuries() -> None:
     assert Interval(1.0, 2.0, 3.0).widened(50.0).high == 1e10
+
+
+def test_a_forecast_without_a_number_has_none() -> None:
+    job = JobForecast(Outcome.FEW_SAMPLES, 3)
+    assert (job.remaining, job.usual_seconds) == (None, None)
+    batch = BatchForecast(Outcome.FEW_SAMPLES, 3, 0)
+    assert (batch.remaining, batch.drawn) == (None, None)
+
+
+def test_all_jobs_of_a_batch_count() -> None:
+    assert BatchState(KIND, [Job(1.0)], [Job(1.0)] * 2, [Job(1.0)] * 4).jobs == 7
 
 
 def test_an_outcome_says_why_there_is_no_number() -> None:
