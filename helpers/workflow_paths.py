@@ -4,6 +4,7 @@ Names of cycles and paths in the metastore are foreign text: whatever they hold,
 here resolves to a file below the workflows folder, or is refused.
 """
 
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -74,6 +75,25 @@ def monitor_notebook() -> Path:
         raise NotebookError(
             f"{exc} Set IRP_WORKFLOWS_DIR to the folder that holds {MONITOR_NOTEBOOK.parts[0]}."
         ) from None
+
+
+def monitor_notebook_below(root: Path) -> str:
+    """Return the path of the monitor's notebook below a folder, as a server there calls it.
+
+    Raises:
+        NotebookError: it does not exist, or lies elsewhere.
+    """
+    notebook = monitor_notebook()
+    # A link below the root leads there as well, so the path as written counts too.
+    written = Path(os.path.abspath(get_settings().irp_workflows_dir)) / MONITOR_NOTEBOOK  # noqa: PTH100 - resolve() follows links
+    for path, base in ((written, root), (notebook, root.resolve())):
+        if path.is_relative_to(base):
+            return path.relative_to(base).as_posix()
+    project = notebook.parents[len(MONITOR_NOTEBOOK.parts)]
+    raise NotebookError(
+        f"The notebook {notebook} lies outside {root}, which the server shows: start JupyterLab "
+        f"in {project}, or set IRP_WORKFLOWS_DIR to a folder below {root}."
+    )
 
 
 def _shown(path: Path | str) -> str:

@@ -62,27 +62,28 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, dest="command", metavar="command")
 
     def command(name: str, purpose: str) -> argparse.ArgumentParser:
-        made = subparsers.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
+        shows_defaults = argparse.ArgumentDefaultsHelpFormatter
+        made = subparsers.add_parser(
+            name,
+            help=purpose,
+            description=f"{purpose.capitalize()}.",
+            formatter_class=shows_defaults,
+        )
         made.add_argument("--url", help="the Jupyter server, if several run here")
         return made
 
     it = command("create", "schedule the notebook, once")
-    it.add_argument(
-        "--schedule", default=EVERY_MINUTE, help="five cron fields (default: every minute)"
-    )
-    it.add_argument("--timezone", default="UTC", help="of the schedule (default: UTC)")
+    it.add_argument("--schedule", default=EVERY_MINUTE, help="five cron fields")
+    it.add_argument("--timezone", default="UTC", help="of the schedule")
     command("status", "say whether monitoring is on, and how it goes")
     command("update", "have the schedule run the notebook of today")
     it = command("delete", "remove the schedule and its runs")
     it.add_argument("--id", help="of one schedule, if several run the notebook")
-    wait = "seconds for a run to finish, at the most (default: 180)"
-    it.add_argument("--wait", type=_count, default=180, help=wait)
+    it.add_argument("--wait", type=_count, default=180, help="seconds for a run to finish")
     it = command("prune", "remove finished runs with their files")
     keep, days = get_settings().monitor_retention_runs, get_settings().monitor_retention_days
-    it.add_argument("--keep", type=_count, default=keep, help=f"the newest (default: {keep})")
-    it.add_argument(
-        "--days", type=_count, default=days, help=f"how old they may be (default: {days})"
-    )
+    it.add_argument("--keep", type=_count, default=keep, help="how many stay")
+    it.add_argument("--days", type=_count, default=days, help="how old they may be")
     return parser
 
 

@@ -24,13 +24,9 @@ from helpers.errors import ScheduleError
 from helpers.schedule.records import Definition, Run, RunStatus, read_id
 from helpers.schedule.scheduled_copy import is_monitor
 from helpers.schedule.servers import Server
-from helpers.settings import get_settings
-from helpers.workflow_paths import MONITOR_NOTEBOOK, monitor_notebook
+from helpers.workflow_paths import MONITOR_NOTEBOOK
 
-_CONNECT_SECONDS = 3.05
 _READ_SECONDS = 20.0
-_LEAST_SECONDS = 0.05  # less is no time to ask anything
-_ALL = 100_000
 _NEWEST = 60
 _DEFINITIONS = "scheduler/job_definitions"
 _JOBS = "scheduler/jobs"
@@ -83,9 +79,7 @@ class SchedulerClient:
         Told by the file's name, unless the scheduled copy can be read and is something else.
         """
         found = self._get(
-            _DEFINITIONS,
-            lambda it: [Definition.read(one) for one in it["job_definitions"]],
-            max_items=_ALL,
+            _DEFINITIONS, lambda it: list(map(Definition.read, it["job_definitions"]))
         )
         own = [
             one
@@ -98,25 +92,6 @@ class SchedulerClient:
     def scheduled_copy(self, definition: Definition) -> Path:
         """Return where the copy that a schedule runs lies, if it is on this machine."""
         return self.server.staged(definition.id) / definition.input_filename
-
-    def notebook_path(self) -> str:
-        """Return the path of the monitor's notebook below the server's root.
-
-        Raises:
-            NotebookError: it is not there.
-            ScheduleError: the server does not show it.
-        """
-        notebook, root = monitor_notebook(), self.server.root_dir
-        # A link below the root leads the server there as well, so the path as written counts too.
-        written = Path(os.path.abspath(get_settings().irp_workflows_dir)) / MONITOR_NOTEBOOK  # noqa: PTH100 - resolve() follows links
-        for path_here, base in ((written, root), (notebook, root.resolve())):
-            if path_here.is_relative_to(base):
-                return path_here.relative_to(base).as_posix()
-        project = notebook.parents[len(MONITOR_NOTEBOOK.parts)]
-        raise ScheduleError(
-            f"The notebook {notebook} lies outside {root}, which the server shows: start "
-            f"JupyterLab in {project}, or set IRP_WORKFLOWS_DIR to a folder below {root}."
-        )
 
     def create(self, *, input_uri: str, schedule: str, timezone: str) -> str:
         """Store a schedule of the notebook that keeps no output, and return its id."""
@@ -145,20 +120,14 @@ class SchedulerClient:
         own: str | None = self._get(f"{_JOBS}/{run_id}", lambda it: it["job_definition_id"])
         return own
 
-    def oldest_runs(self, definition_id: str, *, most: int) -> tuple[list[Run], int]:
-        """Return the oldest runs of a schedule, the oldest first, and how many there are."""
-        return self._runs(definition_id, max_items=most, sort_by="asc(create_time)")
-
     def newest_runs(self, definition: Definition) -> list[Run]:
         """Return the newest runs of a schedule, the newest first, and all that are in progress."""
-        by_time = "desc(create_time)"
-        newest, _ = self._runs(definition.id, max_items=_NEWEST, sort_by=by_time)
-        running, _ = self._runs(
-            definition.id, max_items=_ALL, sort_by=by_time, status=RunStatus.IN_PROGRESS
-        )
+        newest, _ = self.runs(definition.id, max_items=_NEWEST)
+        running, _ = self.runs(definition.id, status=RunStatus.IN_PROGRESS)
         return newest + [run for run in running if run not in newest]
 
-    def _runs(self, definition_id: str, **query: object) -> tuple[list[Run], int]:
+    def runs(self, definition_id: str, **query: object) -> tuple[list[Run], int]:
+        """Return runs of a schedule, the newest first unless asked otherwise, and their number."""
         return self._get(
             _JOBS,
             lambda it: ([Run.read(one) for one in it["jobs"]], int(it["total_count"])),
@@ -176,12 +145,11 @@ class SchedulerClient:
     def _send(self, method: str, path: str, **arguments: Any) -> requests.Response:
         url = self.server.url
         seconds = min(_READ_SECONDS, self._deadline - CLOCK.monotonic())
-        if seconds < _LEAST_SECONDS:
+        if seconds <= 0:
             raise ScheduleError("The time for pruning is over; the next call goes on from here.")
-        timeout = (min(_CONNECT_SECONDS, seconds), seconds)
         try:
             answer = self._session.request(
-                method, url + path, timeout=timeout, allow_redirects=False, **arguments
+                method, url + path, timeout=seconds, allow_redirects=False, **arguments
             )
         except requests.exceptions.SSLError as exc:
             advice = "put the file of its authority into REQUESTS_CA_BUNDLE."

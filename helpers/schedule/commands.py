@@ -17,9 +17,10 @@ from helpers.errors import ScheduleError
 from helpers.redaction import shown
 from helpers.schedule.client import SchedulerClient
 from helpers.schedule.pruning import prune
-from helpers.schedule.records import EVERY_MINUTE, Definition, describe
+from helpers.schedule.records import Definition, describe
 from helpers.schedule.scheduled_copy import is_current
 from helpers.text import counted, listed
+from helpers.workflow_paths import monitor_notebook_below
 
 ITS_PAGE = "in JupyterLab, under Notebook Job Definitions"
 # The scheduler looks at its queue every 10 s and JupyterLab shows five fields: a sixth (seconds)
@@ -31,7 +32,7 @@ _LOOK_SECONDS = 0.5
 def create(client: SchedulerClient, *, schedule: str, timezone: str) -> str:
     """Schedule the notebook, unless it is; what is there already must be what was asked for."""
     due_ts = next_due(schedule, timezone, after=CLOCK.now())
-    input_uri = client.notebook_path()
+    input_uri = monitor_notebook_below(client.server.root_dir)
     existing = client.schedules()
     if existing:
         return _already(client, existing, wanted=describe(schedule, timezone))
@@ -77,12 +78,10 @@ def _already(client: SchedulerClient, existing: list[Definition], *, wanted: str
 def update(client: SchedulerClient) -> str:
     """Have every schedule of the notebook run the package's notebook of today."""
     existing = _existing(client)
-    input_uri = client.notebook_path()
+    input_uri = monitor_notebook_below(client.server.root_dir)
     for definition in existing:
         client.update(definition, input_uri=input_uri)
-    is_on = any(one.active for one in existing)
-    paused = "" if is_on else f" It is paused: switch it on {ITS_PAGE}."
-    return f"The copy that the schedule runs is that of today.{paused}"
+    return "The copy that the schedule runs is that of today."
 
 
 def delete(client: SchedulerClient, *, definition_id: str | None, wait_seconds: float) -> str:
@@ -108,8 +107,7 @@ def _await_runs(client: SchedulerClient, definition: Definition, *, deadline: fl
     The server kills by the number of the process, which another may bear if the run is orphaned.
     """
     while runs := [run for run in client.newest_runs(definition) if not run.is_finished()]:
-        orphaned = [run for run in runs if run.create_ts < client.started_ts]
-        if CLOCK.monotonic() >= deadline or orphaned == runs:
+        if CLOCK.monotonic() >= deadline or all(run.is_orphaned(client.started_ts) for run in runs):
             raise ScheduleError(
                 f"The schedule is paused, but its run of {moment(runs[-1].create_ts)} is not "
                 "finished and would be cut off: `delete` again when `status` shows that it is "
@@ -120,13 +118,10 @@ def _await_runs(client: SchedulerClient, definition: Definition, *, deadline: fl
 
 
 def _existing(client: SchedulerClient) -> list[Definition]:
-    existing = client.schedules()
-    if not existing:
-        raise ScheduleError(
-            f"The server at {client.server.url} has no schedule of the notebook: make one with "
-            "`create`."
-        )
-    return existing
+    if existing := client.schedules():
+        return existing
+    url = client.server.url
+    raise ScheduleError(f"The server at {url} has no schedule of the notebook: `create` makes one.")
 
 
 def next_due(schedule: str, timezone: str, *, after: datetime) -> datetime:
@@ -142,22 +137,15 @@ def next_due(schedule: str, timezone: str, *, after: datetime) -> datetime:
     import pytz  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with the scheduler
     from croniter import croniter  # type: ignore[import-untyped]  # noqa: PLC0415 - likewise
 
-    wanted = shown(schedule, 100)
-    if not _SCHEDULE.fullmatch(schedule):
-        raise ScheduleError(
-            f"{wanted!r} is not a valid schedule: write five fields (minute, hour, day, month, "
-            f"weekday) with one space between them, for example '{EVERY_MINUTE}' for every minute."
-        )
     try:
-        times = croniter(schedule, after.astimezone(pytz.timezone(timezone)))
-        return datetime.fromtimestamp(times.get_next(float), UTC)
-    except pytz.UnknownTimeZoneError:
-        raise ScheduleError(
-            f"{shown(timezone, 60)!r} is not a known time zone: write for example UTC or "
-            "Europe/Zurich."
-        ) from None
-    except ValueError as exc:  # croniter's errors are ValueErrors
-        raise ScheduleError(
-            f"{wanted!r} never comes due ({shown(str(exc), 200)}): correct it, for example "
-            "to '*/5 * * * *'."
-        ) from exc
+        if _SCHEDULE.fullmatch(schedule):
+            times = croniter(schedule, after.astimezone(pytz.timezone(timezone)))
+            return datetime.fromtimestamp(times.get_next(float), UTC)
+        reason = "these are not five fields"
+    except (ValueError, pytz.UnknownTimeZoneError) as exc:  # croniter's errors are ValueErrors
+        reason = shown(f"{type(exc).__name__}: {exc}", 200)
+    raise ScheduleError(
+        f"{shown(schedule, 100)!r} in {shown(timezone, 60)} never comes due ({reason}): write "
+        "minute, hour, day, month and weekday with one space between them, for example "
+        "'*/5 * * * *', and a time zone such as Europe/Zurich."
+    )

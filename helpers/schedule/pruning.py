@@ -48,7 +48,7 @@ def prune(
     """Remove a schedule's runs that are too old or too many, the newest last; return how many."""
     removed = 0
     while True:
-        runs, total = client.oldest_runs(definition_id, most=_PAGE)
+        runs, total = client.runs(definition_id, max_items=_PAGE, sort_by="asc(create_time)")
         before_ts = CLOCK.now() - older_than
         run_ids = to_delete(runs, surplus=total - keep_at_most, before_ts=before_ts)
         if not run_ids:

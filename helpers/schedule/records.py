@@ -98,6 +98,10 @@ class Run:
             case RunStatus.CREATED | RunStatus.QUEUED | RunStatus.IN_PROGRESS:
                 return False
 
+    def is_orphaned(self, server_started_ts: datetime) -> bool:
+        """Tell whether it began before its server did, and was never finished."""
+        return not self.is_finished() and self.create_ts < server_started_ts
+
 
 def read_id(value: str) -> str:
     """Return an id of the scheduler; ValueError if it is not one."""

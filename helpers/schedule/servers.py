@@ -19,7 +19,7 @@ from jupyter_core.paths import jupyter_data_dir, jupyter_runtime_dir
 
 from helpers.errors import ScheduleError
 from helpers.schedule.scheduled_copy import STAGING_DIR
-from helpers.text import clean, listed, shorten
+from helpers.text import clean, listed
 
 _DATABASE = "scheduler.sqlite"
 _LOOPBACK = ("", "0.0.0.0", "::", "::1", "localhost")  # noqa: S104 - recognised, not bound
@@ -38,9 +38,8 @@ class Server:
     def database(self) -> Path | None:
         """The scheduler's database that the server has open; None if that is not known."""
         with suppress(psutil.Error):
-            for file in psutil.Process(self.pid).open_files():
-                if Path(file.path).name == _DATABASE:
-                    return Path(file.path)
+            files = (Path(file.path) for file in psutil.Process(self.pid).open_files())
+            return next((file for file in files if file.name == _DATABASE), None)
         return None
 
     def staged(self, run_or_definition_id: str) -> Path:
@@ -129,5 +128,5 @@ def _url(facts: dict[str, Any]) -> str:
     scheme = "https" if facts.get("secure") else "http"
     host = str(facts.get("hostname") or "")
     host = "127.0.0.1" if host in _LOOPBACK[:3] else f"[{host}]" if ":" in host else host
-    base_url = shorten(clean(str(facts.get("base_url") or "/")), 300)
+    base_url = clean(str(facts.get("base_url") or "/"))
     return f"{scheme}://{host}:{facts['port']}{base_url.rstrip('/')}/"

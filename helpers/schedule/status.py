@@ -47,11 +47,11 @@ class ScheduleStatus:
 
     def failure(self, health: PassHealth | None) -> Run | None:
         """Return the last finished run if it failed, and no pass was completed since it began."""
-        if not self.finished or self.finished[0].status is not RunStatus.FAILED:
+        last = next(iter(self.finished), None)
+        if last is None or last.status is not RunStatus.FAILED:
             return None
         completed_ts = health.last_completed_ts if health else None
-        failed = self.finished[0]
-        return None if completed_ts and completed_ts > failed.create_ts else failed
+        return None if completed_ts and completed_ts > last.create_ts else last
 
     def lines(self) -> Iterator[str]:
         """Yield what there is to know, a line each."""
@@ -63,17 +63,15 @@ class ScheduleStatus:
             number = counted(len(self.finished), "finished run")
             yield f"Of the last {number}, {len(failed)} failed. {_describe_failure(failed[0])}"
         yield f"Notebook: the scheduled copy {_COPIES[self.is_current]}."
-        if orphaned := sum(self._is_orphaned(run) for run in self.runs):
-            runs = counted(orphaned, "orphaned run")
-            yield f"▲ {runs}: begun before the server was started, and never finished."
+        orphaned = [run for run in self.runs if run.is_orphaned(self.server_started_ts)]
+        if orphaned:
+            number = counted(len(orphaned), "orphaned run")
+            yield f"▲ {number}: begun before the server was started, and never finished."
 
     def _describe_run(self, run: Run) -> str:
-        state = "orphaned" if self._is_orphaned(run) else "running"
+        state = "orphaned" if run.is_orphaned(self.server_started_ts) else "running"
         state = run.status.lower() if run.is_finished() else state
         return f"{duration(CLOCK.now() - run.create_ts)} ago: {state}"
-
-    def _is_orphaned(self, run: Run) -> bool:
-        return not run.is_finished() and run.create_ts < self.server_started_ts
 
 
 def status(client: SchedulerClient) -> tuple[str, bool]:
@@ -90,15 +88,13 @@ def status(client: SchedulerClient) -> tuple[str, bool]:
     active = [schedule for schedule in schedules if schedule.definition.active]
     health, health_lines = _pass_health()
     problem = why_off(schedules, health)
-    address = f"at {client.server.url}"
-    headline = f"Monitoring is on, {address}."
+    url = client.server.url
+    headline = f"Monitoring is on, at {url}."
     if problem is not None:
-        headline = f"Monitoring is off, {address}: {problem}"
+        headline = f"Monitoring is off, at {url}: {problem}"
     elif not active:
-        headline = (
-            f"Monitoring is on, but not {address}, where no schedule of the notebook is on: passes "
-            "are completed by cron, by hand or by another server."
-        )
+        others = "passes are completed by cron, by hand or by another server"
+        headline = f"Monitoring is on, but not at {url}, where no schedule is on: {others}."
     lines = [headline, *(f"  {line}" for one in schedules for line in one.lines())]
     if len(active) > 1:
         lines.append(
@@ -121,18 +117,14 @@ def why_off(schedules: list[ScheduleStatus], health: PassHealth | None) -> str |
         paused = f"its schedule is paused; switch it on {ITS_PAGE}."
         return paused if schedules else "it has no schedule of the notebook; make one: `create`."
     if all(one.is_silent for one in active):
-        return (
-            "its schedule is switched on, but no run is started. Restart the Jupyter server; if "
-            "that does not help, its log says why, or which schedule it cannot read."
-        )
+        advice = "Restart the Jupyter server; if that does not help, its log says why"
+        return f"its schedule is switched on, but no run is started. {advice}."
     failed = [run for run in (one.failure(health) for one in active) if run]
     if len(failed) == len(active):
         return f"the last run failed. {_describe_failure(failed[0])}"
     if health is not None and health.age is not None and health.is_silent:
-        return (
-            f"its schedule is switched on, but no pass was completed for {duration(health.age)}. "
-            "Open the notebook and run it by hand to see why."
-        )
+        since = f"its schedule is switched on, but no pass was completed for {duration(health.age)}"
+        return f"{since}. Open the notebook and run it by hand to see why."
     return None
 
 
