@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         with closing(SchedulerClient(find_server(options.url))) as client:
-            client.require_scheduler()
+            _ = client.started_ts  # fails if it is not a Jupyter server
             text, is_well = _run(client, options)
     except BatchMonitoringError as exc:
         print(exc, file=sys.stderr)

@@ -63,16 +63,6 @@ class SchedulerClient:
         """When the server was started; asking fails if it is not a Jupyter server."""
         return self._get("api/status", lambda it: datetime.fromisoformat(it["started"]))
 
-    def require_scheduler(self) -> None:
-        """Raise ScheduleError if this is not a server whose scheduler accepts us."""
-        # The first tells a server without the scheduler from what is not a Jupyter server.
-        _ = self.started_ts
-        self.environment()
-
-    def environment(self) -> str:
-        """Return the name of an environment to run notebooks in."""
-        return self._get("scheduler/runtime_environments", lambda it: str(it[0]["name"]))
-
     def schedules(self) -> list[Definition]:
         """Return the schedules of the monitor's notebook, the oldest first.
 
@@ -95,10 +85,11 @@ class SchedulerClient:
 
     def create(self, *, input_uri: str, schedule: str, timezone: str) -> str:
         """Store a schedule of the notebook that keeps no output, and return its id."""
+        environment = self._get("scheduler/runtime_environments", lambda it: it[0]["name"])
         body = {
             "input_uri": input_uri,
             "name": MONITOR_NOTEBOOK.stem,
-            "runtime_environment_name": self.environment(),
+            "runtime_environment_name": environment,
             "schedule": schedule,
             "timezone": timezone,
             "output_formats": [],
@@ -154,13 +145,10 @@ class SchedulerClient:
         except requests.exceptions.SSLError as exc:
             advice = "put the file of its authority into REQUESTS_CA_BUNDLE."
             raise ScheduleError(f"The certificate of {url} cannot be verified: {advice}") from exc
-        except requests.Timeout as exc:
-            advice = "it may be overloaded; try again, or restart it."
-            raise ScheduleError(f"The Jupyter server at {url} does not answer: {advice}") from exc
         except requests.RequestException as exc:
             raise ScheduleError(
-                f"No Jupyter server answers at {url}: restart JupyterLab, or name another with "
-                "--url (`jupyter server list` shows those that run here)."
+                f"No Jupyter server answers at {url} ({type(exc).__name__}): restart JupyterLab, "
+                "or name another with --url (`jupyter server list` shows those that run here)."
             ) from exc
         self._require_success(answer)
         return answer

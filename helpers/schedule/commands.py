@@ -109,10 +109,9 @@ def _await_runs(client: SchedulerClient, definition: Definition, *, deadline: fl
     while runs := [run for run in client.newest_runs(definition) if not run.is_finished()]:
         if CLOCK.monotonic() >= deadline or all(run.is_orphaned(client.started_ts) for run in runs):
             raise ScheduleError(
-                f"The schedule is paused, but its run of {moment(runs[-1].create_ts)} is not "
-                "finished and would be cut off: `delete` again when `status` shows that it is "
-                "over. If `status` calls it orphaned, restart the server and delete that run in "
-                "JupyterLab, under Notebook Jobs, first."
+                f"The schedule is paused, but its run of {moment(runs[-1].create_ts)} would be cut "
+                "off: `delete` again when `status` shows that it is over. If `status` calls it "
+                "orphaned, restart the server and delete it under Notebook Jobs first."
             )
         CLOCK.sleep(_LOOK_SECONDS)
 
