@@ -41,10 +41,10 @@ COMPILED_bench := --compile-bytecode
 	@touch $@
 
 lab: .venv/.installed-lab,sandbox
-	@$(BIN)/python -m sandbox.lab $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m sandbox.lab $(ARGS)
 
 demo: .venv/.installed-sandbox
-	@$(BIN)/python -m sandbox.demo $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m sandbox.demo $(ARGS)
 
 # Three processes keep two cores busy: the longest files, which begin, wait more than they compute.
 test: .venv/.installed-dev

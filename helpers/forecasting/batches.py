@@ -100,7 +100,7 @@ def _draw(history: History, batch: BatchState, usual: Law, uniform: Array) -> Op
     beside = own.beyond(reached[:, None] - effects, uniform[0, :count])
     remaining = _left(_bases(kind, running) + effects + beside, running)
     queued = _seconds(_bases(kind, batch.queued) + effects + own.at(uniform[0, count:total]))
-    servers = max(count, batch.servers or 0)
+    servers = max(count, batch.servers)
     if servers or not batch.queued:
         return Open(remaining, queued, servers)
     if not (waits := history.waits.get(batch.kind, KindHistory())).suffices:

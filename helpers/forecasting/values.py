@@ -41,14 +41,14 @@ class PastJob:
 class BatchState:
     """The jobs of a batch now.
 
-    ``servers`` is how many of its jobs can run at once, if more than run now.
+    ``servers`` is how many of its jobs can run at once; 0 if no more than run now.
     """
 
     kind: str
     finished: Sequence[Job] = ()  # in the order in which they ended
     running: Sequence[Job] = ()
     queued: Sequence[Job] = ()  # in the order in which they will start
-    servers: int | None = None
+    servers: int = 0
 
     @property
     def jobs(self) -> int:
