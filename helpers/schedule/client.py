@@ -28,6 +28,7 @@ from helpers.workflow_paths import MONITOR_NOTEBOOK
 
 _READ_SECONDS = 20.0
 _NEWEST = 60
+_ALL = 100_000  # the server gives a thousand unless asked for more
 _DEFINITIONS = "scheduler/job_definitions"
 _JOBS = "scheduler/jobs"
 
@@ -69,7 +70,9 @@ class SchedulerClient:
         Told by the file's name, unless the scheduled copy can be read and is something else.
         """
         found = self._get(
-            _DEFINITIONS, lambda it: list(map(Definition.read, it["job_definitions"]))
+            _DEFINITIONS,
+            lambda it: list(map(Definition.read, it["job_definitions"])),
+            max_items=_ALL,
         )
         own = [
             one
