@@ -14,9 +14,11 @@ MAIN = next(iter(CHAIN.small))
 
 
 def of_each(entries):
-    """A parameter for each entry of each protocol."""
+    """A parameter for each entry of each protocol; the largest search is left to the faults."""
     return [
-        pytest.param(protocol, entry, id=str(entry))
+        pytest.param(
+            protocol, entry, id=str(entry), marks=[pytest.mark.faults] if entry == MAIN else []
+        )
         for protocol in PROTOCOLS
         for entry in entries(protocol)
     ]
@@ -52,6 +54,7 @@ def test_all_promises_hold_in_the_large_sizes(protocol, scenario):
     assert (result.broken, result.trace) == ("", [])
 
 
+@pytest.mark.faults
 def test_each_mutant_is_found_by_the_trace_on_record():
     assert len(CHAIN.mutants) >= 12
     assert traces() == TRACES.read_text(encoding="utf-8")
@@ -63,6 +66,7 @@ def teams_of_mutants(protocol):
     return [team for team in teams.values() if team not in protocol.small.values()]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("protocol", "team"), of_each(teams_of_mutants))
 def test_the_whole_protocol_holds_where_a_mutant_breaks(protocol, team):
     assert explore(protocol.model(**team)).broken == ""

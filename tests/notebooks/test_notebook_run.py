@@ -532,7 +532,7 @@ FLOODS = {  # outputs of some 400 MB, or of 40 MB in objects
     "one print": "print('x' * 100_000_000)",
     "small displays": "for _ in range(40_000):\n    display(1)",
 }
-LONG = {"small displays"}
+LONG = {"small displays", "one stream in pieces"}
 MEASURE = """
 import re, sys
 from pathlib import Path
