@@ -16,7 +16,7 @@ from helpers.errors import MoodysError
 from helpers.irp_integration.answers import is_down
 from helpers.irp_integration.bodies import Body
 from helpers.irp_integration.health import Health, SearchProblem
-from helpers.irp_integration.pace import Pace, Sent
+from helpers.irp_integration.pace import Pace
 from helpers.irp_integration.questions import (
     Answer,
     Plan,
@@ -82,13 +82,13 @@ class Lane:
         gate = self.search_from - now if self._unanswered else 0.0
         return max(gate, self.search_pace.wait_seconds(now))
 
-    def take(self, now: float, now_ts: datetime) -> tuple[Task, Sent]:
+    def take(self, now: float, now_ts: datetime) -> Task:
         """Return the next task, which is under way from now on."""
         task = (self._reads or self._searches).popleft()
-        sent = self._pace_of(task).note_sent(now)
+        self._pace_of(task).note_sent(now)
         self._is_scouting = self._is_scouting or task.is_search
         self._keep_reason(task, now_ts, MoodysError(_LATE))
-        return task, sent
+        return task
 
     def failed(self, task: Task, asked_ts: datetime, exc: MoodysError) -> list[Answer]:
         """Return the answers of a task that failed."""
@@ -110,7 +110,7 @@ class Lane:
         if not task.is_search:
             self._unanswered.discard(task.questions[0].job_id)
 
-    def note_read(self, question: Question, status: str, *, sent: Sent, now: float) -> None:
+    def note_read(self, question: Question, status: str, *, sent: float, now: float) -> None:
         """Take in what a read says."""
         self.pace.note_answer(sent=sent, now=now)
         self._read_statuses[question.job_id] = status
@@ -125,7 +125,7 @@ class Lane:
         rows: Mapping[str, Body],
         read_before: Mapping[int, str],
         *,
-        sent: Sent,
+        sent: float,
         now: float,
     ) -> list[Question]:
         """Return those about whom a search says enough; the others are read next."""
@@ -172,7 +172,7 @@ class Lane:
         asked_ts: datetime,
         exc: MoodysError,
         *,
-        sent: Sent,
+        sent: float,
         now: float,
         retry_after: float | None,
         deadline: float,

@@ -2,21 +2,23 @@
 
 No limit is published; a host may limit how many requests are under way at once, how many it gets
 in a second, or both. So there is a window of requests at once: it starts small, grows with each
-answer, and shrinks a little when answers come later. When the host throttles, one of two limits is
-to blame. If all that it let through went out beside fewer requests than what it throttled, that is
-the window: it becomes what the host has carried. Otherwise it is the rate: requests go out at the
-rate at which the host has answered. Whichever limit holds requests back grows a little meanwhile
-(additive increase, multiplicative decrease). How long the host wants us to wait is obeyed.
+answer, and shrinks a little when answers come later. When the host throttles for the first time,
+the window becomes what the host has carried at once. If it soon throttles again, and again, though
+it has let through more than that, its limit is the rate: requests go out at the rate at which it
+has answered. From then on the limit that holds requests back grows a little with time, and shrinks
+a little when the host throttles (additive increase, multiplicative decrease). How long the host
+wants us to wait is obeyed.
+
+Which of several requests at once a host has throttled says nothing: they arrive in no order.
 """
 
+import itertools
 import math
-import sys
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple
 
 from helpers.clock import CLOCK
 
@@ -25,10 +27,16 @@ _PAUSE_SECONDS = 1.0  # at least, and if the host does not say how long
 _SPAN_SECONDS = 1.0  # limits tend to count requests by the second
 _LOOK_BACK_SECONDS = 5.0  # for how many it has let through at once
 _DECREASE = 0.95
+_SOON_DECREASE = 0.9  # if it throttles again within a second
 _SHARPEST = 0.75  # of what was known before
-# In each second by so much, or by this part of it if that is more: five percent take a minute.
-_RATE_INCREASE = 0.02, 0.001
-_WINDOW_INCREASE = 0.02, 0.001
+_SOON_SECONDS = 1.5  # a span that begins late, and an answer
+_CONTRADICTIONS = 2  # in a row, until it is the rate that is limited
+_MORE = 1.2  # times the window: so many were not let through at once
+# In each second by so much, or by this part of it if that is more; twice as fast after so many
+# seconds of asking in which the host has not throttled, and so on.
+_INCREASE = 0.02, 0.001
+_INCREASE_DOUBLES_SECONDS = 14.0
+_CALM_SECONDS = 140.0  # longer counts as so long: a thousand times as fast is enough
 _LEAST = 0.5  # requests a second
 _STEEP_BELOW = 0.95  # of the rate at which the host last throttled: there the rate doubles a second
 _LATE = (
@@ -36,16 +44,6 @@ _LATE = (
     0.1,
 )  # times what was usual at its quickest, and seconds: from there on the window shrinks
 _LATE_DECREASE = 0.15  # with each answer: a window full of them makes it 0.85 of what it was
-
-
-class Sent(NamedTuple):
-    """When a request went out, and how many were under way then, it included."""
-
-    at: float
-    under_way: int
-
-
-_NOTHING = Sent(math.inf, sys.maxsize)
 
 
 @dataclass
@@ -56,17 +54,18 @@ class Pace:
     window: float = FIRST_WINDOW  # requests at once
     rate: float = math.inf  # requests a second
     is_limited: bool = False  # the window: the host has throttled when there were more
+    calm_seconds: float = 0.0  # of asking since the host last throttled
     pauses_in_a_row: int = 0  # without an answer in between
     under_way: int = field(default=0, init=False)
     _ceiling: float = field(default=math.inf, init=False)  # the rate at which it throttled last
     _next: float = field(default=-math.inf, init=False)  # when the next request may go out
     _pause_ends: float = field(default=-math.inf, init=False)
     _throttled: float | None = field(default=None, init=False)  # until a limit reflects it
-    _rejected: Sent = field(default=_NOTHING, init=False)  # the first since then, beside the fewest
     _lowered: float = field(default=-math.inf, init=False)  # when a limit was lowered last
+    _contradictions: int = field(default=0, init=False)  # in a row, to what the window says
     _raised: float | None = field(default=None, init=False)  # when a limit was raised last
-    # When answers came to which requests, lately.
-    _answered: deque[tuple[float, Sent]] = field(default_factory=deque, init=False)
+    # When requests went out that were let through lately, and when their answers came.
+    _answered: deque[tuple[float, float]] = field(default_factory=deque, init=False)
     _usual: float = field(default=0.0, init=False)  # seconds of an answer, lately
     _quickest: float = field(default=math.inf, init=False)  # the least that was usual
 
@@ -96,7 +95,7 @@ class Pace:
         """Return how long the host wants no request at all, or none before its turn."""
         return max(self._next - now, 0.0)
 
-    def note_sent(self, now: float) -> Sent:
+    def note_sent(self, now: float) -> None:
         """Take in that a request goes out."""
         self.under_way += 1
         if self._throttled is not None:
@@ -104,44 +103,55 @@ class Pace:
         self._speed_up(now)
         if math.isfinite(self.rate):
             self._next = max(self._next, now) + 1 / self.rate
-        return Sent(now, self.under_way)
 
     def _slow_down(self, throttled: float, now: float) -> None:
-        """Go by what the host let through before it throttled."""
-        first, fewest = self._rejected
-        # Beside requests that it throttled, it carried fewer than were under way.
-        let_through = (s.under_way for _, s in self._answered if self._lowered <= s.at < first)
-        if 0 < max(let_through, default=0) < fewest:
-            self.window, self.is_limited = fewest - 1, True
+        """Lower the limit that the host has shown."""
+        let_through = sum(sent >= self._lowered for sent, _ in self._answered)
+        is_soon = throttled - self._lowered < _SOON_SECONDS and let_through > _MORE * self.window
+        self._contradictions = self._contradictions + 1 if is_soon else 0
+        if not self.is_throttled:
+            carried = self._carried_at_once()
+            self.window, self.is_limited = carried or self.window, carried > 0
+        elif math.isinf(self.rate) and self._contradictions < _CONTRADICTIONS:
+            less = self.window * (_SOON_DECREASE if is_soon else _DECREASE)
+            self.window = max(min(less, int(self.window) - 1), 1)
         else:
-            seen = sum(at > throttled - _SPAN_SECONDS for at, _ in self._answered) / _SPAN_SECONDS
+            seen = sum(at > throttled - _SPAN_SECONDS for _, at in self._answered) / _SPAN_SECONDS
             if math.isfinite(self.rate):  # at the beginning of a pass little has been seen
                 seen = max(seen, self.rate * _SHARPEST)
                 self._ceiling = min(self.rate, seen)
             self.rate = max(min(self.rate, seen) * _DECREASE, _LEAST)
         self._lowered = self._raised = now
-        self._throttled, self._rejected = None, _NOTHING
+        self._throttled = None
+        self.calm_seconds = 0.0
+
+    def _carried_at_once(self) -> int:
+        """Return how many requests that were let through lately were under way at once."""
+        ends = [(sent, 1) for sent, _ in self._answered] + [(at, -1) for _, at in self._answered]
+        return max(itertools.accumulate(step for _, step in sorted(ends)), default=0)
 
     def _speed_up(self, now: float) -> None:
         """Raise the limit that holds requests back."""
+        least, part = _INCREASE
         seconds = min(now - (now if self._raised is None else self._raised), _SPAN_SECONDS)
+        self.calm_seconds = min(self.calm_seconds + seconds, _CALM_SECONDS)
+        boost = 2 ** (self.calm_seconds / _INCREASE_DOUBLES_SECONDS)
         if self.is_limited and not self.has_room:
-            least, part = _WINDOW_INCREASE
-            self.window = min(self.window + max(least, part * self.window) * seconds, self.most)
+            self.window += max(least, part * self.window) * boost * seconds
+            self.window = min(self.window, self.most)
         elif self.rate < self._ceiling * _STEEP_BELOW:
             self.rate = min(self.rate * 2**seconds, self._ceiling * _STEEP_BELOW)
         elif math.isfinite(self.rate):
-            least, part = _RATE_INCREASE
-            self.rate += max(least, part * self.rate) * seconds
+            self.rate += max(least, part * self.rate) * boost * seconds
         self._raised = now
 
-    def note_answer(self, *, sent: Sent, now: float) -> None:
+    def note_answer(self, *, sent: float, now: float) -> None:
         """Take in that the host let a request through."""
         self.pauses_in_a_row = 0
-        self._answered.append((now, sent))
-        while self._answered[0][0] < min(self._throttled or now, now) - _LOOK_BACK_SECONDS:
+        self._answered.append((sent, now))
+        while self._answered[0][1] < min(self._throttled or now, now) - _LOOK_BACK_SECONDS:
             self._answered.popleft()
-        self._usual += (now - sent.at - self._usual) / min(len(self._answered), 20)
+        self._usual += (now - sent - self._usual) / min(len(self._answered), 20)
         self._quickest = min(self._quickest, self._usual)
         is_late = self._usual > _LATE[0] * self._quickest + _LATE[1]
         if self.is_throttled:
@@ -151,15 +161,12 @@ class Pace:
         else:
             self.window = min(self.window + 1, self.most)
 
-    def note_throttled(self, *, sent: Sent, now: float, retry_after: float | None) -> None:
+    def note_throttled(self, *, sent: float, now: float, retry_after: float | None) -> None:
         """Take in that the host did not let a request through; all of one burst count once."""
         until = now + max(retry_after or 0.0, _PAUSE_SECONDS)
-        if sent.at >= self._pause_ends:
+        if sent >= self._pause_ends:
             self.pauses_in_a_row += 1
             self._throttled = now
-        if self._throttled is not None:
-            first = min(self._rejected.at, sent.at)
-            self._rejected = Sent(first, min(self._rejected.under_way, sent.under_way))
         self._pause_ends = max(self._pause_ends, until)
         self._next = max(self._next, until)
 

@@ -33,7 +33,7 @@ from helpers.irp_integration.bodies import Body
 from helpers.irp_integration.endpoints import invalid_id
 from helpers.irp_integration.health import Health
 from helpers.irp_integration.lanes import Lane
-from helpers.irp_integration.pace import Pace, Sent
+from helpers.irp_integration.pace import Pace
 from helpers.irp_integration.questions import PROVEN, Answer, Question, Task, plans
 from helpers.irp_integration.transport import Transport
 from helpers.redaction import describe
@@ -169,7 +169,7 @@ class Poller:
             finally:
                 self._finish(task, answers, size)
 
-    def _next_task(self) -> tuple[Task, Sent] | None:
+    def _next_task(self) -> tuple[Task, float] | None:
         """Wait for a task; None if there will be none."""
         with self._lock:
             while True:
@@ -182,7 +182,7 @@ class Poller:
                 wait, lane = self._next_lane(now)
                 if lane is not None and wait <= 0:
                     self._busy += 1
-                    taken = lane.take(now, self.clock())
+                    taken = lane.take(now, self.clock()), now
                     if math.isfinite(self._next_lane(now)[0]):
                         self._call_thread()
                     return taken
@@ -226,7 +226,7 @@ class Poller:
             if answers or self._is_over():
                 self._result_is_there.notify()
 
-    def _carry_out(self, task: Task, sent: Sent) -> tuple[list[Answer], int]:
+    def _carry_out(self, task: Task, sent: float) -> tuple[list[Answer], int]:
         """Do what a task is about; return its answers and how many bytes they hold."""
         asked_ts = self.clock()
         carry_out = self._search if task.is_search else self._read
@@ -249,7 +249,7 @@ class Poller:
             error = MoodysError(str(exc.error))  # its HTTP status is not of this question
             return self._lanes[task.family].failed(task, asked_ts, error), 0
 
-    def _read(self, task: Task, sent: Sent, asked_ts: datetime) -> tuple[list[Answer], int]:
+    def _read(self, task: Task, sent: float, asked_ts: datetime) -> tuple[list[Answer], int]:
         [question] = task.questions
         if question.moodys_id is None:
             return [Answer(question, asked_ts, error=invalid_id(question.workflow_id))], 0
@@ -266,7 +266,7 @@ class Poller:
         reply = asked_ts, status, reading.body, HTTPStatus.OK
         return [Answer(question, *reply, is_legacy=reading.is_legacy)], reading.size
 
-    def _search(self, task: Task, sent: Sent, asked_ts: datetime) -> tuple[list[Answer], int]:
+    def _search(self, task: Task, sent: float, asked_ts: datetime) -> tuple[list[Answer], int]:
         lane = self._lanes[task.family]
         with self._lock:
             read_before = lane.read_so_far()

@@ -80,6 +80,7 @@ def remembered_paces(*, most: int) -> dict[Family, Pace]:
             window=min(row["at_once"], most),
             rate=row["per_second"] or math.inf,
             is_limited=row["at_once_is_limit"],
+            calm_seconds=row["calm_seconds"],
         )
         for row in rows
         if row["family"] in set(Family)
@@ -93,5 +94,6 @@ def remember_paces(paces: Mapping[Family, Pace]) -> None:
         families=list(learned),
         at_once=[float(pace.window) for pace in learned.values()],
         limits=[pace.is_limited for pace in learned.values()],
+        calm_seconds=[pace.calm_seconds for pace in learned.values()],
         per_second=[pace.rate if math.isfinite(pace.rate) else None for pace in learned.values()],
     )

@@ -25,6 +25,7 @@ CREATE TABLE irp_poll_family (
     at_once real,
     at_once_is_limit boolean NOT NULL DEFAULT false,  -- it has throttled when there were more
     per_second real,  -- NULL: it has not throttled because of how many came in a second
+    calm_seconds real NOT NULL DEFAULT 0,  -- of asking since it has throttled last
     learned_ts timestamptz,
     search_problem text,
     search_problem_ts timestamptz

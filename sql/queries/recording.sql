@@ -21,19 +21,24 @@ WHERE id = ANY (:batch_ids::int[]) AND ids_known_at IS NULL;
 
 -- name: paces(forget_after)
 -- What passes have learned lately of how much Moody's carries. A time in the future says nothing.
-SELECT family, at_once, at_once_is_limit, per_second
+SELECT family, at_once, at_once_is_limit, per_second, calm_seconds
 FROM irp_poll_family
 WHERE learned_ts BETWEEN irp_now() - :forget_after::interval AND irp_now()
 ORDER BY family;
 
--- name: remember_paces(families, at_once, limits, per_second)!
+-- name: remember_paces(families, at_once, limits, per_second, calm_seconds)!
 -- Remember how much Moody's carries.
-INSERT INTO irp_poll_family (family, at_once, at_once_is_limit, per_second, learned_ts)
+INSERT INTO irp_poll_family (
+    family, at_once, at_once_is_limit, per_second, calm_seconds, learned_ts
+)
 SELECT learned.*, irp_now()
-FROM unnest(:families::text[], :at_once::real[], :limits::boolean[], :per_second::real[]) AS learned
+FROM unnest(
+    :families::text[], :at_once::real[], :limits::boolean[], :per_second::real[],
+    :calm_seconds::real[]
+) AS learned
 ON CONFLICT (family) DO UPDATE
 SET at_once = excluded.at_once, at_once_is_limit = excluded.at_once_is_limit,
-    per_second = excluded.per_second, learned_ts = irp_now();
+    per_second = excluded.per_second, calm_seconds = excluded.calm_seconds, learned_ts = irp_now();
 
 -- name: families_not_searched(forget_after)
 -- Families whose search was found to be of no use lately.

@@ -20,9 +20,9 @@ from tests.support.passes import active_batch, one_pass, rows
 
 def learned(*, window: float, rate: float = math.inf, is_limited: bool = False) -> Pace:
     pace = Pace(window=window, rate=rate, is_limited=is_limited)
-    sent = pace.note_sent(1.0)
+    pace.note_sent(1.0)
     pace.note_end()
-    pace.note_answer(sent=sent, now=1.1)
+    pace.note_answer(sent=1.0, now=1.1)
     return pace
 
 
@@ -143,5 +143,5 @@ def test_a_host_that_allows_few_at_once_is_asked_so_many_at_once(moodys, sql, wo
 
     assert (third.polled.jobs_polled, third.polled.polls_failed) == (jobs, 0)
     assert busy.hits - before < 0.02 * jobs
-    [learned_limit] = rows(sql, "SELECT trunc(at_once), at_once_is_limit FROM irp_poll_family")
-    assert learned_limit == (allowed, True)
+    [(at_once, is_limit)] = rows(sql, "SELECT at_once, at_once_is_limit FROM irp_poll_family")
+    assert (is_limit, at_once >= allowed - 1) == (True, True)

@@ -2,13 +2,15 @@
 
 import heapq
 import itertools
+import math
 import random
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import pytest
 
-from helpers.irp_integration.pace import FIRST_WINDOW, Pace, Sent, retry_after_seconds
+from helpers.irp_integration.pace import FIRST_WINDOW, Pace, retry_after_seconds
 
 BUDGET_SECONDS = 45.0
 
@@ -52,41 +54,71 @@ def by_tokens(rate: int) -> Callable[[float], bool]:
     return admits
 
 
+@dataclass
+class Host:
+    """A host and the ways to it: on average ``way`` seconds, in which requests overtake others."""
+
+    admits: Callable[[float], bool]
+    latency: float
+    most_at_once: float = math.inf
+    way: float = 0.0
+    _rng: random.Random = field(default_factory=lambda: random.Random(7))
+    _ends: list[float] = field(default_factory=list)  # of requests that are being answered
+
+    def way_seconds(self) -> float:
+        return self._rng.expovariate(1 / self.way) if self.way else 0.0
+
+    def reply(self, now: float) -> tuple[bool, float]:
+        """Return whether a request is let through, and when the reply is back."""
+        self._ends = [end for end in self._ends if end > now]
+        end = now + self.latency * self._rng.uniform(0.8, 1.2)
+        is_let_through = len(self._ends) < self.most_at_once and self.admits(now)
+        if is_let_through:
+            self._ends.append(end)
+        return is_let_through, end + self.way_seconds()
+
+
 def asked(
-    admits: Callable[[float], bool],
-    jobs: int,
-    *,
-    workers: int,
-    latency: float,
-    retry_after: float | None,
-    pace: Pace | None = None,
-    most_at_once: float = float("inf"),
+    host: Host, jobs: int, *, pace: Pace, retry_after: float | None = None
 ) -> tuple[int, int, float]:
     """Return how many jobs were answered, how often the host throttled, and the seconds."""
-    pace, rng, number = pace or Pace(workers), random.Random(7), itertools.count()
-    under_way: list[tuple[float, int, bool, Sent]] = []
+    number = itertools.count()
+    # When, which, whether the host let it through (None: it has yet to arrive), when it was sent.
+    events: list[tuple[float, int, bool | None, float]] = []
     now, waiting, answered, throttled = 0.0, jobs, 0, 0
     while answered < jobs and now < BUDGET_SECONDS:
         wait = pace.wait_seconds(now)
         if waiting and wait <= 0:
-            sent = pace.note_sent(now)
+            pace.note_sent(now)
             waiting -= 1
-            end = now + latency * rng.uniform(0.8, 1.2)
-            is_let_through = sum(item[2] for item in under_way) < most_at_once and admits(now)
-            heapq.heappush(under_way, (end, next(number), is_let_through, sent))
+            heapq.heappush(events, (now + host.way_seconds(), next(number), None, now))
             continue
-        if waiting and (not under_way or now + wait < under_way[0][0]):
+        if waiting and (not events or now + wait < events[0][0]):
             now += wait
             continue
-        now, _, is_answer, sent = heapq.heappop(under_way)
+        now, _, is_let_through, sent = heapq.heappop(events)
+        if is_let_through is None:
+            is_let_through, back = host.reply(now)
+            heapq.heappush(events, (back, next(number), is_let_through, sent))
+            continue
         pace.note_end()
-        if is_answer:
+        if is_let_through:
             pace.note_answer(sent=sent, now=now)
             answered += 1
         else:
             pace.note_throttled(sent=sent, now=now, retry_after=retry_after)
             waiting, throttled = waiting + 1, throttled + 1
     return answered, throttled, now
+
+
+def remembered(pace: Pace) -> Pace:
+    """Return what the next pass begins with."""
+    return Pace(
+        window=pace.window,
+        rate=pace.rate,
+        is_limited=pace.is_limited,
+        calm_seconds=pace.calm_seconds,
+    )
 
 
 @pytest.mark.parametrize("limit", [by_the_second, by_the_last_second, by_tokens])
@@ -96,7 +128,7 @@ def asked(
 def test_600_jobs_are_answered_in_time_at_20_requests_a_second(
     limit, workers, latency, retry_after
 ):
-    answered, *_ = asked(limit(20), 600, workers=workers, latency=latency, retry_after=retry_after)
+    answered, *_ = asked(Host(limit(20), latency), 600, pace=Pace(workers), retry_after=retry_after)
 
     assert answered == 600
 
@@ -104,9 +136,9 @@ def test_600_jobs_are_answered_in_time_at_20_requests_a_second(
 @pytest.mark.parametrize(
     ("limit", "most_at_once", "allowed"),
     [
-        (lambda: by_the_second(200), float("inf"), 200),
-        (lambda: by_the_last_second(200), float("inf"), 200),
-        (lambda: by_tokens(200), float("inf"), 200),
+        (lambda: by_the_second(200), math.inf, 200),
+        (lambda: by_the_last_second(200), math.inf, 200),
+        (lambda: by_tokens(200), math.inf, 200),
         # so many at once, each answered after a tenth of a second
         (lambda: lambda _: True, 3, 30),
         (lambda: lambda _: True, 20, 200),
@@ -117,45 +149,50 @@ def test_600_jobs_are_answered_in_time_at_20_requests_a_second(
     ],
 )
 @pytest.mark.parametrize("retry_after", [None, 1.0])
+@pytest.mark.parametrize("way", [0.0, 0.005])
 def test_from_the_third_pass_on_what_a_host_allows_is_used_and_hardly_ever_exceeded(
-    limit, most_at_once, allowed, retry_after
+    limit, most_at_once, allowed, retry_after, way
 ):
     pace = Pace()
-    for number in range(6):
+    for number in range(5):
         # What is remembered from pass to pass.
         pace = Pace(window=pace.window, rate=pace.rate, is_limited=pace.is_limited)
-        answered, throttled, seconds = asked(
-            limit(),
-            20_000,
-            workers=256,
-            latency=0.1,
-            retry_after=retry_after,
-            pace=pace,
-            most_at_once=most_at_once,
-        )
+        host = Host(limit(), 0.1, most_at_once, way)
+        answered, throttled, seconds = asked(host, 20_000, pace=pace, retry_after=retry_after)
         if number >= 2:
-            assert answered >= 0.9 * allowed * seconds
+            assert answered >= 0.9 * allowed * seconds / (1 + 2 * way / 0.1)
             assert throttled < 0.02 * answered
 
 
 def test_a_limit_that_is_raised_is_found_again():
     pace = Pace(window=20, is_limited=True)
 
-    answered, throttled, _ = asked(
-        lambda _: True, 20_000, workers=256, latency=0.1, retry_after=None, pace=pace
-    )
+    answered, throttled, _ = asked(Host(lambda _: True, 0.1), 20_000, pace=pace)
 
     assert throttled == 0
     assert pace.window > 20 + 0.8
     assert answered > 0.95 * 200 * BUDGET_SECONDS
 
 
+def test_a_host_that_has_throttled_once_without_a_limit_is_soon_asked_as_before():
+    pace = Pace()
+    pace.note_sent(0.0)
+    pace.note_end()
+    pace.note_answer(sent=0.0, now=0.1)
+    pace.note_throttled(sent=0.0, now=0.1, retry_after=None)
+    passes = 0
+    while pace.window < 167:
+        asked(Host(lambda _: True, 0.1), 10_000, pace=pace)
+        pace = remembered(pace)
+        passes += 1
+
+    assert passes <= 5
+
+
 def test_the_window_grows_to_what_there_are_threads_for():
     pace = Pace(167)
 
-    answered, throttled, seconds = asked(
-        lambda _: True, 10_000, workers=167, latency=0.1, retry_after=None, pace=pace
-    )
+    answered, throttled, seconds = asked(Host(lambda _: True, 0.1), 10_000, pace=pace)
 
     assert (answered, throttled, pace.window) == (10_000, 0, 167)
     assert seconds < 1.2 * 10_000 / 167 * 0.1
@@ -165,16 +202,16 @@ def test_the_window_shrinks_when_answers_come_later_and_grows_again():
     pace = Pace()
     for number in range(1_000):
         latency = 0.01 if number < 20 else 0.5  # the host, or this machine, is busy
-        sent = pace.note_sent(number)
+        pace.note_sent(number)
         pace.note_end()
-        pace.note_answer(sent=sent, now=number + latency)
+        pace.note_answer(sent=number, now=number + latency)
 
     assert pace.window == FIRST_WINDOW
 
     for number in range(1_000, 1_100):
-        sent = pace.note_sent(number)
+        pace.note_sent(number)
         pace.note_end()
-        pace.note_answer(sent=sent, now=number + 0.01)
+        pace.note_answer(sent=number, now=number + 0.01)
 
     assert pace.window > 60
 
@@ -182,13 +219,13 @@ def test_the_window_shrinks_when_answers_come_later_and_grows_again():
 def test_one_burst_counts_once_and_an_answer_ends_the_count():
     pace = Pace()
     for _ in range(64):
-        pace.note_throttled(sent=Sent(0.0, 1), now=1.0, retry_after=2.0)
+        pace.note_throttled(sent=0.0, now=1.0, retry_after=2.0)
     assert (pace.pauses_in_a_row, pace.wait_seconds(1.0)) == (1, 2.0)
 
-    pace.note_throttled(sent=Sent(3.0, 1), now=3.5, retry_after=1.0)
+    pace.note_throttled(sent=3.0, now=3.5, retry_after=1.0)
     assert pace.pauses_in_a_row == 2
 
-    pace.note_answer(sent=Sent(4.0, 1), now=5.0)
+    pace.note_answer(sent=4.0, now=5.0)
     assert pace.pauses_in_a_row == 0
 
 
