@@ -15,12 +15,11 @@ from helpers.constants import JobStatus
 from helpers.database import queries, transaction
 from helpers.display import Report
 from helpers.errors import NotebookError, SettingsError
-from helpers.forecasting import BatchForecast, JobForecast, Outcome
+from helpers.forecasting import SAMPLES_NEEDED, BatchForecast, JobForecast, Outcome
 from helpers.forecasts import ActiveForecast, forecast_active, forecast_chains, held_lately
 from helpers.job_names import job_name
 from helpers.settings import get_settings
 from helpers.steps.claims import describe_hold, describe_wait, open_runs, step_call
-from helpers.text import counted
 from helpers.workflow_paths import find_step_notebook, inside_workflows, relative_to_workflows
 
 _MOST_JOBS = 20  # of each status and reason, on the board
@@ -137,8 +136,10 @@ def _expected_end(
         return None
     for forecast in forecasts:
         if forecast.remaining is None:
-            samples = counted(forecast.samples, "sample")
-            return ExpectedEnd(None, f"not known: {forecast.outcome.value} ({samples})")
+            why = forecast.outcome.value
+            if forecast.outcome is Outcome.FEW_SAMPLES:
+                why = f"{forecast.samples} of the {SAMPLES_NEEDED} samples that it takes"
+            return ExpectedEnd(None, f"not known: {why}")
     ends = [forecast.remaining.at(now) for forecast in forecasts if forecast.remaining]
     return ExpectedEnd(max(ends, key=lambda times: times[1]))
 
