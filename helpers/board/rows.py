@@ -9,6 +9,7 @@ from typing import Self
 
 from helpers.constants import BatchStatus, ChainRunStatus, JobStatus, StepStatus
 from helpers.display import Severity, clock
+from helpers.steps.rules import step_rule
 from helpers.text import counted, shorten
 
 _LONGEST_REASON = 120
@@ -198,11 +199,15 @@ def _waits_for(step: StepRow, before: StepRow | None, *, is_busy: bool) -> str:
 
 
 def _before_it_starts(step: StepRow, before: StepRow | None, *, is_busy: bool) -> str:
-    if step.state is StepState.PREPARED and not is_busy:
-        return f"{_RUN_IT}, which submits the jobs"
-    if before is not None and before.state is not StepState.DONE:
+    """Say what starts a step: the step before it if a rule leads on from there, else a person."""
+    is_prepared = step.state is StepState.PREPARED
+    run_it = f"{_RUN_IT}, which submits the jobs" if is_prepared else _RUN_IT
+    if before is None or before.state is StepState.DONE or (is_prepared and not is_busy):
+        return run_it
+    rule = step_rule(before.stage_num, before.step_num)
+    if rule and (rule.stage_num, rule.next_step_num) == (step.stage_num, step.step_num):
         return _holds(before, step)
-    return "the steps before it" if is_busy else _RUN_IT
+    return f"{run_it}, after step {before.name} ({before.state.value})"
 
 
 def _what_failed(step: StepRow) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from helpers.board.grid import Board
 from helpers.board.night import NightHistory, marks, span
-from helpers.board.rows import ExpectedEnd, StepBatch, StepRow, StepState
+from helpers.board.rows import ExpectedEnd, StepBatch, StepRow, StepState, with_waits
 from helpers.display import Lane, Severity, Timeline, page
 from helpers.display.timelines import TimelineDrawing, as_table
 
@@ -52,6 +52,32 @@ def test_a_step_that_has_not_started_says_what_holds_it():
     assert "step 3.7 Step 7 (not started)" in shown
 
 
+@pytest.mark.parametrize(
+    ("before", "first", "waits_for"),
+    [
+        # No rule leads into a stage: a person starts its first step, whatever goes on.
+        (step(8), {}, "you: run its notebook, after step 3.8 Step 8 (not started)"),
+        (
+            step(8, batch("ACTIVE", RUNNING=3)),
+            {"batches": [batch("INITIATED", INITIATED=2)]},
+            "you: run its notebook, which submits the jobs, after step 3.8 Step 8 (jobs run)",
+        ),
+        (step(8, batch("COMPLETED", FINISHED=3)), {}, "you: run its notebook"),
+    ],
+)
+def test_the_first_step_of_a_stage_waits_for_a_person(before, first, waits_for):
+    failed, row = step(7, batch("FAILED")), StepRow("Q1", 4, "Analysis", 1, "Execute", **first)
+    assert [waits for _, waits, _ in with_waits([failed, before, row])][-1] == waits_for
+
+
+@pytest.mark.parametrize(
+    "before", [step(6), step(6, batch("FAILED")), step(6, due_status="RUNNING")]
+)
+def test_a_step_to_which_a_rule_leads_waits_for_the_step_before_it(before):
+    [_, waits] = [waits for _, waits, _ in with_waits([before, step(7)])]
+    assert waits == f"step 3.6 Step 6 ({before.state})"
+
+
 def test_failures_are_in_the_headline_while_the_batch_still_runs():
     shown = str(Board([step(6, batch("ACTIVE", RUNNING=33, FAILED=5, ERROR=2))], NOW))
     assert shown.startswith("Cycle Q1: 7 of 40 jobs of 3.6 Step 6 failed so far")
@@ -77,8 +103,10 @@ def test_the_expected_end_is_shown_as_clock_times_with_its_interval():
 
 
 def test_without_enough_samples_the_board_names_no_time():
-    ends = ExpectedEnd(None, "not known: few samples (3 samples)")
-    assert "few samples" in str(Board([step(6, batch("ACTIVE", RUNNING=3), ends=ends)], NOW))
+    ends = ExpectedEnd(None, "not known: 3 of the 20 samples that it takes")
+    assert "3 of the 20 samples" in str(
+        Board([step(6, batch("ACTIVE", RUNNING=3), ends=ends)], NOW)
+    )
 
 
 def test_no_cycle_is_reported_as_what_it_is():
