@@ -21,6 +21,7 @@ import requests
 
 from helpers.clock import CLOCK
 from helpers.errors import ScheduleError
+from helpers.redaction import register_secret, shown
 from helpers.schedule.records import Definition, Run, RunStatus, read_id
 from helpers.schedule.scheduled_copy import is_monitor
 from helpers.schedule.servers import Server
@@ -28,6 +29,7 @@ from helpers.workflow_paths import MONITOR_NOTEBOOK
 
 _READ_SECONDS = 20.0
 _NEWEST = 60
+_LONGEST_REASON = 300
 _ALL = 100_000  # the server gives a thousand unless asked for more
 _DEFINITIONS = "scheduler/job_definitions"
 _JOBS = "scheduler/jobs"
@@ -50,6 +52,7 @@ class SchedulerClient:
         self._session.trust_env = False
         self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         if server.token:
+            register_secret(server.token)
             self._session.headers["Authorization"] = f"token {server.token}"
         else:  # a server that asks for no token wants its cookie repeated in a header
             twice = secrets.token_hex(16)
@@ -174,7 +177,8 @@ class SchedulerClient:
                 raise self._not_jupyter()
             case code if not answer.ok:
                 raise ScheduleError(
-                    f"The scheduler at {url} failed ({code}): the server's log says why."
+                    f"The scheduler at {url} failed ({code}): {_reason(answer)}. Mend that, or "
+                    "restart the server, and try again; its log says more."
                 )
 
     def _read(self, answer: requests.Response, read: Callable[[Any], T]) -> T:
@@ -188,3 +192,12 @@ class SchedulerClient:
             f"What answers at {self.server.url} is not a Jupyter server that this package knows: "
             "update the package, or the server."
         )
+
+
+def _reason(answer: requests.Response) -> str:
+    """Return what an answer says of its failure, in one line."""
+    try:
+        text = " ".join(answer.json()["message"].split())
+    except (ValueError, LookupError, TypeError, AttributeError):
+        text = ""  # a proxy's page
+    return shown(text, _LONGEST_REASON).rstrip(".") or "it gave no reason"

@@ -209,7 +209,9 @@ def test_a_creation_that_the_scheduler_stores_though_it_failed_is_removed(server
     shutil.rmtree(staging, ignore_errors=True)
     staging.write_text("in the way of the scheduled copy")
     try:
-        assert "500" in fails(capsys, "create", "--schedule", NEVER)
+        message = fails(capsys, "create", "--schedule", NEVER)
+        assert "failed (500): Unexpected error occurred during creation of job def" in message
+        assert "restart the server" in message
         assert definitions(server) == []
     finally:
         staging.unlink()

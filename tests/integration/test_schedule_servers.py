@@ -155,6 +155,28 @@ def test_a_wrong_token_is_refused_and_not_repeated(root, home, capsys):
     assert "tttttttt" not in message
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            {"message": f"no such table:\n  job_definitions. {'t' * 20} {'x' * 900}"},
+            "no such table: job_definitions. *** xxx",
+        ),
+        ({"message": None}, "it gave no reason"),
+        ([], "it gave no reason"),
+        ("", "it gave no reason"),
+    ],
+)
+def test_a_failure_of_the_scheduler_says_why_and_what_to_do(root, home, capsys, body, reason):
+    with web_server(503, json.dumps(body).encode() if body != "" else b"<html>", {}) as port:
+        describe(home, pid=os.getpid(), port=port)
+        message = fails(capsys, "status")
+    assert f"failed (503): {reason}" in message
+    assert "restart the server, and try again" in message
+    assert "tttttttt" not in message
+    assert len(message) < 600
+
+
 def test_a_server_with_a_password_is_reported_of_a_token_that_it_accepts(
     root, home, capsys, monkeypatch
 ):
