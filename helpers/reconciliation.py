@@ -72,17 +72,15 @@ def decide(facts: BatchFacts) -> Decision:  # noqa: PLR0911 - one return per row
         return Decision(BatchStatus.ACTIVE, _progress(facts))
     if jobs and len(facts.cancelled_job_ids) == jobs:
         return Decision(BatchStatus.CANCELLED, f"All {counted(jobs, 'job')} cancelled.")
-    if facts.error_job_ids:
-        return Decision(BatchStatus.ERROR, f"Not submitted: {_jobs(facts.error_job_ids)}.")
-    if facts.failed_job_ids:
-        return Decision(BatchStatus.FAILED, f"Failed: {_jobs(facts.failed_job_ids)}.")
+    # Counted, not named: whoever shows this names the jobs beside it, with their reasons.
+    of_jobs = f"of {counted(jobs, 'job')}"
+    if errors := len(facts.error_job_ids):
+        return Decision(BatchStatus.ERROR, f"{errors:,} {of_jobs} not submitted.")
+    if failed := len(facts.failed_job_ids):
+        return Decision(BatchStatus.FAILED, f"{failed:,} {of_jobs} failed.")
     if not facts.unfulfilled_config_ids:
         return Decision(BatchStatus.COMPLETED, f"{counted(jobs, 'job')} done.")
     return Decision(BatchStatus.ACTIVE, _unfulfilled(facts), needs_attention=True)
-
-
-def _jobs(ids: list[int]) -> str:
-    return f"{'job' if len(ids) == 1 else 'jobs'} {listed([str(i) for i in ids], most=_NAMED_IDS)}"
 
 
 def _progress(facts: BatchFacts) -> str:

@@ -95,7 +95,7 @@ def _batch_content(event: Event, outcome: str) -> CardContent:
     )
     return CardContent(
         outcome=outcome,
-        subject=facts["batch_type"],
+        subject=f"{facts['batch_type']}, batch {event['batch_id']}",
         cycle=facts["cycle_name"],
         location=f"Stage {facts['stage_num']} {facts['stage_name']}, "
         f"step {facts['step_num']} {facts['step_name']}",
@@ -121,7 +121,8 @@ def _chain_content(event: Event) -> CardContent:
         outcome="FAILED",
         subject=f"{step} ({facts['stage_name']})",
         cycle=facts["cycle_name"],
-        location=f"After step {facts['step_num']} {facts['step_name']}, {facts['batch_type']}",
+        location=f"After step {facts['step_num']} {facts['step_name']}, "
+        f"{facts['batch_type']} batch {event['batch_id']}",
         facts=(
             ("After batch", _batch(event)),
             ("When", moment(datetime.fromisoformat(facts["occurred_ts"]))),

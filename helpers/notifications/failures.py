@@ -53,12 +53,10 @@ class Failures:
         """How many jobs stand in no group."""
         return self.total - sum(group.jobs for group in self.groups)
 
-    def sentence(self, *, most: int, longest_reason: int = _LONGEST_REASON) -> str:
+    def sentence(self, *, most: int) -> str:
         """Return ``A (Moody's 900): “EDM not found”; B: “…”; 2 more jobs``, as one sentence."""
         shown = self.groups[:most]
-        parts = [f"{g.who}: “{shorten(g.reason, longest_reason)}”" for g in shown]
-        if len(self.groups) == 1 and not any(job.get("name") for job in self.jobs):
-            parts = [f"“{shorten(shown[0].reason, longest_reason)}”"]  # all jobs, and only numbers
+        parts = [f"{g.who}: “{shorten(g.reason, _LONGEST_REASON)}”" for g in shown]
         left = self.total - sum(group.jobs for group in shown)
         sentence = "; ".join([*parts, *([counted(left, "more job")] if left > 0 else [])])
         return sentence if sentence.endswith((".”", "!”", "?”")) else f"{sentence}."

@@ -175,7 +175,8 @@ def test_a_failed_batch_sends_a_card_and_waits_for_people_in_every_summary(
         [item] = summary.to_do
         assert item.about == f"Batch {batch.batch_id} (MRI Import, {CYCLE}, stage 3 step 3)"
         assert item.text.startswith("FAILED since ")
-        assert f"Failed: job 1. “{reason}”" in item.text
+        assert "1 of 1 job failed. Job 1 (Moody's" in item.text
+        assert f"): “{reason}”" in item.text
     assert not first.summary.failed  # the pass itself went well
 
 
@@ -311,7 +312,7 @@ def test_what_waits_names_the_analysis_whose_reason_it_shows(cycle, moodys, sql)
     batch, _ = one_pass().summary.to_do
 
     assert batch.text.count("CAL (Moody's ") == 2
-    assert "Failed: jobs 1, 2. CAL (Moody's " in batch.text
+    assert "2 of 2 jobs failed. CAL (Moody's " in batch.text
     assert "): “No curve.”; CAL (" in batch.text
     assert "): “No data.”" in batch.text
     assert batch.mend.startswith("plan_resubmit(")

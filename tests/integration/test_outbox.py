@@ -109,7 +109,7 @@ def test_a_failed_batch_gets_one_card(fail, teams, sql):
 
     assert (first.cards, first.events, first.waiting, first.problem) == (1, 1, 0, None)
     assert (second.cards, second.waiting, second.problem) == (0, 0, None)
-    assert titles(teams.messages) == ["FAILED: Analysis — cycle Q1"]
+    assert titles(teams.messages) == ["FAILED: Analysis, batch 1 — cycle Q1"]
     assert "The EDM does not exist." in json.dumps(teams.messages)
     assert rows(sql) == [("BATCH_FAILED", "SENT")]
 
@@ -249,8 +249,8 @@ def test_failure_and_recovery_are_sent_in_order_also_when_both_are_over(fail, te
 
     assert sending.cards == 2
     assert titles(teams.messages) == [
-        "FAILED: Analysis — cycle Q1",
-        "RECOVERED: Analysis — cycle Q1",
+        "FAILED: Analysis, batch 1 — cycle Q1",
+        "RECOVERED: Analysis, batch 1 — cycle Q1",
     ]
 
 

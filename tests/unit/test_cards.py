@@ -6,6 +6,7 @@ from helpers.notifications.cards import (
     MAX_MESSAGE_BYTES,
     card_message,
     digest_message,
+    plain_message,
     size_of,
 )
 from helpers.notifications.links import Links, dashboard_address, notebook_address
@@ -43,7 +44,7 @@ def batch_event(jobs=(), *, kind="BATCH_FAILED", status="FAILED", activation_num
             **LOCATION,
             "notebook_path": None,
             "batch_status": status,
-            "reason": "Failed: jobs 4 and 5.",
+            "reason": "3 of 10 jobs failed.",
             "job_status_counts": {"FINISHED": 7, "FAILED": 3},
             "jobs": jobs,
             "jobs_total": len(jobs),
@@ -106,7 +107,7 @@ def facts(card):
 def test_a_failed_batch_is_shown_at_a_glance():
     shown = card(batch_event([job(4)]))
 
-    assert runs(shown["body"][0]) == ["FAILED: Analysis — cycle Analysis-2025-Q1"]
+    assert runs(shown["body"][0]) == ["FAILED: Analysis, batch 17 — cycle Analysis-2025-Q1"]
     assert runs(shown["body"][1]) == ["Stage 4 Analysis, step 1 Submit Analysis"]
     assert facts(shown) == {
         "Batch": "17",
@@ -163,10 +164,14 @@ def test_the_card_is_of_a_version_that_teams_shows_and_has_a_fallback():
 @pytest.mark.parametrize(
     ("event", "title", "color"),
     [
-        (batch_event(), "FAILED: Analysis", "Attention"),
-        (batch_event(status="ERROR"), "ERROR: Analysis", "Attention"),
-        (batch_event(status="CANCELLED"), "CANCELLED: Analysis", "Warning"),
-        (batch_event(kind="BATCH_RECOVERED", status="COMPLETED"), "RECOVERED: Analysis", "Good"),
+        (batch_event(), "FAILED: Analysis, batch 17", "Attention"),
+        (batch_event(status="ERROR"), "ERROR: Analysis, batch 17", "Attention"),
+        (batch_event(status="CANCELLED"), "CANCELLED: Analysis, batch 17", "Warning"),
+        (
+            batch_event(kind="BATCH_RECOVERED", status="COMPLETED"),
+            "RECOVERED: Analysis, batch 17",
+            "Good",
+        ),
         (chain_event(), "FAILED: step 2 of stage 4 (Analysis)", "Attention"),
     ],
 )
@@ -175,6 +180,23 @@ def test_each_kind_has_its_title_and_color(event, title, color):
 
     assert run["text"] == f"{title} — cycle Analysis-2025-Q1"
     assert run["color"] == color
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        batch_event([job(4)]),
+        batch_event([job(4)], kind="JOBS_FAILED"),
+        batch_event([job(4)], kind="JOBS_LATE"),
+        batch_event(kind="BATCH_RECOVERED", status="COMPLETED"),
+        chain_event(),
+        batch_event(kind="SOMETHING_NEW"),
+    ],
+)
+def test_every_form_of_a_message_names_the_batch(event):
+    digest, _ = digest_message([(event, NO_LINKS)])
+    for message in (card_message(event, links=NO_LINKS), digest, plain_message(event)):
+        assert any("batch 17" in text for text in runs(message))
 
 
 def test_a_repeated_activation_is_shown():
@@ -321,7 +343,7 @@ def test_a_digest_tells_each_event_with_its_location_reason_and_advice():
     shown = runs(message)
     assert count == 2
     assert shown[0] == "2 events: 2 failed"
-    assert "FAILED: Analysis — cycle Analysis-2025-Q1" in shown
+    assert "FAILED: Analysis, batch 17 — cycle Analysis-2025-Q1" in shown
     assert "Stage 4 Analysis, step 1 Submit Analysis · 10 jobs: 3 failed, 7 finished" in shown
     assert "EDM not found" in shown
     assert "KeyError: 'portfolio' in cell 3" in shown

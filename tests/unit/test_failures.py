@@ -67,6 +67,6 @@ def test_the_same_words_of_a_failure_and_a_cancellation_stay_apart():
 def test_a_sentence_counts_what_it_does_not_name():
     jobs = [job(n, name=f"N{n}", reason=f"reason {n}") for n in range(5)]
 
-    sentence = Failures(jobs, total=12).sentence(most=2, longest_reason=100)
+    sentence = Failures(jobs, total=12).sentence(most=2)
 
     assert sentence == "N0: “reason 0”; N1: “reason 1”; 10 more jobs."

@@ -109,13 +109,9 @@ def test_a_batch_is_what_the_first_row_that_applies_says(jobs, configs, status, 
         ("RUNNING -FAILED", "o", "1 running; 0 of 1 finished."),
         ("CANCELLED", "o", "All 1 job cancelled."),
         ("CANCELLED CANCELLED", "o", "All 2 jobs cancelled."),
-        ("FINISHED ERROR", "+o", "Not submitted: job 2."),
-        # the ids are cut before they fill the screen
-        (
-            " ".join(["FAILED"] * 10),
-            "o",
-            "Failed: jobs 1, 2, 3, 4, 5, 6, 7, 8 and 2 more.",
-        ),
+        ("FINISHED ERROR", "+o", "1 of 2 jobs not submitted."),
+        # without skipped jobs, and without naming any
+        ("FAILED FAILED FINISHED -FAILED", "oo+o", "2 of 3 jobs failed."),
         ("FINISHED FINISHED", "++", "2 jobs done."),
         (
             "FINISHED CANCELLED",
