@@ -38,7 +38,6 @@ _MOST_OF_AN_ERROR = 1_000
 
 def what_waits(
     *,
-    pass_seconds: float,
     failing: Sequence[FailingBatch] | None = None,
     late: Sequence[LateBatch] | None = None,
     stuck: Sequence[StuckBatch] | None = None,
@@ -47,8 +46,8 @@ def what_waits(
 
     Batches that ended badly, next steps that failed or are held, batches of which jobs have failed
     so far, take far longer than usual or will not move by themselves, prepared ones that nobody
-    submits, and statuses that are not ours. ``pass_seconds`` is how often a pass looks;
-    ``failing``, ``late`` and ``stuck`` are what it has found, and are looked for if they are None.
+    submits, and statuses that are not ours. ``failing``, ``late`` and ``stuck`` are what a pass
+    has found, and are looked for if they are None.
     """
     attention = queries("attention")
     with transaction():
@@ -59,7 +58,7 @@ def what_waits(
         unrecognised = attention.unrecognised_batches(known=list(BatchStatus), most=_MOST)
         cycles = attention.unwatched_cycles(known=list(CycleStatus), most=_MOST)
         failing = failing_batches() if failing is None else failing
-        late = late_batches(pass_seconds=pass_seconds) if late is None else late
+        late = late_batches() if late is None else late
         stuck = _stuck_batches() if stuck is None else stuck
         failures = failures_of([row["batch_id"] for row in [*ended, *failing][:_MOST]])
     limited = (ended, failed, held, unrecognised, cycles)
@@ -82,12 +81,12 @@ def what_waits(
     return Waiting(with_acknowledgements(items[:_MOST]), total)
 
 
-def late_batches(*, pass_seconds: float, jobs: Sequence[LateJob] | None = None) -> list[LateBatch]:
+def late_batches(jobs: Sequence[LateJob] | None = None) -> list[LateBatch]:
     """Return the watched batches with late jobs, the latest job of each batch first.
 
     ``jobs`` are those, if somebody has looked already; None looks for them.
     """
-    jobs = find_late_jobs(pass_seconds=pass_seconds) if jobs is None else jobs
+    jobs = find_late_jobs() if jobs is None else jobs
     late = {job.job_id: job for job in jobs}
     rows = list(queries("attention").late_jobs(job_ids=list(late))) if late else []
     found: dict[int, LateBatch] = {}

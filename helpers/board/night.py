@@ -26,10 +26,10 @@ from helpers.display import (
 )
 from helpers.errors import SettingsError
 from helpers.job_names import job_name
-from helpers.settings import get_settings
+from helpers.pass_health import MISSED_INTERVALS
+from helpers.settings import monitor_interval
 from helpers.text import counted
 
-_MISSED_INTERVALS = 3  # so long without a completed pass is a gap
 _A_NIGHT = timedelta(hours=12)
 _MOST_JOBS = 40  # of one batch: those that failed, then the longest
 
@@ -82,7 +82,7 @@ def night_history(since: str | datetime | None = None) -> NightHistory:
 
 def monitoring_gaps(since: datetime) -> list[tuple[datetime, datetime]]:
     """Return the stretches since then in which no pass was completed, oldest first."""
-    longest = _MISSED_INTERVALS * timedelta(seconds=get_settings().monitor_interval_seconds)
+    longest = MISSED_INTERVALS * monitor_interval()
     rows = queries("board").gaps_since(since=since, longest=longest)
     return [(row["from_ts"], row["to_ts"]) for row in rows]
 

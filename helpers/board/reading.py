@@ -18,7 +18,6 @@ from helpers.errors import NotebookError, SettingsError
 from helpers.forecasting import SAMPLES_NEEDED, BatchForecast, JobForecast, Outcome
 from helpers.forecasts import ActiveForecast, forecast_active, forecast_chains, held_lately
 from helpers.job_names import job_name
-from helpers.settings import get_settings
 from helpers.steps.claims import describe_hold, describe_wait, open_runs, step_call
 from helpers.workflow_paths import find_step_notebook, inside_workflows, relative_to_workflows
 
@@ -27,7 +26,6 @@ _MOST_JOBS = 20  # of each status and reason, on the board
 
 def board() -> Board:
     """Return where every step of the ACTIVE cycles stands; nothing is polled, decided or sent."""
-    seconds = get_settings().monitor_interval_seconds
     with transaction():
         now, active, steps = _steps()
         shown = {step_id: step for step_id, step in steps.items() if step.has_open_or_failed_jobs}
@@ -36,7 +34,7 @@ def board() -> Board:
             list(steps.values()),
             now,
             _jobs(shown, active, now, most=_MOST_JOBS),
-            what_waits(pass_seconds=seconds, late=late_batches(pass_seconds=seconds, jobs=late)),
+            what_waits(late=late_batches(late)),
             held_lately(),
             list(queries("board").learned_families()),
         )
@@ -66,7 +64,7 @@ def jobs_of(step: str | None = None) -> JobsReport:
 def _steps() -> tuple[datetime, dict[int, ActiveForecast], dict[int, StepRow]]:
     """Return the time, what is forecast of each batch, and the steps by their ids."""
     now = queries("check").server()["now_ts"]
-    active = forecast_active(pass_seconds=get_settings().monitor_interval_seconds)
+    active = forecast_active()
     chains = forecast_chains([forecast.seen for forecast in active.values()])
     held = _held_steps()
     steps = {}

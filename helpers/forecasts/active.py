@@ -15,6 +15,7 @@ from helpers.database import queries, transaction
 from helpers.forecasting import BatchForecast, BatchState, History, Job, JobForecast, job_size
 from helpers.forecasts.history import read_history
 from helpers.forecasts.late import LateJob, SeenJobs, late_jobs
+from helpers.settings import monitor_interval
 
 _FINISHED = [JobStatus.FINISHED.value]
 _RUNNING = [JobStatus.RUNNING.value]
@@ -31,11 +32,8 @@ class ActiveForecast:
     seen: SeenJobs
 
 
-def forecast_active(*, pass_seconds: float) -> dict[int, ActiveForecast]:
-    """Forecast the ACTIVE batches of which Moody's has a job, by batch id; nothing is written.
-
-    A pass looks every ``pass_seconds``; a job is two passes old before it counts as late.
-    """
+def forecast_active() -> dict[int, ActiveForecast]:
+    """Forecast the ACTIVE batches of which Moody's has a job, by batch id; nothing is written."""
     with transaction():
         batches = open_batches()
         history, seen = _history(batches), list(_seen(batches))
@@ -50,20 +48,23 @@ def forecast_active(*, pass_seconds: float) -> dict[int, ActiveForecast]:
         jobs.batch["batch_id"]: ActiveForecast(
             forecast,
             dict(zip(jobs.open_ids, forecast_jobs(history, jobs.state), strict=True)),
-            late_jobs(history, jobs, pass_seconds=pass_seconds),
+            _late(history, jobs),
             jobs,
         )
         for jobs, forecast in zip(seen, forecasts, strict=True)
     }
 
 
-def find_late_jobs(*, pass_seconds: float) -> list[LateJob]:
+def find_late_jobs() -> list[LateJob]:
     """Return the jobs that ``forecast_active`` would find late; nothing is written."""
     with transaction():
         batches = open_batches()
         history = _history(batches)
-        each = (late_jobs(history, jobs, pass_seconds=pass_seconds) for jobs in _seen(batches))
-        return [job for jobs in each for job in jobs]
+        return [job for jobs in _seen(batches) for job in _late(history, jobs)]
+
+
+def _late(history: History, jobs: SeenJobs) -> list[LateJob]:
+    return late_jobs(history, jobs, pass_seconds=monitor_interval().total_seconds())
 
 
 def _history(batches: Sequence[Mapping[str, Any]]) -> History:

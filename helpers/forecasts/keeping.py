@@ -26,7 +26,7 @@ def store_forecasts() -> None:
     if not batch_types:
         return  # and numpy is not imported
     refresh(sorted(batch_types))
-    made = forecast_active(pass_seconds=0.0)
+    made = forecast_active()
     with transaction():
         for batch_id, active in made.items():
             queries("forecasts").store_forecast(

@@ -61,7 +61,10 @@ class SeenJobs:
 
 
 def late_jobs(history: History, seen: SeenJobs, *, pass_seconds: float) -> list[LateJob]:
-    """Return the jobs that take far longer than usual, each once; the longest first."""
+    """Return the jobs that take far longer than usual, each once; the longest first.
+
+    A pass looks every ``pass_seconds``; a job is two passes old before it counts as late.
+    """
     found: dict[int, LateJob] = {}
     for job in _each(history, seen, pass_seconds):
         found.setdefault(job.job_id, job)

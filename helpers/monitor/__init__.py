@@ -3,14 +3,13 @@
 from helpers import attention
 from helpers.attention.items import named, put_on_record
 from helpers.monitor.monitor_pass import Monitor, run_pass
-from helpers.settings import get_settings
 
 __all__ = ["Monitor", "acknowledge", "run_pass", "what_waits"]
 
 
 def what_waits() -> attention.Waiting:
     """Return what waits for a person, as the metastore has it now; no pass is made."""
-    return attention.what_waits(pass_seconds=get_settings().monitor_interval_seconds)
+    return attention.what_waits()
 
 
 def acknowledge(item: attention.Item | str | int, note: str) -> attention.Waiting:

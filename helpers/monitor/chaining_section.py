@@ -27,7 +27,7 @@ from helpers.errors import NotebookError
 from helpers.identity import owner_id, owner_name
 from helpers.monitor.problems import isolated
 from helpers.records import ChainRun, NotebookResult, Step
-from helpers.settings import Settings
+from helpers.settings import get_settings
 from helpers.steps.claims import (
     Claim,
     OpenChainRun,
@@ -156,18 +156,19 @@ def _chained_row(step: ChainedStep) -> Row:
     return Row(cells, error)
 
 
-def execute_due_steps(report: ChainReport, *, settings: Settings) -> None:
+def execute_due_steps(report: ChainReport) -> None:
     """Run every chain run that is due or whose claim has expired, so many at a time."""
     with isolated("Chain runs that were given up", report.errors):
         for run in fail_abandoned():
             step_num = run["next_step_num"]
             report.steps.append(_chained(run, step_num, [run], error=run["error_message"]))
     with isolated("Next steps", report.errors):
-        _run_due(report, settings)
+        _run_due(report)
     report.open_elsewhere = [run for run in open_runs() if run["owner"] != owner_id()]
 
 
-def _run_due(report: ChainReport, settings: Settings) -> None:
+def _run_due(report: ChainReport) -> None:
+    settings = get_settings()
     cells = _Cells()
     with ExitStack() as stack:
         stack.callback(cells.close)

@@ -18,7 +18,7 @@ from helpers.irp_integration.bodies import moodys_times
 from helpers.monitor.problems import isolated
 from helpers.notebooks.copies import prune_copies
 from helpers.schedule.scheduled_copy import own_run_id
-from helpers.settings import Settings
+from helpers.settings import get_settings
 
 _EVERY = timedelta(hours=1)
 _DAYS_AHEAD = 7  # of the tracking log's partitions: a week without a pass costs nothing
@@ -28,7 +28,7 @@ _TIMES = 200  # jobs whose times are filled in at once: their bodies are read fo
 _PIECES_SECONDS = 2.0  # so that a pass stays quick; the rest goes an hour later
 
 
-def do_housekeeping(run_id: int, *, settings: Settings) -> list[Remark]:
+def do_housekeeping(run_id: int) -> list[Remark]:
     """Do what is due and nobody else does at this moment; return what could not be done."""
     if not queries("housekeeping").is_due(id=run_id, every=_EVERY):
         return []
@@ -36,14 +36,15 @@ def do_housekeeping(run_id: int, *, settings: Settings) -> list[Remark]:
         if not locks.try_acquire(LockSpace.HOUSEKEEPING, [0]):
             return []
         remarks: list[Remark] = []
-        for task in _tasks(settings):
+        for task in _tasks():
             with isolated("Housekeeping", remarks):
                 task()
     queries("housekeeping").note_done(id=run_id)
     return remarks
 
 
-def _tasks(settings: Settings) -> list[Callable[[], object]]:
+def _tasks() -> list[Callable[[], object]]:
+    settings = get_settings()
     retention = timedelta(days=settings.monitor_retention_days)
     runs = settings.monitor_retention_runs
     statements = queries("housekeeping")

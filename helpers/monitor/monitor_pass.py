@@ -8,7 +8,6 @@ one message.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from helpers import batch as batches
@@ -38,7 +37,7 @@ from helpers.notifications.failures import FailingBatch, LateBatch, failing_batc
 from helpers.notifications.outbox import Sending, send_due
 from helpers.pass_health import PassHealth, pass_health
 from helpers.recording import server_clock
-from helpers.settings import Settings, get_settings
+from helpers.settings import get_settings, monitor_interval
 
 if TYPE_CHECKING:
     from helpers.irp_integration import IRPClient
@@ -49,9 +48,7 @@ _ENDING_AT_ONCE = 6  # of the eight connections of the pool
 class Monitor:
     """One pass. Call the sections in order; each may be called again."""
 
-    def __init__(
-        self, *, settings: Settings | None = None, client: "Callable[[], IRPClient] | None" = None
-    ) -> None:
+    def __init__(self, *, client: "Callable[[], IRPClient] | None" = None) -> None:
         """Put the start of the pass on record.
 
         Raises:
@@ -59,7 +56,6 @@ class Monitor:
             DatabaseUnavailableError: the database cannot be reached.
             SchemaOutdatedError: the database lacks migrations; nothing was written.
         """
-        self._settings = settings or get_settings()
         self._client = client
         require_sessions()
         require_migrated()
@@ -87,7 +83,7 @@ class Monitor:
         from helpers.monitor.polling_section import poll  # noqa: PLC0415
 
         with isolated("Polling", self._polled.errors):
-            poll(self._polled, self._found.batches, settings=self._settings, client=self._client)
+            poll(self._polled, self._found.batches, client=self._client)
         return self._polled
 
     def reconcile_batches(self) -> ReconReport:
@@ -106,7 +102,7 @@ class Monitor:
             if batch["batch_id"] in outcomes
         ]
         with isolated("Batches that another tool has ended", report.errors):
-            report.swept = sweep(interval=self._interval)
+            report.swept = sweep(interval=monitor_interval())
         with isolated("What failed", report.errors):
             report.add_failures()
         self._reconciled = report
@@ -119,7 +115,7 @@ class Monitor:
         else:
             self._chained = ChainReport()
             with isolated("Next steps", self._chained.errors):
-                execute_due_steps(self._chained, settings=self._settings)
+                execute_due_steps(self._chained)
         return self._chained
 
     def summarise(self) -> SummaryReport:
@@ -132,21 +128,22 @@ class Monitor:
             failing = failing_batches()
             announce_failing([batch for batch in failing if batch["batch_id"] in self._polled_here])
         with isolated("Jobs that take far longer than usual", errors):
-            late = late_batches(pass_seconds=self._settings.monitor_interval_seconds)
+            late = late_batches()
             announce_late(late)
-        if self._settings.monitor_report_at is not None:
+        settings = get_settings()
+        if settings.monitor_report_at is not None:
             with isolated("The morning report", errors):
                 from helpers.monitor.morning import announce_reports  # noqa: PLC0415 - the board
 
-                announce_reports(self._settings.monitor_report_at)
+                announce_reports(settings.monitor_report_at)
         with isolated("Notifications", errors):
             sending = send_due()
         with isolated("Housekeeping", errors):
-            errors += do_housekeeping(self._run_id, settings=self._settings)
+            errors += do_housekeeping(self._run_id)
         report = self._summary(sending, failing, late, errors)
         with isolated("The record of this pass", report.errors):
             log_end(self._run_id, report)
-            if warning := call_heartbeat(self._settings.monitor_heartbeat_url):
+            if warning := call_heartbeat(settings.monitor_heartbeat_url):
                 report.warnings.append(warning)
         return report
 
@@ -160,14 +157,13 @@ class Monitor:
         work = queries("monitor_runs").open_work()
         health = pass_health(own_run_id=self._run_id)
         waiting = what_waits(
-            pass_seconds=self._settings.monitor_interval_seconds,
             failing=failing,
             late=late,
             stuck=[(item.batch, item.outcome) for item in self._reconciled.needing_attention],
         )
         finished = [item.outcome.status for item in self._reconciled.finished]
         completed = finished.count(BatchStatus.COMPLETED)
-        next_run_ts = max(self._started_ts + self._interval, self._clock())
+        next_run_ts = max(self._started_ts + monitor_interval(), self._clock())
         return SummaryReport(
             batches_found=len(self._found.batches),
             batches_processed=len(self._reconciled.batches),
@@ -221,10 +217,6 @@ class Monitor:
         """The batches whose answers are all on record; of others another pass may have half."""
         found = {batch["batch_id"] for batch in self._found.batches}
         return found - set(self._polled.held_elsewhere)
-
-    @property
-    def _interval(self) -> timedelta:
-        return timedelta(seconds=self._settings.monitor_interval_seconds)
 
 
 def _reconciled(batch_ids: list[int], errors: list[Remark]) -> dict[int, Reconciliation]:

@@ -25,7 +25,7 @@ from helpers.monitor.poll_list import (
 from helpers.monitor.reports import PollReport
 from helpers.recording import record_all, server_clock
 from helpers.records import ActiveBatch
-from helpers.settings import Settings
+from helpers.settings import get_settings
 from helpers.text import counted
 
 
@@ -33,7 +33,6 @@ def poll(
     report: PollReport,
     batches: Collection[ActiveBatch],
     *,
-    settings: Settings,
     client: Callable[[], IRPClient] | None,
 ) -> None:
     """Poll the jobs of these batches, except for those that another pass is polling."""
@@ -46,14 +45,13 @@ def poll(
             holders = lock_holders(LockSpace.POLL_BATCH, taken) if taken else {}
             report.batch_ids = [batch_id for batch_id in ids if batch_id in free]
             report.held_elsewhere = {i: holders.get(i, "another run") for i in taken}
-            _ask(report, settings=settings, client=client, keep_asking=locks.are_held)
+            _ask(report, client=client, keep_asking=locks.are_held)
     report.seconds = CLOCK.monotonic() - started
 
 
 def _ask(
     report: PollReport,
     *,
-    settings: Settings,
     client: Callable[[], IRPClient] | None,
     keep_asking: Callable[[], bool],
 ) -> None:
@@ -66,6 +64,7 @@ def _ask(
     report.jobs_due = len(questions)
     if not questions:
         return
+    settings = get_settings()
     give_up = CLOCK.monotonic() + settings.monitor_poll_budget_seconds  # logging in takes of it
     bar = progress(len(questions), "Polling Moody's", "jobs")
     try:

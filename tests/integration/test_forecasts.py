@@ -22,7 +22,6 @@ from helpers.forecasts import (
 )
 from helpers.monitor import run_pass
 from helpers.monitor.housekeeping import do_housekeeping
-from helpers.settings import get_settings
 from sandbox.seeding import PreparedJob, SeededBatch, add_batch, add_cycle, add_step
 from tests.integration.test_housekeeping import start_pass
 
@@ -207,7 +206,7 @@ def test_what_was_forecast_of_a_batch_that_took_another_course_is_forgotten(
 
 def test_the_record_of_what_did_not_hold_widens_what_is_forecast(past, active, sql):
     store_forecasts()
-    before = forecast_active(pass_seconds=60.0)[active.batch_id].batch
+    before = forecast_active()[active.batch_id].batch
     sql.execute(
         "INSERT INTO irp_forecast (batch_id, activation_num, hour_ts, made_ts, stage, samples,"
         " low_ts, median_ts, high_ts, drawn_low_ts, drawn_high_ts, ended_ts)"
@@ -216,7 +215,7 @@ def test_the_record_of_what_did_not_hold_widens_what_is_forecast(past, active, s
         " FROM (SELECT now() - n * interval '1 day' AS at FROM generate_series(1, 30) AS n) AS a",
         [active.batch_id],
     )
-    after = forecast_active(pass_seconds=60.0)[active.batch_id].batch
+    after = forecast_active()[active.batch_id].batch
 
     assert before.remaining == before.drawn
     assert after.drawn.median == pytest.approx(before.drawn.median, rel=0.01)
@@ -232,7 +231,7 @@ def test_running_jobs_are_forecast_by_their_ids_and_overruns_named(past, step, s
     set_times(sql, hanging, submitted=5_000, started=5_000)
     store_forecasts()
 
-    found = forecast_active(pass_seconds=60.0)[batch.batch_id]
+    found = forecast_active()[batch.batch_id]
 
     assert found.jobs[usual].outcome is Outcome.KNOWN
     assert found.jobs[usual].remaining.median == pytest.approx(300, abs=60)
@@ -241,7 +240,7 @@ def test_running_jobs_are_forecast_by_their_ids_and_overruns_named(past, step, s
     [late] = found.late
     assert (late.job_id, late.lateness) == (hanging, Lateness.OVERRUN)
     assert late.usual_seconds == pytest.approx(600, abs=60)
-    assert [job.job_id for job in find_late_jobs(pass_seconds=60.0)] == [hanging]
+    assert [job.job_id for job in find_late_jobs()] == [hanging]
 
 
 @pytest.fixture
@@ -258,11 +257,11 @@ def test_a_job_without_progress_for_far_longer_than_usual_is_named(past_stills, 
         "UPDATE irp_job SET progress_ts = now() - interval '1 min' WHERE status = 'RUNNING'"
     )
     store_forecasts()
-    assert find_late_jobs(pass_seconds=60.0) == []
+    assert find_late_jobs() == []
 
     still = batch.job_ids[1]
     sql.execute("UPDATE irp_job SET progress_ts = now() - interval '20 min' WHERE id = %s", [still])
-    [late] = find_late_jobs(pass_seconds=60.0)
+    [late] = find_late_jobs()
     assert (late.job_id, late.lateness) == (still, Lateness.STILL)
     assert late.text.startswith("without progress for 20 min, usually ")
     assert late.usual_seconds == pytest.approx(120, rel=0.1)
@@ -275,7 +274,7 @@ def test_jobs_that_wait_far_longer_than_usual_are_named_if_none_of_their_batch_r
     for job_id in waiting.job_ids:
         set_times(sql, job_id, submitted=40)
     store_forecasts()
-    late = find_late_jobs(pass_seconds=60.0)
+    late = find_late_jobs()
     assert [job.job_id for job in late] == waiting.job_ids
     assert {job.lateness for job in late} == {Lateness.WAITING}
     assert late[0].text.startswith("waiting to start for 40 min, usually ")
@@ -284,14 +283,14 @@ def test_jobs_that_wait_far_longer_than_usual_are_named_if_none_of_their_batch_r
     [first, *others] = waiting.job_ids
     sql.execute("UPDATE irp_job SET status = 'RUNNING' WHERE id = %s", [first])
     set_times(sql, first, submitted=40, started=1)
-    assert find_late_jobs(pass_seconds=60.0) == []  # they wait for it
+    assert find_late_jobs() == []  # they wait for it
 
     sql.execute("UPDATE irp_job SET status = 'FINISHED' WHERE id = %s", [first])
     set_times(sql, first, submitted=40, started=12, ended=1)
-    assert find_late_jobs(pass_seconds=60.0) == []  # the queue has moved just now
+    assert find_late_jobs() == []  # the queue has moved just now
 
     set_times(sql, first, submitted=40, started=39, ended=35)
-    assert [job.job_id for job in find_late_jobs(pass_seconds=60.0)] == others
+    assert [job.job_id for job in find_late_jobs()] == others
 
 
 def test_a_pass_shows_a_late_job_and_makes_one_card_of_its_batch(past, step, moodys, sql):
@@ -316,7 +315,7 @@ def test_a_pass_shows_a_late_job_and_makes_one_card_of_its_batch(past, step, moo
 def test_a_pass_without_a_late_job_loads_no_numpy(past, step, moodys, sql):
     code = (
         "import sys; from helpers.forecasts import find_late_jobs;"
-        "found = find_late_jobs(pass_seconds=60.0); print(found, 'numpy' in sys.modules)"
+        "found = find_late_jobs(); print(found, 'numpy' in sys.modules)"
     )
     young = add_jobs(step, JobStatus.RUNNING, JobStatus.QUEUED)
     for job_id in young.job_ids:
@@ -342,7 +341,7 @@ def test_the_chain_of_a_stage_is_forecast_as_far_as_its_batches_are_prepared(met
     set_times(sql, upgrade.job_ids[0], submitted=10, started=10)
     store_forecasts()
 
-    seen = [active.seen for active in forecast_active(pass_seconds=60.0).values()]
+    seen = [active.seen for active in forecast_active().values()]
     assert forecast_chains(seen) == {}
 
     add_batch(steps[1], BatchType.GEOHAZ, [PreparedJob()])  # it moves when it is submitted
@@ -363,7 +362,7 @@ def test_only_active_batches_of_active_cycles_that_moodys_works_on_are_forecast(
     store_forecasts()
 
     assert forecasts(sql) == []
-    assert forecast_active(pass_seconds=60.0) == {}
+    assert forecast_active() == {}
 
 
 def test_the_history_of_a_type_is_at_most_1000_points_of_its_last_jobs(step, active, sql):
@@ -385,7 +384,7 @@ def test_the_history_of_a_type_is_at_most_1000_points_of_its_last_jobs(step, act
 
 
 def test_the_housekeeping_of_a_pass_forecasts(past, active, workflows, sql):
-    assert do_housekeeping(start_pass(), settings=get_settings()) == []
+    assert do_housekeeping(start_pass()) == []
     assert len(forecasts(sql)) == 1
 
 

@@ -6,7 +6,6 @@ from helpers.constants import BatchStatus, BatchType, JobStatus, StartedBy
 from helpers.database import queries, transaction
 from helpers.monitor import housekeeping
 from helpers.monitor.housekeeping import do_housekeeping
-from helpers.settings import get_settings
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 
 
@@ -35,7 +34,7 @@ def batch(metastore):
 
 
 def keep_house(run_id):
-    return do_housekeeping(run_id, settings=get_settings())
+    return do_housekeeping(run_id)
 
 
 def count(sql, query):
