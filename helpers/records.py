@@ -126,7 +126,6 @@ class ChainRun(TypedDict):
     step_num: int  # of the batch
     step_name: str
     next_step_num: int
-    next_step_id: int | None  # None: the cycle has no such step
 
 
 class NextStep(TypedDict):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from importlib.metadata import version
@@ -12,7 +13,6 @@ from pathlib import Path
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, NoSuchKernel
 from jupyter_client.manager import KernelManager
 
-from helpers.check.cluster import look_at_cluster
 from helpers.check.findings import CheckReport, bad, doubtful, findings_of, good
 from helpers.check.settings import look_at_settings
 from helpers.clock import CLOCK
@@ -25,6 +25,7 @@ from helpers.irp_integration import IRPClient
 from helpers.irp_integration.answers import Raw
 from helpers.irp_integration.submissions import own_error
 from helpers.neighbours import step_environment, team_helpers
+from helpers.notebooks.cluster import StepCluster
 from helpers.notifications.cards import text_message
 from helpers.notifications.teams import send
 from helpers.pass_health import pass_health
@@ -63,7 +64,7 @@ def check_system(*, send_card: bool = False) -> CheckReport:
         "Teams": lambda: _look_at_teams(send_card=send_card),
         "workflows": _look_at_workflows,
         "kernel": _look_at_kernel,
-        "step executor": look_at_cluster,
+        "step executor": _look_at_cluster,
     }
     return CheckReport(
         tuple(found for about, look in looks.items() for found in findings_of(about, look))
@@ -235,3 +236,21 @@ def _judged_kernel(python: str, asked: subprocess.CompletedProcess[str]) -> Rema
         text = f"{python} has version {theirs} of this package, and this is {ours}."
         return doubtful("kernel", text)
     return good("kernel", f"{python} imports {Path(where).parent}")
+
+
+def _look_at_cluster() -> Iterator[Remark]:
+    """Give how scheduler and workers answer; nothing if notebooks run on this machine.
+
+    Raises:
+        SettingsError: the setting cannot be used, or Dask is not installed.
+        NotebookError: the cluster cannot run a notebook now.
+    """
+    address = get_settings().monitor_step_executor
+    if address is None:
+        return
+    with closing(StepCluster(address)) as cluster:
+        cluster.look()
+        workers = counted(len(cluster.workers), "worker")
+        yield good("step executor", f"{address} has {workers} for notebooks")
+        for warning in cluster.warnings:
+            yield doubtful("step executor", warning)

@@ -123,7 +123,6 @@ class Remark:
     text: str
     severity: Severity | None = None
     code: str = ""  # the line of Python that mends it
-    link: str | None = None  # to a file below the workflows folder, ``workflows/…``
 
 
 @dataclass(frozen=True)

@@ -238,8 +238,7 @@ def _lines(block: Table | Remarks, most: int) -> Iterator[str]:
         yield from _table(block.columns, block.rows[:most])
         return
     for remark in block.rows[:most]:
-        parts = [remark.text, remark.code and f"Mend it: {remark.code}", remark.link or ""]
-        text = printable(" ".join(filter(None, parts)))
+        text = printable(f"{remark.text} Mend it: {remark.code}" if remark.code else remark.text)
         yield f"  {_sign(remark.severity)}{printable(remark.about)}: {text}"
 
 

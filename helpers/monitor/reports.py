@@ -199,12 +199,6 @@ class ReconciledBatch:
     failures: Failures | None = None  # of a batch that ended with some
 
     @property
-    def name(self) -> str:
-        """The batch as people know it."""
-        step = f"stage {self.batch['stage_num']} step {self.batch['step_num']}"
-        return f"Batch {self.batch['batch_id']} ({self.batch['batch_type']}, {step})"
-
-    @property
     def row(self) -> Row:
         """What became of it, and why."""
         outcome = self.outcome

@@ -1,11 +1,11 @@
 """Section 5: the pass in numbers, and what waits for a person."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from helpers.attention import Item, Waiting
+from helpers.attention import Waiting
 from helpers.display import (
     AsOf,
     Block,
@@ -54,11 +54,6 @@ class SummaryReport(Report):
     warnings: list[str] = field(default_factory=list)  # about monitoring itself
     jobs_failed_so_far: int = 0  # of batches that are still ACTIVE
     idle: str = _NOTHING_IS_ACTIVE  # why nothing is active, if nothing is
-
-    @property
-    def to_do(self) -> Sequence[Item]:
-        """What waits for a person, the urgent first."""
-        return self.waiting.items
 
     @property
     def failed(self) -> bool:

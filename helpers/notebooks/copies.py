@@ -25,7 +25,7 @@ _OLD_COPY = re.compile(
 _STAMP_FORMAT = "%Y-%m-%dT%H-%M-%S-%f"
 
 
-def prune_copies(*, older_than: timedelta, keep_at_most: int, now: datetime | None = None) -> int:
+def prune_copies(*, older_than: timedelta, keep_at_most: int) -> int:
     """Remove the copies that are too old or too many, and return how many were removed.
 
     The newest copy of each notebook stays, however old it is.
@@ -33,9 +33,8 @@ def prune_copies(*, older_than: timedelta, keep_at_most: int, now: datetime | No
     Args:
         older_than: how old a copy may become.
         keep_at_most: how many copies of one notebook stay.
-        now: for tests; None takes the clock.
     """
-    oldest = (now or CLOCK.now()) - older_than
+    oldest = CLOCK.now() - older_than
     removed = 0
     for runs in (*workflows_dir().glob("runs"), *workflows_dir().glob("*/runs")):
         for copies in _copies_by_notebook(runs).values():

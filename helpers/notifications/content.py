@@ -24,7 +24,6 @@ class Event(TypedDict):
     cycle_id: int | None
     activation_num: int
     payload: dict[str, Any]
-    attempts: int
     next_attempt_ts: datetime
     last_error: str | None
     created_ts: datetime

@@ -95,7 +95,6 @@ class OpenChainRun(TypedDict):
     id: int
     batch_id: int
     stage_num: int
-    from_step_num: int
     next_step_num: int
     status: str
     attempt: int

@@ -42,7 +42,7 @@ WITH hopeless AS (
                              ELSE :reason::text END
     FROM hopeless
     WHERE run.id = hopeless.id
-    RETURNING run.id, run.batch_id, run.activation_num, run.next_step_num, run.next_step_id,
+    RETURNING run.id, run.batch_id, run.activation_num, run.next_step_num,
               run.notebook_path, run.error_message
 )
 SELECT given_up.*, batch.batch_type, cycle.cycle_name, stage.stage_num, stage.stage_name,
@@ -108,7 +108,7 @@ WHERE run.next_step_id = :step_id::int AND run.status = 'PENDING'
            AND (run.released
                 OR NOT EXISTS (SELECT FROM irp_chain_run_holders(run.batch_id, run.next_step_id,
                                                                  rule.fires_on)))))
-RETURNING run.id, run.batch_id, run.activation_num, run.next_step_num, run.next_step_id,
+RETURNING run.id, run.batch_id, run.activation_num, run.next_step_num,
           batch.batch_type, cycle.cycle_name, stage.stage_num, stage.stage_name, step.step_num,
           step.step_name;
 
@@ -145,7 +145,7 @@ WHERE batch_id = :batch_id::int AND activation_num = :activation_num::int;
 
 -- name: open_runs(rules)
 -- Chain runs that are due or running, oldest first, with who runs them or what they wait for.
-SELECT run.id, run.batch_id, run.stage_num, run.from_step_num, run.next_step_num,
+SELECT run.id, run.batch_id, run.stage_num, run.next_step_num,
        run.status::text AS status, run.attempt, run.owner, claim.claim_expires_ts, run.started_ts,
        cycle.cycle_name, coalesce(cycle.status::text, 'UNSET') AS cycle_status,
        hold.person AS held_by, hold.created_ts AS held_ts, hold.reason AS held_because,

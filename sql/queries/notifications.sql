@@ -32,7 +32,7 @@ LIMIT 1;
 -- name: pending(longest_delay)
 -- The outbox, in the order in which things happened. No try is put off for longer than
 -- longest_delay: a time beyond that was set by a clock that has been put back since.
-SELECT id, kind::text AS kind, batch_id, cycle_id, activation_num, payload, attempts, next_attempt_ts,
+SELECT id, kind::text AS kind, batch_id, cycle_id, activation_num, payload, next_attempt_ts,
        last_error, created_ts, is_rejected,
        next_attempt_ts <= irp_now() OR next_attempt_ts > irp_now() + :longest_delay::interval AS is_due
 FROM irp_notification

@@ -124,7 +124,7 @@ def assert_named_once(done: Pass, words: str) -> None:
     """And once more per batch where it needs a look, but not per job."""
     assert str(done.polled).count(words) == 1
     assert [words in error.text for error in done.summary.errors].count(True) == 1
-    assert all(item.text.count(words) <= 1 for item in done.summary.to_do)
+    assert all(item.text.count(words) <= 1 for item in done.summary.waiting.items)
     assert "Traceback" not in str(done.summary)
 
 
@@ -286,7 +286,7 @@ def test_a_host_that_is_down_asks_nobody_to_look_at_each_batch(fleet, monkeypatc
     done = timed_pass(record_property)
 
     assert done.reconciled.needing_attention == []
-    assert done.summary.to_do == []
+    assert done.summary.waiting.items == []
     assert all("submitted" in item.outcome.reason for item in done.reconciled.batches)
 
 

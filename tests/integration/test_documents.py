@@ -73,7 +73,7 @@ def test_jobs_are_resubmitted_as_the_readme_says(failed, moodys, sql):
 
     after = one_pass()
     assert after.became == {failed.batch_id: "COMPLETED"}
-    assert [item for item in after.summary.to_do if item.about.startswith("Batch")] == []
+    assert [item for item in after.summary.waiting.items if item.about.startswith("Batch")] == []
 
 
 def test_jobs_are_skipped_as_the_readme_says(failed, sql):

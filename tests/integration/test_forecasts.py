@@ -302,7 +302,7 @@ def test_a_pass_shows_a_late_job_and_makes_one_card_of_its_batch(past, step, moo
 
     for _ in range(2):
         summary = run_pass()
-        [item] = [item for item in summary.to_do if item.kind is ItemKind.LATE]
+        [item] = [item for item in summary.waiting.items if item.kind is ItemKind.LATE]
         assert "2 jobs take far longer than usual." in item.text
         assert "running for 10 h, usually " in item.text
         assert item.severity is Severity.WARNING

@@ -172,7 +172,7 @@ def test_a_failed_batch_sends_a_card_and_waits_for_people_in_every_summary(
     assert reason in json.dumps(card)
     assert second.summary.cards_sent == 0
     for summary in (first.summary, second.summary):
-        [item] = summary.to_do
+        [item] = summary.waiting.items
         assert item.about == f"Batch {batch.batch_id} (MRI Import, {CYCLE}, stage 3 step 3)"
         assert item.text.startswith("FAILED since ")
         assert "1 of 1 job failed. Job 1 (Moody's" in item.text
@@ -194,7 +194,7 @@ def test_jobs_that_failed_are_reported_while_their_batch_is_active_and_once(
     assert first.summary.headline.startswith("2 jobs have failed so far, 1 thing waits for you; ")
     assert first.summary.severity == "error"
     assert not first.summary.failed
-    [item] = first.summary.to_do
+    [item] = first.summary.waiting.items
     assert item.about == f"Batch {batch.batch_id} (Analysis, {CYCLE}, stage 4 step 1)"
     assert item.text.startswith("2 of 3 jobs have failed so far; 1 is still open. ")
     assert "“No curve.”" in item.text
@@ -270,12 +270,14 @@ def test_prepared_jobs_that_nobody_submits_are_reported_as_what_they_are(cycle, 
     sql.execute("UPDATE irp_batch SET status = 'ACTIVE' WHERE id = %s", [batch.batch_id])
     watched = one_pass().summary
 
-    [item] = waits.to_do
+    [item] = waits.waiting.items
     assert item.about == f"Cycle {CYCLE}"
     assert item.text == "3 prepared jobs of step 4.1 are not submitted. Run the step's notebook."
     assert item.mend == f"plan_rerun({CYCLE!r}, 4, 1)"
     assert waits.headline == "1 thing waits for you; nothing is active."
-    assert not [item for item in watched.to_do if "prepared" in item.text]  # later steps wait
+    assert not [
+        item for item in watched.waiting.items if "prepared" in item.text
+    ]  # later steps wait
 
 
 def test_a_cycle_without_batches_and_an_empty_metastore_are_reported_as_what_they_are(
@@ -309,7 +311,7 @@ def test_what_waits_names_the_analysis_whose_reason_it_shows(cycle, moodys, sql)
         """UPDATE irp_job_configuration SET job_configuration_data = '{"analysis": "CAL"}'"""
     )
 
-    batch, _ = one_pass().summary.to_do
+    batch, _ = one_pass().summary.waiting.items
 
     assert batch.text.count("CAL (Moody's ") == 2
     assert "2 of 2 jobs failed. CAL (Moody's " in batch.text
@@ -409,7 +411,7 @@ def test_a_status_that_nobody_knows_is_kept_word_for_word_and_never_counts_as_do
     ]
     assert done.became == {batch.batch_id: "ACTIVE"}
     assert f"Moody's says '{message}', an unrecognised status" in str(done.polled)
-    [item] = done.summary.to_do
+    [item] = done.summary.waiting.items
     assert message in item.text
 
 
@@ -433,10 +435,12 @@ def test_jobs_that_cannot_be_polled_are_named_and_the_others_polled(cycle, moody
     ) == [(no_number.job_ids[0], remark.text)]
     assert done.became[fine.batch_id] == "COMPLETED"
     assert {done.became[b.batch_id] for b in (never_submitted, no_number, no_type)} == {"ACTIVE"}
-    about = " ".join(item.about for item in done.summary.to_do)
+    about = " ".join(item.about for item in done.summary.waiting.items)
     assert f"Batch {never_submitted.batch_id} " in about
     assert f"Batch {no_number.batch_id} " in about
-    [waits] = [item for item in done.summary.to_do if f"Batch {no_type.batch_id} " in item.about]
+    [waits] = [
+        item for item in done.summary.waiting.items if f"Batch {no_type.batch_id} " in item.about
+    ]
     assert "'Windstorm <Magic>' is not a known batch type" in waits.text
 
 
@@ -459,7 +463,7 @@ def test_a_batch_of_an_unknown_type_waits_for_a_person_and_is_not_an_error(cycle
     for done in (one_pass(), one_pass()):
         assert done.became == {batch.batch_id: "ACTIVE"}
         assert done.summary.errors == []
-        [waits] = done.summary.to_do
+        [waits] = done.summary.waiting.items
         assert f"Batch {batch.batch_id}" in waits.about
         assert "did you mean 'Analysis'?" in waits.text
         assert all(batch_type in waits.text for batch_type in BatchType)

@@ -164,7 +164,7 @@ def test_notebooks_that_fail_in_four_ways_fail_alone_each_with_its_own_error(
     assert {error.about for error in done.summary.errors} == {
         f"Stage 3, step {n}" for n in (2, 3, 4)
     }
-    assert len(done.summary.to_do) == 3
+    assert len(done.summary.waiting.items) == 3
     runs = "SELECT status::text FROM irp_step_run ORDER BY id"
     assert sorted(status for (status,) in rows(sql, runs)) == ["COMPLETED"] + ["FAILED"] * 3
     assert "&lt;b&gt;" in done.chained._repr_html_()

@@ -32,7 +32,7 @@ def test_a_job_of_an_added_status_is_shown_with_its_reason_in_each_pass_and_neve
 
         assert done.summary.errors == []
         assert (done.polled.jobs_polled, done.became) == (0, {batch.batch_id: "ACTIVE"})
-        [to_do] = done.summary.to_do
+        [to_do] = done.summary.waiting.items
         assert f"Job {batch.job_ids[0]}: ON_HOLD is an unrecognised status" in to_do.text
         assert "Set it to one of INITIATED, SUBMITTED" in to_do.text
     assert recon_batch(batch.batch_id) == BatchStatus.ACTIVE
@@ -48,7 +48,7 @@ def test_a_batch_of_an_added_status_is_shown_and_refused_as_a_batch_error(cycle,
     for _ in range(2):
         done = one_pass()
         assert done.summary.errors == []
-        [to_do] = done.summary.to_do
+        [to_do] = done.summary.waiting.items
         assert to_do.about == f"Batch {batch.batch_id} (Analysis, Q1, stage 4 step 1)"
         assert "ON_HOLD is an unrecognised status" in to_do.text
     assert rows(sql, "SELECT status::text FROM irp_batch") == [("ON_HOLD",)]
@@ -65,7 +65,7 @@ def test_a_cycle_that_is_not_active_by_name_is_not_watched_and_shown_once(
     done = one_pass()
 
     assert get_active_batches() == done.found.batches == []
-    [to_do] = done.summary.to_do
+    [to_do] = done.summary.waiting.items
     assert to_do.about == "Cycle Q1"
     assert f"The cycle is {status or 'without a status'}" in to_do.text
     assert "2 active batches: make it ACTIVE or ARCHIVED" in to_do.text
