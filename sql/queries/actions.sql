@@ -27,14 +27,13 @@ WHERE id = :id::bigint AND status IN ('PLANNED', 'UNKNOWN');
 -- name: history(batch_id, cycle_name, most)
 -- What people did, newest first; a filter that is NULL lets everything through.
 SELECT action.id, action.plan_id, action.kind::text AS kind, action.status::text AS status,
-       action.batch_id, action.job_id, action.new_job_id, action.step_id, stage.stage_num,
+       action.batch_id, action.job_id, action.new_job_id, action.step_id, step.stage_num,
        step.step_num, cycle.cycle_name,
        action.person, action.reason, action.details, action.outcome, action.created_ts,
        action.completed_ts
 FROM irp_action AS action
 LEFT JOIN irp_cycle AS cycle ON cycle.id = action.cycle_id
-LEFT JOIN irp_step AS step ON step.id = action.step_id
-LEFT JOIN irp_stage AS stage ON stage.id = step.stage_id
+LEFT JOIN irp_v_step AS step USING (step_id)
 WHERE (:batch_id::int IS NULL OR action.batch_id = :batch_id::int)
   AND (:cycle_name::text IS NULL OR cycle.cycle_name = :cycle_name::text)
 ORDER BY action.id DESC

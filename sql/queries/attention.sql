@@ -23,13 +23,11 @@ WITH failed AS (
     JOIN irp_v_batch AS batch USING (batch_id, activation_num)
     WHERE batch.is_in_active_cycle AND run.status = 'FAILED'
     UNION ALL
-    SELECT step.id, stage.stage_num, step.step_num, cycle.cycle_name, action.outcome,
+    SELECT step_id, step.stage_num, step.step_num, step.cycle_name, action.outcome,
            action.created_ts, action.completed_ts
     FROM irp_action AS action
-    JOIN irp_step AS step ON step.id = action.step_id
-    JOIN irp_stage AS stage ON stage.id = step.stage_id
-    JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-    WHERE cycle.status = 'ACTIVE' AND action.kind = 'RERUN' AND action.status = 'FAILED'
+    JOIN irp_v_step AS step USING (step_id)
+    WHERE step.is_in_active_cycle AND action.kind = 'RERUN' AND action.status = 'FAILED'
 ), latest AS (
     SELECT DISTINCT ON (cycle_name, stage_num, step_num) *
     FROM failed
@@ -48,40 +46,32 @@ LIMIT :most::int;
 
 -- name: held_steps(most)
 -- Steps of active cycles that a person holds, the latest hold first.
-SELECT cycle.cycle_name, stage.stage_num, step.step_num, action.person AS held_by,
+SELECT step.cycle_name, step.stage_num, step.step_num, action.person AS held_by,
        action.created_ts AS held_ts, action.reason AS held_because, count(*) OVER () AS total
 FROM irp_step_claim AS claim
 JOIN irp_action AS action ON action.id = claim.hold_action_id
-JOIN irp_step AS step ON step.id = claim.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE cycle.status = 'ACTIVE'
+JOIN irp_v_step AS step ON step.step_id = claim.step_id
+WHERE step.is_in_active_cycle
 ORDER BY action.id DESC
 LIMIT :most::int;
 
 -- name: prepared_and_idle(most)
 -- The first step with prepared jobs of each active cycle in which nothing runs, is due or has failed:
 -- nobody submits them.
-SELECT DISTINCT ON (cycle.id) cycle.cycle_name, stage.stage_num, step.step_num,
+SELECT DISTINCT ON (batch.cycle_id) batch.cycle_name, batch.stage_num, batch.step_num,
        count(*) AS jobs
-FROM irp_job AS job
-JOIN irp_batch AS batch ON batch.id = job.batch_id
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE cycle.status = 'ACTIVE'
-  AND coalesce(batch.status, 'INITIATED') = 'INITIATED'
-  AND NOT coalesce(job.skipped, false) AND coalesce(job.status, 'INITIATED') = 'INITIATED'
+FROM irp_v_job AS job
+JOIN irp_v_batch AS batch USING (batch_id)
+WHERE batch.is_in_active_cycle AND batch.status = 'INITIATED'
+  AND NOT job.skipped AND job.status = 'INITIATED'
   AND NOT EXISTS (
-      SELECT FROM irp_stage AS busy_stage
-      JOIN irp_step AS busy_step ON busy_step.stage_id = busy_stage.id
-      JOIN irp_batch AS busy ON busy.step_id = busy_step.id
+      SELECT FROM irp_v_batch AS busy
       LEFT JOIN irp_chain_run AS run
-          ON run.batch_id = busy.id AND run.status IN ('PENDING', 'RUNNING', 'FAILED')
-      WHERE busy_stage.cycle_id = cycle.id
+          ON run.batch_id = busy.batch_id AND run.status IN ('PENDING', 'RUNNING', 'FAILED')
+      WHERE busy.cycle_id = batch.cycle_id
         AND (busy.status IN ('ACTIVE', 'FAILED', 'ERROR', 'CANCELLED') OR run.id IS NOT NULL))
-GROUP BY cycle.id, stage.id, step.id
-ORDER BY cycle.id, stage.stage_num, step.step_num
+GROUP BY batch.cycle_id, batch.cycle_name, batch.stage_num, batch.step_num
+ORDER BY batch.cycle_id, batch.stage_num, batch.step_num
 LIMIT :most::int;
 
 -- name: cycles()^
@@ -90,10 +80,7 @@ SELECT count(*) AS cycles,
        count(*) FILTER (WHERE cycle.status = 'ACTIVE') AS active,
        min(cycle.cycle_name) FILTER (
            WHERE cycle.status = 'ACTIVE' AND NOT EXISTS (
-               SELECT FROM irp_stage AS stage
-               JOIN irp_step AS step ON step.stage_id = stage.id
-               JOIN irp_batch AS batch ON batch.step_id = step.id
-               WHERE stage.cycle_id = cycle.id)) AS without_batch
+               SELECT FROM irp_v_batch AS batch WHERE batch.cycle_id = cycle.id)) AS without_batch
 FROM irp_cycle AS cycle;
 
 -- name: unpolled(polled_types, terminal, for_longer_than)

@@ -153,11 +153,9 @@ WHERE id = :batch_id::int AND status = 'ACTIVE';
 -- batch_id of NULL looks at all. A time in the future is no end's: the server's clock went back.
 SELECT batch.id AS batch_id
 FROM irp_batch AS batch
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+JOIN irp_v_step AS step USING (step_id)
 WHERE batch.concluded_activation_num <> batch.activation_num
-  AND batch.status::text = ANY (:terminal::text[]) AND cycle.status = 'ACTIVE'
+  AND batch.status::text = ANY (:terminal::text[]) AND step.is_in_active_cycle
   AND (:batch_id::int IS NULL OR batch.id = :batch_id::int)
   AND (coalesce(batch.completed_ts, batch.updated_ts, 'epoch') < irp_now() - :wait::interval
        OR batch.completed_ts > irp_now() + interval '1 minute')

@@ -1,15 +1,13 @@
 -- name: steps()
 -- Every step of the ACTIVE cycles, in order, with its batches, their jobs counted, and its last run.
-SELECT cycle.id AS cycle_id, cycle.cycle_name, stage.stage_num, stage.stage_name,
-       step.id AS step_id, step.step_num, step.step_name, step.notebook_path,
+SELECT step.cycle_id, step.cycle_name, step.stage_num, step.stage_name,
+       step.step_id, step.step_num, step.step_name, step.notebook_path,
        coalesce(batches.list, '[]') AS batches,
        run.status::text AS run_status, run.started_ts AS run_started_ts,
        run.completed_ts AS run_completed_ts, run.error_message AS run_error,
        run.output_data ->> 'executed_notebook' AS executed_path,
        due.status::text AS due_status
-FROM irp_step AS step
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+FROM irp_v_step AS step
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(jsonb_build_object(
                'batch_id', batch.id, 'batch_type', batch.batch_type,
@@ -24,49 +22,44 @@ LEFT JOIN LATERAL (
               WHERE job.batch_id = batch.id AND NOT coalesce(job.skipped, false)
               GROUP BY label) AS jobs_by_label
     ) AS counted ON true
-    WHERE batch.step_id = step.id
+    WHERE batch.step_id = step.step_id
 ) AS batches ON true
 LEFT JOIN LATERAL (
     SELECT status, started_ts, completed_ts, error_message, output_data
-    FROM irp_step_run WHERE step_id = step.id ORDER BY id DESC LIMIT 1
+    FROM irp_step_run WHERE step_id = step.step_id ORDER BY id DESC LIMIT 1
 ) AS run ON true
 LEFT JOIN LATERAL (
     SELECT chain.status
     FROM irp_chain_run AS chain
     JOIN irp_batch AS batch ON batch.id = chain.batch_id AND batch.activation_num = chain.activation_num
-    WHERE chain.next_step_id = step.id
+    WHERE chain.next_step_id = step.step_id
     ORDER BY chain.id DESC
     LIMIT 1
 ) AS due ON true
-WHERE cycle.status = 'ACTIVE'
-ORDER BY cycle.id, stage.stage_num, step.step_num;
+WHERE step.is_in_active_cycle
+ORDER BY step.cycle_id, step.stage_num, step.step_num;
 
 -- name: batches_since(since)
 -- The batches that were watched at some time since then, oldest first.
-SELECT batch.id AS batch_id, batch.batch_type, batch.status::text AS status, batch.submitted_ts,
-       batch.completed_ts, cycle.cycle_name, stage.stage_num, step.step_num, step.step_name,
+SELECT batch.batch_id, batch.batch_type, batch.status, batch.submitted_ts,
+       batch.completed_ts, batch.cycle_name, batch.stage_num, batch.step_num, batch.step_name,
        (SELECT array_agg(job.completed_ts ORDER BY job.completed_ts) FROM irp_job AS job
-        WHERE job.batch_id = batch.id AND job.completed_ts >= :since::timestamptz
+        WHERE job.batch_id = batch.batch_id AND job.completed_ts >= :since::timestamptz
           AND job.status = 'FINISHED') AS finished_ts,
        (SELECT array_agg(job.completed_ts ORDER BY job.completed_ts) FROM irp_job AS job
-        WHERE job.batch_id = batch.id AND job.completed_ts >= :since::timestamptz
+        WHERE job.batch_id = batch.batch_id AND job.completed_ts >= :since::timestamptz
           AND job.status IN ('FAILED', 'ERROR', 'CANCELLED')) AS failed_ts
-FROM irp_batch AS batch
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+FROM irp_v_batch AS batch
 WHERE batch.submitted_ts IS NOT NULL
-  AND (batch.status = 'ACTIVE' OR batch.completed_ts >= :since::timestamptz)
-ORDER BY batch.submitted_ts, batch.id;
+  AND (batch.is_active OR batch.completed_ts >= :since::timestamptz)
+ORDER BY batch.submitted_ts, batch.batch_id;
 
 -- name: step_runs_since(since)
 -- The runs of step notebooks since then, oldest first.
 SELECT run.id, run.status::text AS status, run.started_ts, run.completed_ts, run.started_by,
-       run.error_message, cycle.cycle_name, stage.stage_num, step.step_num, step.step_name
+       run.error_message, step.cycle_name, step.stage_num, step.step_num, step.step_name
 FROM irp_step_run AS run
-JOIN irp_step AS step ON step.id = run.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+JOIN irp_v_step AS step USING (step_id)
 WHERE run.started_ts >= :since::timestamptz OR run.completed_ts >= :since::timestamptz
 ORDER BY run.started_ts, run.id;
 

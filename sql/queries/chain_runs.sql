@@ -25,13 +25,10 @@ WHERE batch.id = run.batch_id AND batch.activation_num <> run.activation_num
 WITH hopeless AS (
     SELECT run.id, run.next_step_id
     FROM irp_chain_run AS run
-    JOIN irp_batch AS batch ON batch.id = run.batch_id
-    JOIN irp_step AS step ON step.id = batch.step_id
-    JOIN irp_stage AS stage ON stage.id = step.stage_id
-    JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+    JOIN irp_v_batch AS batch USING (batch_id)
     WHERE run.status = 'PENDING'
       AND (run.attempt >= :most_tries::int
-           OR (run.next_step_id IS NULL AND cycle.status = 'ACTIVE'))
+           OR (run.next_step_id IS NULL AND batch.is_in_active_cycle))
     ORDER BY run.id
     FOR UPDATE OF run SKIP LOCKED
 ), given_up AS (
@@ -45,13 +42,10 @@ WITH hopeless AS (
     RETURNING run.id, run.batch_id, run.activation_num, run.next_step_num,
               run.notebook_path, run.error_message
 )
-SELECT given_up.*, batch.batch_type, cycle.cycle_name, stage.stage_num, stage.stage_name,
-       step.step_num, step.step_name
+SELECT given_up.*, batch.batch_type, batch.cycle_name, batch.stage_num, batch.stage_name,
+       batch.step_num, batch.step_name
 FROM given_up
-JOIN irp_batch AS batch ON batch.id = given_up.batch_id
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+JOIN irp_v_batch AS batch USING (batch_id)
 ORDER BY given_up.id;
 
 -- name: claimable_steps(most_tries, rules)
@@ -60,25 +54,20 @@ ORDER BY given_up.id;
 WITH due AS (
     SELECT run.next_step_id AS step_id, run.id AS since
     FROM irp_chain_run AS run
-    JOIN irp_batch AS batch ON batch.id = run.batch_id AND batch.activation_num = run.activation_num
-    JOIN irp_step AS step ON step.id = batch.step_id
-    JOIN irp_stage AS stage ON stage.id = step.stage_id
-    JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+    JOIN irp_v_batch AS batch USING (batch_id, activation_num)
     LEFT JOIN jsonb_to_recordset(:rules::jsonb) AS rule (stage_num int, step_num int, fires_on text[])
         ON rule.stage_num = run.stage_num AND rule.step_num = run.from_step_num
     WHERE run.status = 'PENDING' AND run.attempt < :most_tries::int AND run.next_step_id IS NOT NULL
-      AND cycle.status = 'ACTIVE'
+      AND batch.is_in_active_cycle
       AND (run.released
            OR NOT EXISTS (SELECT FROM irp_chain_run_holders(run.batch_id, run.next_step_id,
                                                             rule.fires_on)))
     UNION ALL
     SELECT claim.step_id, 0
     FROM irp_step_claim AS claim
-    JOIN irp_step AS step ON step.id = claim.step_id
-    JOIN irp_stage AS stage ON stage.id = step.stage_id
-    JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+    JOIN irp_v_step AS step USING (step_id)
     WHERE claim.rerun_action_id IS NOT NULL AND claim.rerun_tries < :most_tries::int
-      AND cycle.status = 'ACTIVE'
+      AND step.is_in_active_cycle
 )
 SELECT due.step_id
 FROM due
@@ -94,23 +83,20 @@ ORDER BY min(due.since);
 UPDATE irp_chain_run AS run
 SET status = 'RUNNING', served_by = :attempt::int, attempt = least(run.attempt + 1, :most_tries::int),
     owner = :owner::text, heartbeat_ts = NULL, started_ts = irp_now(), error_message = NULL
-FROM irp_batch AS batch
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+FROM irp_v_batch AS batch
 LEFT JOIN jsonb_to_recordset(:rules::jsonb) AS rule (stage_num int, step_num int, fires_on text[])
-    ON rule.stage_num = stage.stage_num AND rule.step_num = step.step_num
+    ON rule.stage_num = batch.stage_num AND rule.step_num = batch.step_num
 WHERE run.next_step_id = :step_id::int AND run.status = 'PENDING'
-  AND batch.id = run.batch_id AND batch.activation_num = run.activation_num
-  AND cycle.status = 'ACTIVE'
+  AND batch.batch_id = run.batch_id AND batch.activation_num = run.activation_num
+  AND batch.is_in_active_cycle
   AND (:by_hand::boolean
        OR (run.attempt < :most_tries::int
            AND (run.released
                 OR NOT EXISTS (SELECT FROM irp_chain_run_holders(run.batch_id, run.next_step_id,
                                                                  rule.fires_on)))))
 RETURNING run.id, run.batch_id, run.activation_num, run.next_step_num,
-          batch.batch_type, cycle.cycle_name, stage.stage_num, stage.stage_name, step.step_num,
-          step.step_name;
+          batch.batch_type, batch.cycle_name, batch.stage_num, batch.stage_name, batch.step_num,
+          batch.step_name;
 
 -- name: note_start(step_id, attempt, step_run_id, notebook_path)!
 -- Note which notebook is about to run for the chain runs that a claim serves.
@@ -147,7 +133,7 @@ WHERE batch_id = :batch_id::int AND activation_num = :activation_num::int;
 -- Chain runs that are due or running, oldest first, with who runs them or what they wait for.
 SELECT run.id, run.batch_id, run.stage_num, run.next_step_num,
        run.status::text AS status, run.attempt, run.owner, claim.claim_expires_ts, run.started_ts,
-       cycle.cycle_name, coalesce(cycle.status::text, 'UNSET') AS cycle_status,
+       batch.cycle_name, batch.cycle_status,
        hold.person AS held_by, hold.created_ts AS held_ts, hold.reason AS held_because,
        CASE WHEN run.released OR run.status = 'RUNNING' THEN '[]'
             ELSE (SELECT coalesce(jsonb_agg(to_jsonb(holder)
@@ -155,10 +141,7 @@ SELECT run.id, run.batch_id, run.stage_num, run.next_step_num,
                   FROM irp_chain_run_holders(run.batch_id, run.next_step_id, rule.fires_on) AS holder)
        END AS waits_for
 FROM irp_chain_run AS run
-JOIN irp_batch AS batch ON batch.id = run.batch_id
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+JOIN irp_v_batch AS batch USING (batch_id)
 LEFT JOIN irp_step_claim AS claim
     ON claim.step_id = run.next_step_id AND claim.attempt = run.served_by
 LEFT JOIN irp_step_claim AS of_step ON of_step.step_id = run.next_step_id

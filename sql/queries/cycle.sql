@@ -4,8 +4,7 @@
 SELECT cycle.id AS cycle_id, cycle.cycle_name, cycle.status::text AS status, cycle.created_ts,
        cycle.archived_ts,
        (SELECT count(*) FROM irp_stage AS stage WHERE stage.cycle_id = cycle.id) AS stages,
-       (SELECT count(*) FROM irp_step AS step JOIN irp_stage AS stage ON stage.id = step.stage_id
-        WHERE stage.cycle_id = cycle.id) AS steps
+       (SELECT count(*) FROM irp_v_step AS step WHERE step.cycle_id = cycle.id) AS steps
 FROM irp_cycle AS cycle
 WHERE (:cycle_name::text IS NULL OR cycle.cycle_name = :cycle_name::text)
   AND (:status::text IS NULL OR cycle.status::text = :status::text)
@@ -48,30 +47,24 @@ SELECT id, status::text AS status FROM irp_cycle WHERE id = :cycle_id::int FOR U
 -- name: what_is_active(cycle_id, fresh)
 -- What keeps a cycle from being archived: batches, chain runs, reruns that are due, and step runs that
 -- are not long over.
-SELECT 'batch' AS what, batch.id, stage.stage_num, step.step_num, batch.batch_type AS name
-FROM irp_batch AS batch
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-WHERE stage.cycle_id = :cycle_id::int AND batch.status = 'ACTIVE'
+SELECT 'batch' AS what, batch_id AS id, stage_num, step_num, batch_type AS name
+FROM irp_v_batch
+WHERE cycle_id = :cycle_id::int AND is_active
 UNION ALL
 SELECT 'chain run', run.id, run.stage_num, run.next_step_num, run.status::text
 FROM irp_chain_run AS run
-JOIN irp_batch AS batch ON batch.id = run.batch_id
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-WHERE stage.cycle_id = :cycle_id::int AND run.status IN ('PENDING', 'RUNNING')
+JOIN irp_v_batch AS batch USING (batch_id)
+WHERE batch.cycle_id = :cycle_id::int AND run.status IN ('PENDING', 'RUNNING')
 UNION ALL
-SELECT 'rerun', claim.rerun_action_id, stage.stage_num, step.step_num, NULL
+SELECT 'rerun', claim.rerun_action_id, step.stage_num, step.step_num, NULL
 FROM irp_step_claim AS claim
-JOIN irp_step AS step ON step.id = claim.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-WHERE stage.cycle_id = :cycle_id::int AND claim.rerun_action_id IS NOT NULL
+JOIN irp_v_step AS step USING (step_id)
+WHERE step.cycle_id = :cycle_id::int AND claim.rerun_action_id IS NOT NULL
 UNION ALL
-SELECT 'step run', run.id, stage.stage_num, step.step_num, run.started_by
+SELECT 'step run', run.id, step.stage_num, step.step_num, run.started_by
 FROM irp_step_run AS run
-JOIN irp_step AS step ON step.id = run.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-WHERE stage.cycle_id = :cycle_id::int AND run.status = 'ACTIVE'
+JOIN irp_v_step AS step USING (step_id)
+WHERE step.cycle_id = :cycle_id::int AND run.status = 'ACTIVE'
   AND run.started_ts > irp_now() - :fresh::interval
 ORDER BY 1, 2;
 

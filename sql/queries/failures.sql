@@ -29,25 +29,20 @@ ORDER BY ranked.batch_id, ranked.reason_rank, ranked.id;
 
 -- name: failing_batches()
 -- Watched batches of which jobs have failed, or could not be submitted, while others are open.
-SELECT batch.id AS batch_id, batch.batch_type, batch.activation_num, step.notebook_path,
-       cycle.cycle_name, stage.stage_num, stage.stage_name, step.step_num, step.step_name,
+SELECT batch.batch_id, batch.batch_type, batch.activation_num, batch.notebook_path,
+       batch.cycle_name, batch.stage_num, batch.stage_name, batch.step_num, batch.step_name,
        counted.jobs, counted.failed, counted.cancelled, counted.open,
        EXISTS (SELECT FROM irp_notification AS card
-               WHERE card.kind = 'JOBS_FAILED' AND card.batch_id = batch.id
+               WHERE card.kind = 'JOBS_FAILED' AND card.batch_id = batch.batch_id
                  AND card.activation_num = batch.activation_num) AS is_announced
-FROM irp_batch AS batch
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
+FROM irp_v_batch AS batch
 CROSS JOIN LATERAL (
     SELECT count(*) AS jobs,
            count(*) FILTER (WHERE job.status IN ('FAILED', 'ERROR')) AS failed,
            count(*) FILTER (WHERE job.status = 'CANCELLED') AS cancelled,
-           count(*) FILTER (WHERE coalesce(job.status, 'INITIATED')
-                                  NOT IN ('FINISHED', 'FAILED', 'CANCELLED', 'ERROR')) AS open
-    FROM irp_job AS job
-    WHERE job.batch_id = batch.id AND NOT coalesce(job.skipped, false)
+           count(*) FILTER (WHERE job.status NOT IN ('FINISHED', 'FAILED', 'CANCELLED', 'ERROR')) AS open
+    FROM irp_v_job AS job
+    WHERE job.batch_id = batch.batch_id AND NOT job.skipped
 ) AS counted
-WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE'
-  AND counted.failed > 0 AND counted.open > 0
-ORDER BY batch.id;
+WHERE batch.is_watched AND counted.failed > 0 AND counted.open > 0
+ORDER BY batch.batch_id;

@@ -16,18 +16,15 @@ WHERE batch.id = forecast.batch_id AND forecast.ended_ts IS NULL
 
 -- name: open_batches(waiting, running)
 -- The ACTIVE batches of ACTIVE cycles of which Moody's has a job that has not ended.
-SELECT batch.id AS batch_id, coalesce(batch.batch_type, '') AS batch_type, batch.activation_num,
-       cycle.id AS cycle_id, stage.stage_num, step.step_num
-FROM irp_batch AS batch
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE batch.status = 'ACTIVE' AND cycle.status = 'ACTIVE'
+SELECT batch.batch_id, coalesce(batch.batch_type, '') AS batch_type, batch.activation_num,
+       batch.cycle_id, batch.stage_num, batch.step_num
+FROM irp_v_batch AS batch
+WHERE batch.is_watched
   AND EXISTS (
       SELECT FROM irp_job AS job
-      WHERE job.batch_id = batch.id AND NOT coalesce(job.skipped, false)
+      WHERE job.batch_id = batch.batch_id AND NOT coalesce(job.skipped, false)
         AND job.status::text = ANY (:waiting::text[] || :running::text[]))
-ORDER BY batch.id;
+ORDER BY batch.batch_id;
 
 -- name: jobs(batch_ids, finished, waiting, running)
 -- The jobs of these batches that count in a forecast, in the order in which they ended, or started;

@@ -1,31 +1,27 @@
 -- name: batches_of_stage(cycle_id, stage_num)
 -- The batches of one stage with their jobs counted, in the order of the steps.
-SELECT step.step_num, step.step_name, batch.id AS batch_id, batch.batch_type,
-       coalesce(batch.status, 'INITIATED')::text AS status, batch.submitted_ts, batch.completed_ts,
+SELECT batch.step_num, batch.step_name, batch.batch_id, batch.batch_type, batch.status,
+       batch.submitted_ts, batch.completed_ts,
        (SELECT coalesce(jsonb_object_agg(counted.label, counted.jobs ORDER BY counted.label), '{}')
         FROM (SELECT CASE WHEN coalesce(job.skipped, false) THEN 'SKIPPED'
                           ELSE coalesce(job.status, 'INITIATED')::text END AS label,
                      count(*) AS jobs
               FROM irp_job AS job
-              WHERE job.batch_id = batch.id
+              WHERE job.batch_id = batch.batch_id
               GROUP BY label) AS counted) AS job_counts,
        (SELECT max(job.completed_ts - job.submitted_ts)
         FROM irp_job AS job
-        WHERE job.batch_id = batch.id AND NOT coalesce(job.skipped, false)) AS longest_job
-FROM irp_batch AS batch
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-WHERE stage.cycle_id = :cycle_id::int AND stage.stage_num = :stage_num::int
-ORDER BY step.step_num, batch.id;
+        WHERE job.batch_id = batch.batch_id AND NOT coalesce(job.skipped, false)) AS longest_job
+FROM irp_v_batch AS batch
+WHERE batch.cycle_id = :cycle_id::int AND batch.stage_num = :stage_num::int
+ORDER BY batch.step_num, batch.batch_id;
 
 -- name: results_of_notebook_work(cycle_id, stage_num)
 -- What notebooks noted of the work that they did themselves.
 SELECT job.batch_id, job.submission_response AS details
 FROM irp_job AS job
-JOIN irp_batch AS batch ON batch.id = job.batch_id
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-WHERE stage.cycle_id = :cycle_id::int AND stage.stage_num = :stage_num::int
+JOIN irp_v_batch AS batch USING (batch_id)
+WHERE batch.cycle_id = :cycle_id::int AND batch.stage_num = :stage_num::int
   AND NOT coalesce(job.skipped, false)
   AND job.status = 'FINISHED' AND job.submission_request IS NULL AND job.moodys_workflow_id IS NULL
   AND jsonb_typeof(job.submission_response) = 'object'
@@ -35,11 +31,9 @@ ORDER BY job.batch_id, job.id;
 -- What the finished jobs of one batch type were made from, in one cycle.
 SELECT configuration.job_configuration_data AS configuration
 FROM irp_job AS job
-JOIN irp_batch AS batch ON batch.id = job.batch_id
-JOIN irp_step AS step ON step.id = batch.step_id
-JOIN irp_stage AS stage ON stage.id = step.stage_id
+JOIN irp_v_batch AS batch USING (batch_id)
 JOIN irp_job_configuration AS configuration ON configuration.id = job.job_configuration_id
-WHERE stage.cycle_id = :cycle_id::int AND batch.batch_type = :batch_type::text
+WHERE batch.cycle_id = :cycle_id::int AND batch.batch_type = :batch_type::text
   AND job.status = 'FINISHED' AND NOT coalesce(job.skipped, false)
 ORDER BY job.id;
 

@@ -1,32 +1,23 @@
 -- name: step_by_numbers(cycle_name, stage_num, step_num)^
 -- A step by its location in the workflow.
-SELECT step.id AS step_id, step.step_num, step.step_name, step.notebook_path, stage.stage_num,
-       stage.stage_name, cycle.id AS cycle_id, cycle.cycle_name,
-       coalesce(cycle.status::text, 'UNSET') AS cycle_status
-FROM irp_step AS step
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE cycle.cycle_name = :cycle_name::text AND stage.stage_num = :stage_num::int
-  AND step.step_num = :step_num::int;
+SELECT step_id, step_num, step_name, notebook_path, stage_num, stage_name, cycle_id, cycle_name,
+       cycle_status
+FROM irp_v_step
+WHERE cycle_name = :cycle_name::text AND stage_num = :stage_num::int AND step_num = :step_num::int;
 
 -- name: step_by_id(step_id)^
 -- A step by its id.
-SELECT step.id AS step_id, step.step_num, step.step_name, step.notebook_path, stage.stage_num,
-       stage.stage_name, cycle.id AS cycle_id, cycle.cycle_name,
-       coalesce(cycle.status::text, 'UNSET') AS cycle_status
-FROM irp_step AS step
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE step.id = :step_id::int;
+SELECT step_id, step_num, step_name, notebook_path, stage_num, stage_name, cycle_id, cycle_name,
+       cycle_status
+FROM irp_v_step
+WHERE step_id = :step_id::int;
 
 -- name: steps_with_a_path()
 -- Steps of active cycles that name their notebook themselves.
-SELECT step.id AS step_id, step.notebook_path, cycle.cycle_name
-FROM irp_step AS step
-JOIN irp_stage AS stage ON stage.id = step.stage_id
-JOIN irp_cycle AS cycle ON cycle.id = stage.cycle_id
-WHERE cycle.status = 'ACTIVE' AND step.notebook_path IS NOT NULL
-ORDER BY step.id;
+SELECT step_id, notebook_path, cycle_name
+FROM irp_v_step
+WHERE is_in_active_cycle AND notebook_path IS NOT NULL
+ORDER BY step_id;
 
 -- name: lock_step(step_id)^
 -- Hold a step, so that no two of its runs take the same number, until the transaction ends.

@@ -77,7 +77,6 @@ def test_a_step_that_is_due_is_claimed_with_all_that_is_needed(batch, sql):
         step_num=1,
         step_name="Execute Analysis",
         next_step_num=2,
-        next_step_id=step,
     )
     assert rows(sql) == [("RUNNING", 1, None)]
     assert rows(sql, "owner, served_by") == [(owner_id(), 1)]

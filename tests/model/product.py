@@ -190,5 +190,4 @@ class Product(MetastoreRows):
                     step_num=step["step_num"],
                     step_name=step["step_name"],
                     next_step_num=self._location.next_step["step_num"],
-                    next_step_id=self._location.next_step["step_id"],
                 )
