@@ -1,5 +1,6 @@
 """Databases and stand-ins: real ones, made for each test."""
 
+import gc
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from helpers import redaction
 from helpers.database import close_pools
 from helpers.database.migrations import migrate
+from helpers.notebooks.run import _GRAMMAR, _without
 from helpers.settings import get_settings
 from sandbox.moodys import MoodysStandIn
 from sandbox.postgres import (
@@ -24,6 +26,9 @@ from sandbox.postgres import (
     recreate_database,
 )
 from sandbox.teams import TeamsStandIn
+
+with _without(_GRAMMAR):  # as the monitor does
+    import nbformat  # noqa: F401
 
 # A machine that is busy for a moment is no failure of what is tested.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -57,6 +62,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that no process is left with one at the end."""
     order = {name: number for number, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+def pytest_collection_finish() -> None:
+    """Have no collection of garbage go through the thousands of tests, which stay to the end."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
