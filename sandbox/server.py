@@ -20,7 +20,7 @@ from typing import Any, Self
 import requests
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HOST = "127.0.0.1"
 CONTROL_PREFIX = "/_sandbox"
@@ -48,7 +48,7 @@ class Listener:
         self.server.refuse(seconds)
 
 
-class _Protocol(H11Protocol):
+class _Protocol(HttpToolsProtocol):
     """HTTP/1.1, with the transport where the application finds it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
