@@ -232,21 +232,10 @@ def _unrecorded(answer: Answer, why: str) -> Recorded:
 def _record(entries: Sequence[_Entry]) -> list[Recorded]:
     """Record a chunk in one transaction of two statements."""
     answers = [entry.answer for entry in entries]
-    columns: dict[str, Any] = {
-        "job_ids": [answer.question.job_id for answer in answers],
-        "asked": [answer.asked_ts for answer in answers],
-        "workflow_ids": [answer.question.workflow_id[:_MAX_WORKFLOW_ID] for answer in answers],
-    }
     with transaction():
         rows = queries("recording").apply_answers(
-            **columns,
-            statuses=[a.status if a.status and is_known(a.status) else None for a in answers],
-            reasons=[entry.reason for entry in entries],
-            submitted=[entry.times.submitted_ts for entry in entries],
-            started=[entry.times.started_ts for entry in entries],
-            ended=[entry.times.ended_ts for entry in entries],
-            progress=[entry.progress for entry in entries],
-            reads=[answer.is_read for answer in answers],
+            job_ids=[answer.question.job_id for answer in answers],
+            answers=_json(map(_answer_row, entries)),
             moves_from=[old for old, _ in _MOVES],
             moves_to=[new for _, new in _MOVES],
             backward=[move in BACKWARD_MOVES for move in _MOVES],
@@ -256,18 +245,51 @@ def _record(entries: Sequence[_Entry]) -> list[Recorded]:
         came_late = {"old_status": None, "new_status": None, "is_kept": False}
         found = [moved.get(answer.question.job_id, came_late) for answer in answers]
         queries("recording").log_polls(
-            **columns,
-            statuses=[_shown_status(answer.status) for answer in answers],
-            errors=[_shown(answer.error) for answer in answers],
-            notes=[_shown(answer.note) for answer in answers],
-            http_statuses=[answer.http_status for answer in answers],
+            polls=_json(
+                _poll_row(answer) | {"is_kept": row["is_kept"]}
+                for answer, row in zip(answers, found, strict=True)
+            ),
             bodies=redact_json(f"[{','.join(entry.body for entry in entries)}]"),
-            kept=[row["is_kept"] for row in found],
         )
     return [
         Recorded(answer, row["old_status"], row["new_status"])
         for answer, row in zip(answers, found, strict=True)
     ]
+
+
+def _json(rows: Iterable[dict[str, Any]]) -> str:
+    return json.dumps(list(rows), ensure_ascii=False, default=datetime.isoformat)
+
+
+def _asked(answer: Answer) -> dict[str, Any]:
+    question = answer.question
+    return {
+        "job_id": question.job_id,
+        "asked_ts": answer.asked_ts,
+        "workflow_id": question.workflow_id[:_MAX_WORKFLOW_ID],
+    }
+
+
+def _answer_row(entry: _Entry) -> dict[str, Any]:
+    answer, times = entry.answer, entry.times
+    return _asked(answer) | {
+        "status": answer.status if answer.status and is_known(answer.status) else None,
+        "reason": entry.reason,
+        "submitted_ts": times.submitted_ts,
+        "started_ts": times.started_ts,
+        "ended_ts": times.ended_ts,
+        "progress": entry.progress,
+        "is_read": answer.is_read,
+    }
+
+
+def _poll_row(answer: Answer) -> dict[str, Any]:
+    return _asked(answer) | {
+        "status": _shown_status(answer.status),
+        "error": _shown(answer.error),
+        "note": _shown(answer.note),
+        "http_status": answer.http_status,
+    }
 
 
 def _shown_status(status: str | None) -> str | None:

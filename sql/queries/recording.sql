@@ -55,35 +55,35 @@ FROM unnest(:families::text[], :problems::text[]) AS learned
 ON CONFLICT (family) DO UPDATE
 SET search_problem = excluded.search_problem, search_problem_ts = irp_now();
 
--- name: log_polls(job_ids, asked, workflow_ids, statuses, bodies, errors, notes, http_statuses, kept)!
--- Put polls on record, failed ones too; first polls and status changes are kept for good. The
--- bodies are one JSON array, because quoting JSON inside a text[] costs more than all the rest.
+-- name: log_polls(polls, bodies)!
+-- Put polls on record, failed ones too; first polls and status changes are kept for good. Polls and
+-- bodies are one JSON array each: arrays of SQL cost more to quote than all the rest.
 INSERT INTO irp_job_tracking_log
     (job_id, tracked_ts, moodys_workflow_id, job_status, tracking_data, error_message, note,
      http_status, kept)
 SELECT poll.job_id, poll.asked_ts, poll.workflow_id, poll.status,
        nullif(poll.body::text, 'null')::jsonb, poll.error, poll.note, poll.http_status,
-       poll.kept
+       poll.is_kept
 FROM ROWS FROM (
-        unnest(:job_ids::int[], :asked::timestamptz[], :workflow_ids::text[], :statuses::text[],
-               :errors::text[], :notes::text[], :http_statuses::int[], :kept::boolean[]),
+        json_to_recordset(:polls::json)
+            AS (job_id int, asked_ts timestamptz, workflow_id text, status text, error text,
+                note text, http_status int, is_kept boolean),
         json_array_elements(:bodies::json))
     WITH ORDINALITY
-    AS poll (job_id, asked_ts, workflow_id, status, error, note, http_status, kept, body, position)
+    AS poll (job_id, asked_ts, workflow_id, status, error, note, http_status, is_kept, body, position)
 ORDER BY poll.position;
 
--- name: apply_answers(job_ids, asked, workflow_ids, statuses, reasons, submitted, started, ended, progress, reads, moves_from, moves_to, backward, terminal)
+-- name: apply_answers(job_ids, answers, moves_from, moves_to, backward, terminal)
 -- Move jobs to what Moody's said if that is a legal move, the question is the latest, and the job
 -- is still the one that was asked about; a move backward has to be read by id. A status of NULL only
 -- notes that it was asked. A last_tracked_ts in the future is no question's: another tool wrote it,
 -- or the server's clock went back; the minute is for clocks that follow the server's.
 WITH answer AS (
     SELECT *
-    FROM unnest(:job_ids::int[], :asked::timestamptz[], :workflow_ids::text[], :statuses::text[],
-                :reasons::text[], :submitted::timestamptz[], :started::timestamptz[],
-                :ended::timestamptz[], :progress::int[], :reads::boolean[])
-        AS answer (job_id, asked_ts, workflow_id, status, reason, submitted_ts, started_ts,
-                   ended_ts, progress, is_read)
+    FROM json_to_recordset(:answers::json)
+        AS answer (job_id int, asked_ts timestamptz, workflow_id text, status text, reason text,
+                   submitted_ts timestamptz, started_ts timestamptz, ended_ts timestamptz,
+                   progress int, is_read boolean)
 ), held AS (
     SELECT job.id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
            job.last_tracked_ts, job.progress, job.progress_ts

@@ -4,6 +4,7 @@ Each is planned both ways that a pass may meet: for its parameters, and once for
 which is what PostgreSQL may do with a statement that a connection repeats.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -58,9 +59,14 @@ FROM irp_job CROSS JOIN generate_series({POLLS}, 1, -1) AS n
 WHERE status = 'RUNNING';
 """
 JOBS_OF_A_CHUNK = """
-SELECT array_agg({} ORDER BY id)
+SELECT {}
 FROM (SELECT id, moodys_workflow_id FROM irp_job WHERE status = 'RUNNING'
       ORDER BY id LIMIT 500) AS job
+"""
+ANSWERS = """
+json_agg(json_build_object(
+    'job_id', id, 'asked_ts', now(), 'workflow_id', moodys_workflow_id, 'status', 'FINISHED',
+    'ended_ts', now(), 'progress', 50, 'is_read', true))::text
 """
 
 
@@ -103,15 +109,7 @@ HOT = [
         2 * ANSWERED,
         {
             "job_ids": "jobs",
-            "workflow_ids": "workflow_ids",
-            "asked": [NOW] * ANSWERED,
-            "statuses": [JobStatus.FINISHED.value] * ANSWERED,
-            "reasons": [None] * ANSWERED,
-            "submitted": [NOW] * ANSWERED,
-            "started": [NOW] * ANSWERED,
-            "ended": [NOW] * ANSWERED,
-            "progress": [50] * ANSWERED,
-            "reads": [True] * ANSWERED,
+            "answers": "answers",
             "moves_from": [old.value for old, moves in JOB_MOVES.items() for _ in moves],
             "moves_to": [new.value for moves in JOB_MOVES.values() for new in moves],
             "backward": [False for moves in JOB_MOVES.values() for _ in moves],
@@ -222,19 +220,21 @@ def test_polls_go_to_the_partition_of_their_day_and_what_is_kept_to_its_own(data
     jobs = ids(database, "jobs")
     many = len(jobs)
     [asked] = database.execute("SELECT now()").fetchone()
-    polls = {
-        "job_ids": jobs,
-        "asked": [asked] * many,
-        "workflow_ids": ["1"] * many,
-        "statuses": [JobStatus.RUNNING.value] * many,
-        "bodies": f"[{','.join(['{}'] * many)}]",
-        "errors": [None] * many,
-        "notes": [None] * many,
-        "http_statuses": [200] * many,
-        "kept": [number == 0 for number in range(many)],
-    }
+    polls = [
+        {
+            "job_id": job,
+            "asked_ts": asked.isoformat(),
+            "workflow_id": "1",
+            "status": JobStatus.RUNNING,
+            "http_status": 200,
+            "is_kept": number == 0,
+        }
+        for number, job in enumerate(jobs)
+    ]
 
-    queries("recording").log_polls(database, **polls)
+    queries("recording").log_polls(
+        database, polls=json.dumps(polls), bodies=f"[{','.join(['{}'] * many)}]"
+    )
 
     rows = database.execute(
         "SELECT tableoid::regclass::text, count(*) FROM irp_job_tracking_log"
@@ -252,8 +252,8 @@ def ids(connection: psycopg.Connection, which: str) -> Any:
         "batch": "SELECT max(id) FROM irp_batch WHERE status = 'ACTIVE'",
         "one batch": "SELECT ARRAY[max(id)] FROM irp_batch WHERE status = 'ACTIVE'",
         "batches": "SELECT array_agg(id) FROM irp_batch WHERE status = 'ACTIVE'",
-        "jobs": JOBS_OF_A_CHUNK.format("id"),
-        "workflow_ids": JOBS_OF_A_CHUNK.format("moodys_workflow_id"),
+        "jobs": JOBS_OF_A_CHUNK.format("array_agg(id ORDER BY id)"),
+        "answers": JOBS_OF_A_CHUNK.format(ANSWERS),
     }[which]
     row = connection.execute(statement).fetchone()
     assert row is not None
@@ -263,7 +263,7 @@ def ids(connection: psycopg.Connection, which: str) -> Any:
 def filled_in(connection: psycopg.Connection, value: Any) -> Any:
     return (
         ids(connection, value)
-        if value in ("batch", "one batch", "batches", "jobs", "workflow_ids")
+        if value in ("batch", "one batch", "batches", "jobs", "answers")
         else value
     )
 
