@@ -111,7 +111,7 @@ class Pace:
         self._contradictions = self._contradictions + 1 if is_soon else 0
         if not self.is_throttled:
             carried = self._carried_at_once()
-            self.window, self.is_limited = carried or self.window, carried > 0
+            self.window, self.is_limited = max(carried, 1), carried > 0
         elif math.isinf(self.rate) and self._contradictions < _CONTRADICTIONS:
             less = self.window * (_SOON_DECREASE if is_soon else _DECREASE)
             self.window = max(min(less, int(self.window) - 1), 1)
