@@ -231,69 +231,52 @@ def _unrecorded(answer: Answer, why: str) -> Recorded:
 
 def _record(entries: Sequence[_Entry]) -> list[Recorded]:
     """Record a chunk in one transaction of two statements."""
-    answers = [entry.answer for entry in entries]
+    job_ids = [entry.answer.question.job_id for entry in entries]
+    rows = [_row(entry) for entry in entries]
+    answers = json.dumps(rows, ensure_ascii=False, default=datetime.isoformat)
+    bodies = redact_json(f"[{','.join(entry.body for entry in entries)}]")
     with transaction():
-        rows = queries("recording").apply_answers(
-            job_ids=[answer.question.job_id for answer in answers],
-            answers=_json(map(_answer_row, entries)),
-            moves_from=[old for old, _ in _MOVES],
-            moves_to=[new for _, new in _MOVES],
-            backward=[move in BACKWARD_MOVES for move in _MOVES],
-            terminal=list(JobStatus.terminal()),
-        )
-        moved = {row["job_id"]: row for row in rows}
-        came_late = {"old_status": None, "new_status": None, "is_kept": False}
-        found = [moved.get(answer.question.job_id, came_late) for answer in answers]
-        queries("recording").log_polls(
-            polls=_json(
-                _poll_row(answer) | {"is_kept": row["is_kept"]}
-                for answer, row in zip(answers, found, strict=True)
-            ),
-            bodies=redact_json(f"[{','.join(entry.body for entry in entries)}]"),
-        )
+        moved = {
+            row["job_id"]: row
+            for row in queries("recording").apply_answers(
+                job_ids=job_ids,
+                answers=answers,
+                moves_from=[old for old, _ in _MOVES],
+                moves_to=[new for _, new in _MOVES],
+                backward=[move in BACKWARD_MOVES for move in _MOVES],
+                terminal=list(JobStatus.terminal()),
+            )
+        }
+        kept = [job_id for job_id, row in moved.items() if row["is_kept"]]
+        queries("recording").log_polls(answers=answers, bodies=bodies, kept=kept)
+    came_late = {"old_status": None, "new_status": None}
+    found = [moved.get(job_id, came_late) for job_id in job_ids]
     return [
-        Recorded(answer, row["old_status"], row["new_status"])
-        for answer, row in zip(answers, found, strict=True)
+        Recorded(entry.answer, row["old_status"], row["new_status"])
+        for entry, row in zip(entries, found, strict=True)
     ]
 
 
-def _json(rows: Iterable[dict[str, Any]]) -> str:
-    return json.dumps(list(rows), ensure_ascii=False, default=datetime.isoformat)
-
-
-def _asked(answer: Answer) -> dict[str, Any]:
-    question = answer.question
+def _row(entry: _Entry) -> dict[str, Any]:
+    """Return all of an answer that is written, except for its body."""
+    answer, question, times = entry.answer, entry.answer.question, entry.times
+    is_status = answer.status is not None and is_known(answer.status)
     return {
         "job_id": question.job_id,
         "asked_ts": answer.asked_ts,
         "workflow_id": question.workflow_id[:_MAX_WORKFLOW_ID],
-    }
-
-
-def _answer_row(entry: _Entry) -> dict[str, Any]:
-    answer, times = entry.answer, entry.times
-    return _asked(answer) | {
-        "status": answer.status if answer.status and is_known(answer.status) else None,
+        "status": answer.status and (answer.status if is_status else printable(answer.status)),
+        "known_status": answer.status if is_status else None,
         "reason": entry.reason,
         "submitted_ts": times.submitted_ts,
         "started_ts": times.started_ts,
         "ended_ts": times.ended_ts,
         "progress": entry.progress,
         "is_read": answer.is_read,
-    }
-
-
-def _poll_row(answer: Answer) -> dict[str, Any]:
-    return _asked(answer) | {
-        "status": _shown_status(answer.status),
         "error": _shown(answer.error),
         "note": _shown(answer.note),
         "http_status": answer.http_status,
     }
-
-
-def _shown_status(status: str | None) -> str | None:
-    return status if status is None or is_known(status) else printable(status)
 
 
 def _shown(text: str | None) -> str | None:

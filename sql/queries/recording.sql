@@ -55,22 +55,22 @@ FROM unnest(:families::text[], :problems::text[]) AS learned
 ON CONFLICT (family) DO UPDATE
 SET search_problem = excluded.search_problem, search_problem_ts = irp_now();
 
--- name: log_polls(polls, bodies)!
--- Put polls on record, failed ones too; first polls and status changes are kept for good. Polls and
--- bodies are one JSON array each: arrays of SQL cost more to quote than all the rest.
+-- name: log_polls(answers, bodies, kept)!
+-- Put polls on record, failed ones too; first polls and status changes are kept for good. Answers
+-- and bodies are one JSON array each: arrays of SQL cost more to quote than all the rest.
 INSERT INTO irp_job_tracking_log
     (job_id, tracked_ts, moodys_workflow_id, job_status, tracking_data, error_message, note,
      http_status, kept)
 SELECT poll.job_id, poll.asked_ts, poll.workflow_id, poll.status,
        nullif(poll.body::text, 'null')::jsonb, poll.error, poll.note, poll.http_status,
-       poll.is_kept
+       poll.job_id = ANY (:kept::int[])
 FROM ROWS FROM (
-        json_to_recordset(:polls::json)
+        json_to_recordset(:answers::json)
             AS (job_id int, asked_ts timestamptz, workflow_id text, status text, error text,
-                note text, http_status int, is_kept boolean),
+                note text, http_status int),
         json_array_elements(:bodies::json))
     WITH ORDINALITY
-    AS poll (job_id, asked_ts, workflow_id, status, error, note, http_status, is_kept, body, position)
+    AS poll (job_id, asked_ts, workflow_id, status, error, note, http_status, body, position)
 ORDER BY poll.position;
 
 -- name: apply_answers(job_ids, answers, moves_from, moves_to, backward, terminal)
@@ -81,9 +81,9 @@ ORDER BY poll.position;
 WITH answer AS (
     SELECT *
     FROM json_to_recordset(:answers::json)
-        AS answer (job_id int, asked_ts timestamptz, workflow_id text, status text, reason text,
-                   submitted_ts timestamptz, started_ts timestamptz, ended_ts timestamptz,
-                   progress int, is_read boolean)
+        AS answer (job_id int, asked_ts timestamptz, workflow_id text, known_status text,
+                   reason text, submitted_ts timestamptz, started_ts timestamptz,
+                   ended_ts timestamptz, progress int, is_read boolean)
 ), held AS (
     SELECT job.id, coalesce(job.status, 'INITIATED')::text AS status, job.moodys_workflow_id,
            job.last_tracked_ts, job.progress, job.progress_ts
@@ -101,7 +101,7 @@ WITH answer AS (
     JOIN held ON held.id = answer.job_id
     LEFT JOIN unnest(:moves_from::text[], :moves_to::text[], :backward::boolean[])
         AS move (from_status, to_status, is_backward)
-        ON move.from_status = held.status AND move.to_status = answer.status
+        ON move.from_status = held.status AND move.to_status = answer.known_status
            AND (answer.is_read OR NOT move.is_backward)
     WHERE held.moodys_workflow_id = answer.workflow_id
       AND (held.last_tracked_ts IS NULL

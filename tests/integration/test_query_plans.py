@@ -65,7 +65,7 @@ FROM (SELECT id, moodys_workflow_id FROM irp_job WHERE status = 'RUNNING'
 """
 ANSWERS = """
 json_agg(json_build_object(
-    'job_id', id, 'asked_ts', now(), 'workflow_id', moodys_workflow_id, 'status', 'FINISHED',
+    'job_id', id, 'asked_ts', now(), 'workflow_id', moodys_workflow_id, 'known_status', 'FINISHED',
     'ended_ts', now(), 'progress', 50, 'is_read', true))::text
 """
 
@@ -227,13 +227,13 @@ def test_polls_go_to_the_partition_of_their_day_and_what_is_kept_to_its_own(data
             "workflow_id": "1",
             "status": JobStatus.RUNNING,
             "http_status": 200,
-            "is_kept": number == 0,
         }
-        for number, job in enumerate(jobs)
+        for job in jobs
     ]
+    bodies = f"[{','.join(['{}'] * many)}]"
 
     queries("recording").log_polls(
-        database, polls=json.dumps(polls), bodies=f"[{','.join(['{}'] * many)}]"
+        database, answers=json.dumps(polls), bodies=bodies, kept=jobs[:1]
     )
 
     rows = database.execute(
