@@ -39,10 +39,7 @@ _INCREASE_DOUBLES_SECONDS = 14.0
 _CALM_SECONDS = 140.0  # longer counts as so long: a thousand times as fast is enough
 _LEAST = 0.5  # requests a second
 _STEEP_BELOW = 0.95  # of the rate at which the host last throttled: there the rate doubles a second
-_LATE = (
-    2.0,
-    0.1,
-)  # times what was usual at its quickest, and seconds: from there on the window shrinks
+_LATE_TIMES, _LATE_SECONDS = 2.0, 0.1  # later than what was usual at its quickest: too late
 _LATE_DECREASE = 0.15  # with each answer: a window full of them makes it 0.85 of what it was
 
 
@@ -153,7 +150,7 @@ class Pace:
             self._answered.popleft()
         self._usual += (now - sent - self._usual) / min(len(self._answered), 20)
         self._quickest = min(self._quickest, self._usual)
-        is_late = self._usual > _LATE[0] * self._quickest + _LATE[1]
+        is_late = self._usual > _LATE_TIMES * self._quickest + _LATE_SECONDS
         if self.is_throttled:
             return
         if is_late:
