@@ -7,6 +7,7 @@ PostgreSQL cannot hold. Escaping for HTML or Markdown is the business of who dis
 
 import json
 import re
+from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
 from typing import Any
@@ -36,6 +37,17 @@ def storable_json(value: Any) -> str:
     plain = json.loads(json.dumps(value, default=str), parse_constant=str)
     text = _SURROGATE.sub("", json.dumps(plain, ensure_ascii=False))
     return _ESCAPED_NUL.sub(r"\1", text)
+
+
+def map_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a value of the same shape, such as JSON or a notebook, with every text changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, list):
+        return [map_texts(item, change) for item in value]
+    if isinstance(value, dict):
+        return type(value)({change(key): map_texts(value[key], change) for key in value})
+    return value
 
 
 def shorten(text: str, limit: int) -> str:

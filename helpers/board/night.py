@@ -27,7 +27,7 @@ from helpers.display import (
 from helpers.errors import SettingsError
 from helpers.job_names import job_name
 from helpers.pass_health import MISSED_INTERVALS
-from helpers.settings import monitor_interval
+from helpers.settings import get_settings, monitor_interval
 from helpers.text import counted
 
 _A_NIGHT = timedelta(hours=12)
@@ -157,6 +157,6 @@ def _since(since: str | datetime | None, now: datetime) -> datetime:
         at = time(hour, minute)
     except ValueError:
         raise SettingsError(f"{since!r} is not a time of day, such as 18:00.") from None
-    today = local(now).date()
-    days = (time_of_day(today - timedelta(days=ago), at) for ago in (0, 1))
+    today, zone = local(now).date(), get_settings().monitor_time_zone
+    days = (time_of_day(today - timedelta(days=ago), at, zone) for ago in (0, 1))
     return next(when for when in days if when <= now)

@@ -26,7 +26,7 @@ class _NotebookProgress(tqdm):  # type: ignore[type-arg]  # generic only in the 
             self._handle.update(line, raw=True)
 
 
-def bar(total: int, what: str, unit: str) -> "tqdm[Any]":
+def bar(total: int, what: str, unit: str) -> "tqdm[None]":
     """Return a bar for this much work; silent where nobody watches (no notebook, no terminal)."""
     options: dict[str, Any] = {
         "total": total,

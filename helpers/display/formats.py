@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from zoneinfo import ZoneInfo
 
 from helpers.clock import CLOCK
 from helpers.settings import get_settings
 from helpers.text import day_and_month, listed
 
 _NAMED_IDS = 12
-_NAMED_VALUES = 4
 _DAY_SECONDS = 86_400
 _UNITS = (("s", 1, 60), ("min", 60, 60), ("h", 3600, 48))  # name, seconds, how many at most
 
@@ -17,12 +16,6 @@ _UNITS = (("s", 1, 60), ("min", 60, 60), ("h", 3600, 48))  # name, seconds, how 
 def ids(numbers: Sequence[int]) -> str:
     """Return ``3, 5, 8 and 4 more``."""
     return listed([str(number) for number in numbers], most=_NAMED_IDS)
-
-
-def labels(configuration: Mapping[str, Any] | None) -> str:
-    """Return a configuration's plain values, ``name: LOB 1, peril: EQ``; empty for none."""
-    plain = {k: v for k, v in (configuration or {}).items() if isinstance(v, str | int | float)}
-    return listed([f"{k}: {v}" for k, v in plain.items()], most=_NAMED_VALUES)
 
 
 def tally(counts: Mapping[str, int]) -> str:
@@ -100,10 +93,13 @@ def local(when: datetime) -> datetime:
     return when.astimezone(get_settings().monitor_time_zone)
 
 
-def time_of_day(day: date, at: time) -> datetime:
-    """Return when clocks here show a time on a day: the first time if they show it twice."""
-    naive, here = datetime.combine(day, at), get_settings().monitor_time_zone
-    return (naive.replace(tzinfo=here) if here else naive).astimezone(UTC)
+def time_of_day(day: date, at: time, zone: ZoneInfo | None) -> datetime:
+    """Return when clocks in a zone show a time on a day, None: this machine's; the first of two.
+
+    A time that they skip on a day is as much later as they are put forward.
+    """
+    naive = datetime.combine(day, at)
+    return (naive.replace(tzinfo=zone) if zone else naive).astimezone(UTC)
 
 
 def _zone_name(here: datetime) -> str:

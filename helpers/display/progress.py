@@ -4,23 +4,13 @@ In a notebook the bar is a display that is updated in place, so that an executed
 last state only, and no widget is needed to look at it.
 """
 
-from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
-class Progress(AbstractContextManager["Progress"], Protocol):
-    """What reports progress: counts up to a total that may still grow. A block closes it."""
-
-    total: float | None
-
-    def update(self, n: float | None = 1) -> bool | None:
-        """Count."""
-
-    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:  # noqa: FBT001, FBT002 - tqdm's
-        """Say what is being worked on."""
-
-    def close(self) -> None:
-        """End."""
+Progress: TypeAlias = "tqdm[None]"
+"""What reports progress: counts up to a total that may still grow. A block closes it."""
 
 
 def progress(total: int, what: str, unit: str) -> Progress:

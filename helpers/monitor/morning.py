@@ -6,7 +6,7 @@ A monitor that was off at the time sends it when it is on again, if that is the 
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from helpers.attention import Item, ItemKind
@@ -15,7 +15,7 @@ from helpers.board.grid import in_one_sentence
 from helpers.board.rows import StepRow, StepState
 from helpers.board.step_jobs import JobGroup, StepJobs
 from helpers.database import queries
-from helpers.display import clock, duration, tally
+from helpers.display import clock, duration, tally, time_of_day
 from helpers.notifications.events import announce_report
 from helpers.settings import ReportTime
 from helpers.text import counted, shorten
@@ -49,13 +49,9 @@ def announce_reports(report_at: ReportTime) -> None:
 
 
 def due_today(now: datetime, report_at: ReportTime) -> tuple[date, datetime]:
-    """Return the day that it is there, and when its report is due: the first time of two.
-
-    A time that clocks skip on a day is as much later as they are put forward.
-    """
+    """Return the day that it is there, and when its report is due."""
     day = now.astimezone(report_at.zone).date()
-    naive = datetime.combine(day, report_at.at)
-    return day, (naive.replace(tzinfo=report_at.zone) if report_at.zone else naive).astimezone(UTC)
+    return day, time_of_day(day, report_at.at, report_at.zone)
 
 
 def _payload(shown: Board, cycle_name: str, sections: list[dict[str, str]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from nbformat.reader import NotJSONError
 from nbformat.v4.rwbase import strip_transient
 
 from helpers.errors import NotebookError
-from helpers.redaction import printable, redact, shown
+from helpers.redaction import printable, shown
 from helpers.settings import get_settings
 from helpers.text import shorten
 from helpers.workflow_paths import numbered
@@ -99,18 +99,6 @@ def _is_tagged(cell: NotebookNode, tag: str) -> bool:
 def label(cell: NotebookNode) -> str:
     """Return the first line of a cell, as people recognise it."""
     return shown(cell.source.strip().partition("\n")[0], _LONGEST_LABEL)
-
-
-def without_secrets(value: Any) -> Any:
-    """Return a notebook, or a part of one, with every known secret taken out."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, list):
-        return [without_secrets(item) for item in value]
-    if isinstance(value, dict):
-        clear = {redact(key): without_secrets(item) for key, item in value.items()}
-        return type(value)(clear)
-    return value
 
 
 def stream(notebook: NotebookNode, name: str) -> str:

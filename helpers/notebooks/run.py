@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from helpers.errors import NotebookError
 from helpers.notebooks.lease import Lease
 from helpers.notebooks.outcome import Ending, NotebookOutcome, Verdict
-from helpers.redaction import shown
+from helpers.redaction import redact, shown
+from helpers.text import map_texts
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -157,7 +158,7 @@ class NotebookRun:
         """Write the copy; one that cannot be written takes the outputs, and not the work."""
         from helpers.notebooks import file  # noqa: PLC0415 - see above
 
-        notebook = file.without_secrets(notebook)
+        notebook = map_texts(notebook, redact)
         executed: Path | None = None
         try:
             executed = file.write_copy(notebook, self._executed_copy)

@@ -24,7 +24,7 @@ from helpers.notifications.failures import (
 from helpers.reconciliation import BatchFacts, Decision
 from helpers.records import Batch, ChainRun
 from helpers.redaction import printable
-from helpers.text import shorten
+from helpers.text import map_texts, shorten
 
 _LONGEST_TEXT = 16_000  # about what a card can hold
 _MOST_LATE = 20  # jobs that a card names
@@ -93,14 +93,14 @@ def _enqueue_early(kind: NotificationKind, batch: UnfinishedBatch, more: dict[st
         kind=kind,
         batch_id=batch["batch_id"],
         activation_num=batch["activation_num"],
-        payload=json.dumps(_storable(payload)),
+        payload=_as_json(payload),
     )
 
 
 def announce_report(*, cycle_id: int, report_date: date, payload: dict[str, Any]) -> None:
     """Store the report of a cycle and a day, once, whoever makes it."""
     queries("notifications").enqueue_report(
-        cycle_id=cycle_id, report_date=report_date, payload=json.dumps(_storable(payload))
+        cycle_id=cycle_id, report_date=report_date, payload=_as_json(payload)
     )
 
 
@@ -168,16 +168,10 @@ def _enqueue(
         batch_id=batch_id,
         activation_num=activation_num,
         chain_run_id=chain_run_id,
-        payload=json.dumps(_storable(payload)),
+        payload=_as_json(payload),
     )
 
 
-def _storable(value: Any) -> Any:
-    """Return a JSON value whose every text may be stored: no secret, nothing endless."""
-    if isinstance(value, str):
-        return shorten(printable(value), _LONGEST_TEXT)  # its spaces and all
-    if isinstance(value, dict):
-        return {key: _storable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_storable(item) for item in value]
-    return value
+def _as_json(payload: dict[str, Any]) -> str:
+    """Return what an event holds as it is stored: no text with a secret, and none endless."""
+    return json.dumps(map_texts(payload, lambda text: shorten(printable(text), _LONGEST_TEXT)))

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook
 
 from helpers.notebooks import outputs
-from helpers.notebooks.file import without_secrets, write_copy
+from helpers.notebooks.file import write_copy
 from helpers.notebooks.outputs import CellOutputs
+from helpers.redaction import redact
+from helpers.text import map_texts
 
 KINDS = ["stream", "display_data", "execute_result", "update_display_data", "error", "status"]
 KINDS += ["clear_output", "comm_open", "comm_msg", "comm_close", "execute_input", "unheard_of", ""]
@@ -153,7 +155,7 @@ def test_what_is_nested_too_deep_to_be_written_is_marked(cells, tmp_path, levels
         nested = {"a": nested}
     cells.send("display_data", {"data": {"application/json": nested}, "metadata": {}})
     cells.outputs.finish()
-    write_copy(without_secrets(cells.notebook), tmp_path / "a.ipynb")
+    write_copy(map_texts(cells.notebook, redact), tmp_path / "a.ipynb")
     (output,) = cells.notebook.cells[0].outputs
     assert ("data" in output) == is_kept
 

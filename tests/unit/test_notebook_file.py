@@ -12,10 +12,11 @@ from helpers.notebooks.file import (
     label,
     read_notebook,
     stream,
-    without_secrets,
     write_copy,
 )
+from helpers.redaction import redact
 from helpers.settings import get_settings
+from helpers.text import map_texts
 
 
 def test_cells_to_run_are_the_code_cells_with_code_that_are_not_skipped():
@@ -87,7 +88,7 @@ def test_a_notebook_without_secrets_is_equal_but_for_them(monkeypatch):
         "application/json": {"s3cret&token": [1, None, "s3cret&token"]},
     }
     outputs = [new_output("display_data", data=data)]
-    notebook = without_secrets(new_notebook(cells=[new_code_cell("1", outputs=outputs)]))
+    notebook = map_texts(new_notebook(cells=[new_code_cell("1", outputs=outputs)]), redact)
     assert notebook.cells[0].outputs[0].data == {
         "text/html": "<b>***</b>",
         "application/json": {"***": [1, None, "***"]},

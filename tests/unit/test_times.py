@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from datetime import time as day_time
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_without_the_setting_the_zone_is_that_of_the_machine(machine_in):
 
     assert clock(NOW, NOW) == "10:51"
     assert zone(NOW) == "EST (UTC-05:00)"
-    assert time_of_day(date(2026, 7, 1), day_time(18)) == datetime(2026, 7, 1, 22, tzinfo=UTC)
+    assert time_of_day(date(2026, 7, 1), day_time(18), None) == datetime(2026, 7, 1, 22, tzinfo=UTC)
 
 
 def test_the_setting_is_stronger_than_the_machine(machine_in, use_zone):
@@ -119,18 +120,18 @@ def test_of_a_night_in_which_the_clocks_change_each_time_is_known(use_zone):
     assert as_of(morning).endswith("Times are CET (UTC+01:00).")
 
 
-def test_a_time_of_day_is_found_on_the_days_on_which_the_clocks_change(use_zone):
-    use_zone("Europe/Berlin")
-    half_past_two = day_time(2, 30)
+def test_a_time_of_day_is_found_on_the_days_on_which_the_clocks_change():
+    berlin, half_past_two, six = ZoneInfo("Europe/Berlin"), day_time(2, 30), day_time(18)
+
+    def found(month: int, day: int, at: day_time) -> datetime:
+        return time_of_day(date(2026, month, day), at, berlin)
 
     # In spring there is none: an hour later on the clock, the same stretch after midnight.
-    assert time_of_day(date(2026, 3, 29), half_past_two) == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+    assert found(3, 29, half_past_two) == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
     # In autumn there are two: the first.
-    assert time_of_day(date(2026, 10, 25), half_past_two) == datetime(
-        2026, 10, 25, 0, 30, tzinfo=UTC
-    )
-    assert time_of_day(date(2026, 10, 24), day_time(18)) == datetime(2026, 10, 24, 16, tzinfo=UTC)
-    assert time_of_day(date(2026, 10, 25), day_time(18)) == datetime(2026, 10, 25, 17, tzinfo=UTC)
+    assert found(10, 25, half_past_two) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert found(10, 24, six) == datetime(2026, 10, 24, 16, tzinfo=UTC)
+    assert found(10, 25, six) == datetime(2026, 10, 25, 17, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
