@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from helpers.batch.plans.mending import FAILED, plan_resubmit, plan_skip
-from helpers.batch.plans.plan import Plan
+from helpers.batch.plans.plan import BatchPlan
 from helpers.batch.plans.request import plan_cancel, plan_priority
 from helpers.batch.plans.seeing import SeenJob, seen_jobs
 from helpers.batch.reading import read_batch
@@ -42,7 +42,7 @@ class NamedBatch(Report):
     def _counted(self) -> list[SeenJob]:
         return [job for job in self.jobs if not job.skipped]
 
-    def plan_resubmit(self, *names: str | int) -> Plan:
+    def plan_resubmit(self, *names: str | int) -> BatchPlan:
         """Plan to resubmit these jobs; without names all that failed.
 
         Args:
@@ -53,15 +53,15 @@ class NamedBatch(Report):
         """
         return plan_resubmit(self.batch_id, self._ids(names))
 
-    def plan_skip(self, *names: str | int) -> Plan:
+    def plan_skip(self, *names: str | int) -> BatchPlan:
         """Plan to do without these jobs; without names all that failed."""
         return plan_skip(self.batch_id, self._ids(names))
 
-    def plan_cancel(self, *names: str | int) -> Plan:
+    def plan_cancel(self, *names: str | int) -> BatchPlan:
         """Plan to ask Moody's to stop these jobs; without names all that run."""
         return plan_cancel(self.batch_id, self._ids(names))
 
-    def plan_priority(self, priority: str, *names: str | int) -> Plan:
+    def plan_priority(self, priority: str, *names: str | int) -> BatchPlan:
         """Plan to ask Moody's for another priority of these jobs; without names all that run."""
         return plan_priority(self.batch_id, priority, self._ids(names))
 

@@ -15,7 +15,7 @@ from helpers.batch import (
     validate_batch,
 )
 from helpers.batch.named import batch_with
-from helpers.batch.plans.plan import Plan
+from helpers.batch.plans.plan import BatchPlan
 from helpers.batch.preparing import PreparedBatch, PreparePlan, create_batch
 from helpers.batch.rows import Source
 from helpers.constants import BatchStatus, BatchType
@@ -222,7 +222,7 @@ class StepNotebook(Report):
         """
         return batch_with(self.step, ())
 
-    def resubmit(self, *names: str | int) -> Plan:
+    def resubmit(self, *names: str | int) -> BatchPlan:
         """Plan to resubmit the jobs with these names; without names all that failed.
 
         Raises:
@@ -230,11 +230,11 @@ class StepNotebook(Report):
         """
         return batch_with(self.step, names).plan_resubmit(*names)
 
-    def skip(self, *names: str | int) -> Plan:
+    def skip(self, *names: str | int) -> BatchPlan:
         """Plan to do without the jobs with these names; without names all that failed."""
         return batch_with(self.step, names).plan_skip(*names)
 
-    def cancel(self, *names: str | int) -> Plan:
+    def cancel(self, *names: str | int) -> BatchPlan:
         """Plan to ask Moody's to stop the jobs with these names."""
         return batch_with(self.step, names).plan_cancel(*names)
 

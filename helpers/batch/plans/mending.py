@@ -6,7 +6,7 @@ A job that ended stays as it was, with its reason, and its replacement points to
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from helpers.batch.plans.plan import Plan, PlanOutcome
+from helpers.batch.plans.plan import BatchPlan, PlanOutcome
 from helpers.batch.plans.seeing import SeenJob, chosen_jobs, consequences, open_batch, seen_jobs
 from helpers.batch.reading import read_batch
 from helpers.batch.requests import is_built_from_names
@@ -29,7 +29,7 @@ _NOT_SUBMITTED = frozenset({JobStatus.INITIATED, JobStatus.ERROR})
 Row = Mapping[str, Any]
 
 
-class ResubmitPlan(Plan):
+class ResubmitPlan(BatchPlan):
     """Replace jobs by new ones, and submit these."""
 
     kind = ActionKind.RESUBMIT
@@ -140,7 +140,7 @@ class ResubmitPlan(Plan):
         yield from consequences(self.batch)
 
 
-class SkipPlan(Plan):
+class SkipPlan(BatchPlan):
     """Do without jobs and, if no other job of theirs counts, without what they were made for."""
 
     kind = ActionKind.SKIP

@@ -38,7 +38,7 @@ class PlanOutcome(TypedDict):
     errors: list[str]  # one line per job that failed
 
 
-class Plan(actions.Plan):
+class BatchPlan(actions.Plan):
     """What would be done to a batch, and to which of its jobs."""
 
     verb: str  # as in "resubmit 3 jobs"

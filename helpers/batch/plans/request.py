@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from helpers import actions
 from helpers.actions import ActionRow
-from helpers.batch.plans.plan import Plan
+from helpers.batch.plans.plan import BatchPlan
 from helpers.batch.plans.seeing import SeenJob, chosen_jobs, open_batch
 from helpers.constants import ActionKind, ActionStatus, BatchType, Family, JobStatus
 from helpers.display import progress
@@ -33,7 +33,7 @@ _STATUS_OF = {
 }
 
 
-class RequestPlan(Plan):
+class RequestPlan(BatchPlan):
     """Send one request about each of several jobs that run at Moody's."""
 
     def __init__(

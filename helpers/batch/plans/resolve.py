@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from helpers.batch.plans.plan import Plan
+from helpers.batch.plans.plan import BatchPlan
 from helpers.batch.plans.seeing import SeenJob, chosen_jobs, open_batch
 from helpers.batch.submitting import submitting_alone
 from helpers.constants import ActionKind, BatchType, JobStatus, unknown_batch_type
@@ -15,7 +15,7 @@ from helpers.job.ending import record_failure
 from helpers.records import Batch
 
 
-class ResolvePlan(Plan):
+class ResolvePlan(BatchPlan):
     """Say what became of a submission whose outcome is unknown."""
 
     kind = ActionKind.RESOLVE
