@@ -67,6 +67,7 @@ class Runner:
         self._timeout_seconds = timeout_seconds
         self._workers = workers
         self._cluster = cluster
+        self._executor: Executor | None = None  # runs what is started next; None: this machine
         self._on_cell = on_cell
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="step")
         self._heartbeat = Heartbeat(self._lose, self._renew)
@@ -98,11 +99,12 @@ class Runner:
         """
         if executor is None and self._cluster is not None:
             executor = self._cluster.executor()
+        self._executor = executor
         with deferred_signals():
             claim = self._hold(claims.claim_step(step["step_id"]))
             if claim is None:
                 raise NotebookError(claims.describe_use(step["step_id"]))
-            self._start(claim, notebook, executor)
+            self._start(claim, notebook)
         while True:
             for end in self._wait():
                 return end
@@ -116,44 +118,39 @@ class Runner:
     def _start_due(self) -> Iterator[StepEnd]:
         """Start what is due while there are free workers; give what could not be started."""
         while len(self._running) < self._workers:
-            claimed, problem = _isolated(partial(self._retrying, self._claim_due))
+            claim, problem = _isolated(partial(self._retrying, self._claim_due))
             if problem is not None:
                 yield StepEnd(None, problem=problem)
-            if claimed is None:
+            if claim is None:
                 return
-            claim, executor = claimed
-            start = partial(self._start_claimed, claim, executor)
+            start = partial(self._start_claimed, claim)
             _, problem = _isolated(partial(self._retrying, start))
             if problem is not None:
                 if self._fail(claim, problem):
                     self._retrying(partial(self._release, claim))
                 yield StepEnd(claim, problem=problem)
 
-    def _claim_due(self) -> tuple[Claim, Executor | None] | None:
-        """Claim what is due, with what runs it.
-
-        A claim counts a try, so a cluster is asked first whether it can run anything.
+    def _claim_due(self) -> Claim | None:
+        """Claim what is due; a claim counts a try, so a cluster is asked first if it can run it.
 
         Raises:
             NotebookError: the cluster cannot; nothing was claimed.
         """
-        executor: Executor | None = None
         if self._cluster is not None:
             if not claims.is_any_due():
                 return None
-            executor = self._cluster.executor()
-        claim = self._hold(claims.claim_due())
-        return (claim, executor) if claim else None
+            self._executor = self._cluster.executor()
+        return self._hold(claims.claim_due())
 
-    def _start_claimed(self, claim: Claim, executor: Executor | None) -> None:
-        self._start(claim, notebook_of(claim), executor)
+    def _start_claimed(self, claim: Claim) -> None:
+        self._start(claim, notebook_of(claim))
 
-    def _start(self, claim: Claim, notebook: Path, executor: Executor | None) -> None:
+    def _start(self, claim: Claim, notebook: Path) -> None:
         execution = StepExecution(
             claim,
             notebook,
             timeout_seconds=self._timeout_seconds,
-            executor=executor,
+            executor=self._executor,
             on_cell=self._on_cell and partial(self._on_cell, claim),
         )
         execution.begin()
