@@ -36,6 +36,8 @@ _MOST_AN_HOUR = 100
 _PATIENCE = timedelta(days=1)
 _LONGEST_DELAY = timedelta(minutes=15)
 _MOST_OF_A_PROBLEM = 1_000
+_SWITCHED_OFF = "Notifications are switched off (TEAMS_NOTIFICATION_ENABLED)."
+_NOT_CONFIGURED = "Notifications are not configured here: set TEAMS_WEBHOOK_URL to send them."
 
 Send = Callable[[Json], None]
 
@@ -50,14 +52,6 @@ class Sending:
     suppressed: int = 0  # events closed because notifications are off or not configured
     abandoned: int = 0  # events of the last week that a day of tries did not bring to Teams
     problem: str | None = None  # why events stay, were closed, or would not be sent
-
-
-@dataclass(frozen=True)
-class _Off:
-    """Why this process sends nothing."""
-
-    reason: str
-    is_expected: bool  # somebody wants it so, and need not hear of it
 
 
 def pending() -> list[Event]:
@@ -77,7 +71,7 @@ def send_due(*, send: Send | None = None) -> Sending:
     if pending():
         sending = _with_lock(off, send or _post)
     else:
-        sending = Sending(problem=off.reason if off and not off.is_expected else None)
+        sending = Sending(problem=None if off == _SWITCHED_OFF else off)
     abandoned = queries("notifications").abandoned_lately()
     if not abandoned:
         return sending
@@ -86,7 +80,7 @@ def send_due(*, send: Send | None = None) -> Sending:
     return replace(sending, abandoned=abandoned, problem=problem)
 
 
-def _with_lock(off: _Off | None, send: Send) -> Sending:
+def _with_lock(off: str | None, send: Send) -> Sending:
     with AdvisoryLocks(owner=process_name()) as locks:
         if not locks.try_acquire(LockSpace.SEND_CARDS, [0]):
             holder = lock_holders(LockSpace.SEND_CARDS, [0]).get(0, "another run")
@@ -95,25 +89,22 @@ def _with_lock(off: _Off | None, send: Send) -> Sending:
         return _set_aside(off) if off else _send_in_order(pending(), send, locks)
 
 
-def _why_off() -> _Off | None:
+def _why_off() -> str | None:
+    """Return why this process sends nothing; None if it does."""
     settings = get_settings()
     if not settings.teams_notification_enabled:
-        reason = "Notifications are switched off (TEAMS_NOTIFICATION_ENABLED)."
-        return _Off(reason, is_expected=True)
-    if settings.teams_webhook_url is None:
-        reason = "Notifications are not configured here: set TEAMS_WEBHOOK_URL to send them."
-        return _Off(reason, is_expected=False)
-    return None
+        return _SWITCHED_OFF
+    return _NOT_CONFIGURED if settings.teams_webhook_url is None else None
 
 
-def _set_aside(off: _Off) -> Sending:
+def _set_aside(off: str) -> Sending:
     """Close the events that have waited long enough for another process that may send them."""
     with transaction():
-        closed = queries("notifications").suppress(reason=off.reason, older_than=_PATIENCE)
+        closed = queries("notifications").suppress(reason=off, older_than=_PATIENCE)
         suppressed = closed + queries("notifications").close_lone_recoveries()
-    if off.is_expected:
+    if off == _SWITCHED_OFF:  # somebody wants it so, and need not hear of it
         return Sending(suppressed=suppressed)
-    return Sending(waiting=len(pending()), suppressed=suppressed, problem=off.reason)
+    return Sending(waiting=len(pending()), suppressed=suppressed, problem=off)
 
 
 def _send_in_order(waiting: Sequence[Event], send: Send, locks: AdvisoryLocks) -> Sending:
@@ -221,7 +212,7 @@ def _put_off(ids: Sequence[int], problem: str, *, is_rejected: bool) -> None:
 def _post(message: Json) -> None:
     webhook_url = get_settings().teams_webhook_url
     if webhook_url is None:
-        raise NotificationError("Notifications are not configured: set TEAMS_WEBHOOK_URL.")
+        raise NotificationError(_NOT_CONFIGURED)
     # Imported when a card is sent: it brings requests, and most passes send none.
     from helpers.notifications.teams import send  # noqa: PLC0415
 
