@@ -18,7 +18,7 @@ from helpers.errors import NotebookError, SettingsError
 from helpers.forecasting import SAMPLES_NEEDED, BatchForecast, JobForecast, Outcome
 from helpers.forecasts import ActiveForecast, forecast_active, forecast_chains, held_lately
 from helpers.job_names import job_name
-from helpers.steps.claims import describe_hold, describe_wait, open_runs, step_call
+from helpers.steps.claims import open_runs, why_not_started
 from helpers.workflow_paths import find_step_notebook, inside_workflows, relative_to_workflows
 
 _MOST_JOBS = 20  # of each status and reason, on the board
@@ -80,14 +80,11 @@ def _steps() -> tuple[datetime, dict[int, ActiveForecast], dict[int, StepRow]]:
 
 def _held_steps() -> dict[tuple[str, int, int], str]:
     """Return the steps that are due and wait for something, each with what it waits for."""
-    held = {}
-    for run in open_runs():
-        at = run["cycle_name"], run["stage_num"], run["next_step_num"]
-        if run["held_by"]:
-            held[at] = f"{describe_hold(run)}, release with {step_call('release_step', *at)}"
-        elif run["waits_for"]:
-            held[at] = describe_wait(run["waits_for"])
-    return held
+    return {
+        (run["cycle_name"], run["stage_num"], run["next_step_num"]): why
+        for run in open_runs()
+        if (why := why_not_started(run))
+    }
 
 
 def _step(row: dict[str, Any], active: Mapping[int, ActiveForecast], now: datetime) -> StepRow:

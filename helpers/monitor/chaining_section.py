@@ -31,10 +31,8 @@ from helpers.settings import get_settings
 from helpers.steps.claims import (
     Claim,
     OpenChainRun,
-    describe_hold,
-    describe_wait,
     open_runs,
-    step_call,
+    why_not_started,
 )
 from helpers.steps.runner import LOST, Runner, StepEnd, step_cluster
 from helpers.steps.verdicts import fail_abandoned
@@ -88,12 +86,7 @@ class ChainReport(Report):
             since, until = clock(run["started_ts"]), clock(run["claim_expires_ts"])
             who = owner_name(run["owner"] or "another run")
             return f"run by {who} since {since}, claimed until {until}"
-        if run["held_by"]:
-            step = run["cycle_name"], run["stage_num"], run["next_step_num"]
-            return f"{describe_hold(run)}, release with {step_call('release_step', *step)}"
-        if run["waits_for"]:
-            return describe_wait(run["waits_for"])
-        return "due; the next pass starts it"
+        return why_not_started(run) or "due; the next pass starts it"
 
     @property
     def headline(self) -> str:

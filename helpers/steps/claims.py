@@ -167,6 +167,14 @@ def describe_hold(hold: Mapping[str, Any]) -> str:
     return f"held by {hold['held_by']} since {clock(hold['held_ts'])} ({hold['held_because']})"
 
 
+def why_not_started(run: OpenChainRun) -> str:
+    """Return who holds the step of a chain run, or what it waits for; empty if it may start."""
+    if run["held_by"]:
+        step = run["cycle_name"], run["stage_num"], run["next_step_num"]
+        return f"{describe_hold(run)}, release with {step_call('release_step', *step)}"
+    return describe_wait(run["waits_for"]) if run["waits_for"] else ""
+
+
 def step_call(name: str, cycle: str, stage: int, step: int) -> str:
     """Return a call about a step, ready to be copied."""
     return f"{name}({cycle!r}, {stage}, {step})"
