@@ -193,21 +193,8 @@ def test_a_server_with_a_password_is_reported_of_a_token_that_it_accepts(
 
 
 def test_a_server_without_the_scheduler_is_recognised(root, home, capsys):
-    options = ("--ServerApp.jpserver_extensions={'jupyter_scheduler': False}",)
-    with jupyter_server(root, home, options=options):
+    with jupyter_server(root, home, without=("jupyter_scheduler",)):
         assert "has no scheduler: run `pip install jupyter-scheduler`" in fails(capsys, "create")
-
-
-def test_a_server_that_asks_for_no_token_can_be_scheduled(root, home):
-    with jupyter_server(root, home, token="") as server:
-        assert main(["create", "--schedule", NEVER]) == 0
-        assert len(definitions(server)) == 1
-
-
-def test_a_server_below_a_base_url_is_found(root, home):
-    with jupyter_server(root, home, base_url="user/ana/") as server:
-        assert main(["create", "--schedule", NEVER]) == 0
-        assert main(["status", "--url", f"{server.url}lab"]) == 0
 
 
 @pytest.mark.faults
@@ -222,10 +209,12 @@ def test_two_servers_on_one_data_directory_are_refused(root, home, capsys):
 
 
 def test_of_two_servers_with_their_own_data_one_must_be_named(root, home, capsys, tmp_path):
+    """One lies below a base URL, and one asks for no token."""
     own_data = {"JUPYTER_DATA_DIR": str(tmp_path / "data-of-the-other")}
+    (tmp_path / "data-of-the-other").mkdir()
     with (
-        jupyter_server(root, home) as one,
-        jupyter_server(root, home, environment=own_data) as other,
+        jupyter_server(root, home, base_url="user/ana/") as one,
+        jupyter_server(root, home, environment=own_data, token="") as other,
     ):
         message = fails(capsys, "create")
         assert "--url" in message
@@ -234,6 +223,9 @@ def test_of_two_servers_with_their_own_data_one_must_be_named(root, home, capsys
         assert main(["create", "--schedule", NEVER, "--url", other.url]) == 0
         assert definitions(one) == []
         assert len(definitions(other)) == 1
+        assert main(["create", "--schedule", NEVER, "--url", f"{one.url}lab"]) == 0
+        assert main(["status", "--url", f"{one.url}lab"]) == 0
+        assert len(definitions(one)) == 1
 
 
 def test_pruning_without_a_server_has_nothing_to_do(root, home, scheduled, caplog):
