@@ -50,12 +50,11 @@ def submit_job(job_id: int, batch_type: str, irp_client: "IRPClient") -> str:
 
     is_polled = known_type(job_id, job["batch_type"]).family is not None
     request = _prepared(job, batch_type)
-    # A key, or the one that is there; None if the job has moved on meanwhile.
-    key = queries("job").claim_request_id(job_id=job_id, request_id=str(uuid.uuid4()))
-    if key is None:
+    request_id = _claim_request_id(job_id)
+    if request_id is None:
         return read_job(job_id)["status"]
     try:
-        judged = send_prepared(irp_client, request, key, is_polled=is_polled)
+        judged = send_prepared(irp_client, request, request_id, is_polled=is_polled)
     except MoodysError as exc:
         judged = Submission(Outcome.UNKNOWN, None, str(exc), None)
     return _record_submission(job_id, judged, is_polled=is_polled)
@@ -85,6 +84,12 @@ def why_not_sent(job_id: int, request: object) -> str:
             f"({', '.join(sorted(METHODS))}) and a path that starts with a slash."
         )
     return ""
+
+
+def _claim_request_id(job_id: int) -> str | None:
+    """Store a key, or return the one that is there; None if the job has moved on meanwhile."""
+    key: str | None = queries("job").claim_request_id(job_id=job_id, request_id=str(uuid.uuid4()))
+    return key
 
 
 def _record_submission(job_id: int, judged: Submission, *, is_polled: bool) -> str:
