@@ -29,7 +29,6 @@ _STAGE = re.compile(r"Stage_(\d+)_(.+)")
 _STEP = re.compile(r"Step_(\d+)_(.+?)(?: \(chained\))?\.ipynb")
 _LEFT_OUT = shutil.ignore_patterns("runs", ".ipynb_checkpoints", "__pycache__", ".*")
 _ABANDONED_AFTER = timedelta(days=1)  # a step run or a copy that is older was left by a crash
-_MOST_NAMED = 8
 
 Row: TypeAlias = dict[str, Any]
 
@@ -136,7 +135,7 @@ def _require_room_for(cycle_name: str, *, alongside: bool) -> None:
     others = [c["cycle_name"] for c in get_active_cycles() if c["cycle_name"] != cycle_name]
     if others and not alongside:
         raise CycleError(
-            f"Cycle {listed(others, most=_MOST_NAMED)} is ACTIVE. Archive it first, or call "
+            f"Cycle {listed(others)} is ACTIVE. Archive it first, or call "
             f"create_cycle({cycle_name!r}, alongside=True)."
         )
 
@@ -208,7 +207,7 @@ def _require_nothing_active(cycle_name: str, cycle_id: int) -> None:
     if found:
         raise CycleError(
             f"Cycle {cycle_name} is not archived, because something of it is ACTIVE: "
-            f"{listed(found, most=_MOST_NAMED)}. Wait until it has ended, or cancel it."
+            f"{listed(found)}. Wait until it has ended, or cancel it."
         )
 
 

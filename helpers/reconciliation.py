@@ -13,8 +13,6 @@ from typing import Any, TypedDict
 from helpers.constants import BatchStatus, BatchType, JobStatus, unknown_batch_type
 from helpers.text import counted, listed
 
-_NAMED_IDS = 8
-
 
 @dataclass(frozen=True)
 class BatchFacts:
@@ -94,7 +92,7 @@ def _progress(facts: BatchFacts) -> str:
 
 def _unfulfilled(facts: BatchFacts) -> str:
     ids = facts.unfulfilled_config_ids
-    named = listed([str(i) for i in ids], most=_NAMED_IDS)
+    named = listed(ids)
     one = len(ids) == 1
     if not facts.total_jobs:
         why = "it has no job" if one else "they have no job"
@@ -151,9 +149,7 @@ def stuck_lines(jobs: Sequence[StuckJob], *, batch_type: str) -> list[str]:
             lines.append(f"Job {job['job_id']}{_silence(job, batch_type)}")
         else:
             names.setdefault(problem, []).append(f"Job {job['job_id']}")
-    return lines + [
-        f"{listed(named, most=_NAMED_IDS)}: {problem}" for problem, named in names.items()
-    ]
+    return lines + [f"{listed(named)}: {problem}" for problem, named in names.items()]
 
 
 def _unrecognised(status: str) -> str | None:

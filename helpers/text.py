@@ -7,7 +7,7 @@ PostgreSQL cannot hold. Escaping for HTML or Markdown is the business of who dis
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any
@@ -63,9 +63,9 @@ def shorten(text: str, limit: int) -> str:
     return (text[:head] + mark + text[len(text) - (kept - head) :])[:limit]
 
 
-def listed(items: list[str], *, most: int) -> str:
+def listed(items: Sequence[object], *, most: int = 8) -> str:
     """Return ``a, b, c and 4 more``."""
-    shown = ", ".join(items[:most])
+    shown = ", ".join(map(str, items[:most]))
     more = len(items) - most
     return f"{shown} and {more} more" if more > 0 else shown
 

@@ -18,7 +18,6 @@ from helpers.redaction import shown
 from helpers.text import counted, listed
 
 _LONGEST_NOTE = 500
-_MOST_NAMED = 10
 
 
 class ItemKind(StrEnum):
@@ -121,11 +120,7 @@ def named(items: Sequence[Item], name: Item | str | int) -> list[Item]:
     ]
     if not found:
         subjects = list(dict.fromkeys(item.subject for item in items))
-        waits = (
-            f"What waits is: {listed(subjects, most=_MOST_NAMED)}."
-            if subjects
-            else "Nothing waits."
-        )
+        waits = f"What waits is: {listed(subjects)}." if subjects else "Nothing waits."
         raise BatchError(f"Nothing that waits is called {wanted!r}. {waits}")
     return found
 

@@ -21,8 +21,6 @@ from helpers.errors import BatchError
 from helpers.records import Batch, Step
 from helpers.text import listed
 
-_MOST_NAMED = 8
-
 
 class NamedBatch(Report):
     """A batch and its jobs, as they are each time it is asked or shown."""
@@ -118,7 +116,7 @@ class NamedBatch(Report):
         if len(found) == 1:
             return found[0]
         if found:
-            ids = listed([str(job_id) for job_id in found], most=_MOST_NAMED)
+            ids = listed(found)
             problem = f"has several jobs called {name!r}: name one by its id ({ids})."
         else:
             known = {_folded(job.name): job.name for job in jobs if job.name}
@@ -139,11 +137,11 @@ def batch_with(step: Step, names: Sequence[str | int]) -> NamedBatch:
     found = [batch for batch in batches if (batch.has(*names) if names else batch.failed_names())]
     if len(found) == 1:
         return found[0]
-    named = listed([repr(name) for name in names], most=_MOST_NAMED)
+    named = listed([repr(name) for name in names])
     what = f"jobs called {named}" if names else "failed jobs"
     if not found:
         raise BatchError(f"No batch of this step has {what}.")
-    ids = listed([str(batch.batch_id) for batch in found], most=_MOST_NAMED)
+    ids = listed([str(batch.batch_id) for batch in found])
     raise BatchError(
         f"Several batches of this step have {what}: {ids}. Choose one with "
         "helpers.batch.choose_batch(…)."

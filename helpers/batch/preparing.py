@@ -33,8 +33,6 @@ from helpers.job_names import job_name
 from helpers.records import Step
 from helpers.text import counted, listed, storable_json
 
-_MOST_NAMED = 8
-
 
 class PreparedBatch(TypedDict):
     """What became of a plan to prepare a batch."""
@@ -110,7 +108,7 @@ class PreparePlan(Report):
         parts = [f"batch {batch_id} holds {n} of these rows" for batch_id, n in self.held.items()]
         if list(self.held.values()) == [len(self.rows)]:
             return f"Batch {next(iter(self.held))} holds these {len(self.rows)} already."
-        return f"{listed(parts, most=_MOST_NAMED)}. Leave them out, and prepare the others."
+        return f"{listed(parts)}. Leave them out, and prepare the others."
 
     def blocks(self) -> Iterator[Block]:
         """Show how many jobs would be made, what is wrong, and the rows."""

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from helpers.irp_integration import IRPClient
 
 _SUBMIT_WORKERS = 8
-_MOST_NAMED = 5
 _LOOK_SECONDS = 5.0  # between two looks at the lock
 
 
@@ -77,7 +76,7 @@ def _require_sendable(batch_id: int) -> None:
     is_new = batch["status"] == BatchStatus.INITIATED and not to_be_built(batch, jobs)
     if is_new and problems and all(problems):
         text = f"Batch {batch_id} is not submitted, and stays as it is."
-        raise BatchError(f"{text} {listed(problems, most=_MOST_NAMED)}", batch_id=batch_id)
+        raise BatchError(f"{text} {listed(problems)}", batch_id=batch_id)
 
 
 def left_to_submit(batch_id: int) -> list[int]:

@@ -27,7 +27,6 @@ from helpers.display import (
 )
 from helpers.text import counted, listed
 
-_MOST_NAMED = 4
 _COLUMNS = ["Step", "State", "Jobs", "Started", "Took", "Expected end", "Waits for"]
 _RUNNING = frozenset({StepState.NOTEBOOK, StepState.ACTIVE})
 _QUIET = frozenset({StepState.DONE, StepState.OPEN})
@@ -132,7 +131,7 @@ def in_one_sentence(steps: Sequence[StepRow], now: datetime) -> str:
 
 
 def _named(steps: Sequence[StepRow]) -> str:
-    return listed([step.name for step in steps], most=_MOST_NAMED)
+    return listed([step.name for step in steps], most=4)
 
 
 def _in_progress(step: StepRow, now: datetime) -> str:

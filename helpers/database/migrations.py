@@ -33,7 +33,6 @@ from helpers.text import counted, listed
 _REPLACES_THE_LOG = "0002_tracking_log_keeps_every_answer"
 _PIECE = 20_000  # rows of the log per transaction: about a second
 _BEFORE_ANY_ID = -(2**31)
-_MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ def _move_dependants(connection: Connection) -> None:
     if hindrances:
         raise DatabaseError(
             "irp_job_tracking_log is replaced by a table that keeps every answer, and this cannot "
-            f"be moved to it: {listed(hindrances, most=_MOST_NAMED)}. Drop it, migrate, and make "
+            f"be moved to it: {listed(hindrances)}. Drop it, migrate, and make "
             "it anew."
         )
     _move(connection, "view_of_log_as_it_was")

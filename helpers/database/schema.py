@@ -18,7 +18,6 @@ from helpers.text import listed
 THE_TEAMS = "0001_metastore"
 """The migration whose objects teams have from before; what all others make is this package's."""
 
-_MOST_NAMED = 5
 _NO_COLUMNS = {"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "EXCLUDE"}
 _COMMA_BETWEEN_COLUMNS = re.compile(r",(?![^()]*\))")
 
@@ -51,7 +50,7 @@ def problem() -> str | None:
     if not missing:
         return None
     return (
-        f"All migrations are noted as applied, but {listed(missing, most=_MOST_NAMED)} "
+        f"All migrations are noted as applied, but {listed(missing)} "
         f"{'is' if len(missing) == 1 else 'are'} missing in the tables that search_path ({path}) "
         "finds first: if that is the wrong schema, put the right one first (ALTER ROLE … SET "
         "search_path); if the tables were made anew, run `python -m helpers.database migrate "

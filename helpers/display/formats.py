@@ -1,21 +1,15 @@
 """Times, counts and names in the words of all reports. Times are those of the people here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from helpers.clock import CLOCK
 from helpers.settings import get_settings
-from helpers.text import day_and_month, listed
+from helpers.text import day_and_month
 
-_NAMED_IDS = 12
 _DAY_SECONDS = 86_400
 _UNITS = (("s", 1, 60), ("min", 60, 60), ("h", 3600, 48))  # name, seconds, how many at most
-
-
-def ids(numbers: Sequence[int]) -> str:
-    """Return ``3, 5, 8 and 4 more``."""
-    return listed([str(number) for number in numbers], most=_NAMED_IDS)
 
 
 def tally(counts: Mapping[str, int]) -> str:

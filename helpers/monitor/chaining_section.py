@@ -39,7 +39,6 @@ from helpers.steps.verdicts import fail_abandoned
 from helpers.text import counted, listed, shorten
 from helpers.workflow_paths import relative_to_workflows
 
-_NAMED = 8  # of the things that one remark is about
 _MOST_OF_AN_ERROR = 2_000
 
 
@@ -132,7 +131,7 @@ class ChainReport(Report):
 
 
 def _chained_row(step: ChainedStep) -> Row:
-    batches = listed([str(i) for i in (step.batch_id, *step.also_after)], most=_NAMED)
+    batches = listed((step.batch_id, *step.also_after))
     after = (
         "a person's plan"
         if step.batch_id is None

@@ -19,14 +19,12 @@ from helpers.display import (
     Value,
     badge,
     clock_and_age,
-    ids,
 )
 from helpers.notifications.failures import Failures, failures_of
 from helpers.recording import Recorded
 from helpers.records import ActiveBatch
 from helpers.text import counted, listed
 
-_NAMED = 8  # of the things that one remark is about
 _MOODYS_ID = re.compile(r"\bjob [0-9]+\b")
 
 
@@ -48,8 +46,8 @@ def _together(names: list[str]) -> str:
     """Return ``Job 5, Batch 2`` for different things, and ``Jobs 5, 6 and 40 more`` for alike."""
     jobs = [name.removeprefix("Job ") for name in names]
     if len(names) > 1 and all(job.isdecimal() for job in jobs):
-        return f"Jobs {listed(jobs, most=_NAMED)}"
-    return listed(names, most=_NAMED)
+        return f"Jobs {listed(jobs)}"
+    return listed(names)
 
 
 @dataclass(repr=False)
@@ -127,15 +125,12 @@ class PollReport(Report):
         if self.refused:
             yield Note(self.refused, Severity.ERROR)
         if self.not_submitted:
-            jobs = counted(len(self.not_submitted), "job was", "jobs were")
-            yield Note(
-                f"{jobs} never submitted and cannot be polled: {ids(self.not_submitted)}. Submit "
-                "the batch again, or skip them.",
-                Severity.WARNING,
-            )
+            were = counted(len(self.not_submitted), "job was", "jobs were")
+            text = f"{were} never submitted and cannot be polled: {listed(self.not_submitted)}."
+            yield Note(f"{text} Submit the batch again, or skip them.", Severity.WARNING)
         yield Remarks(self.all_remarks)
         rows = [
-            Row([str(batch), len(jobs), badge(old), badge(new), ids(sorted(jobs))])
+            Row([str(batch), len(jobs), badge(old), badge(new), listed(sorted(jobs))])
             for (batch, old, new), jobs in sorted(self.moves.items())
         ]
         yield Table(["Batch", "Jobs", "From", "To", "Which"], rows, "status change")

@@ -11,7 +11,6 @@ from helpers.redaction import register_secret
 from helpers.settings import SecretStr, monitor_interval
 from helpers.text import listed
 
-_MOST_UNPOLLED = 5
 _HEARTBEAT_SECONDS = 5
 
 
@@ -44,7 +43,7 @@ def unpolled_batches(holders: Mapping[int, str]) -> list[str]:
         return []
     warning = (
         f"Not polled for over {duration(unwatched)}: "
-        f"{listed(batches, most=_MOST_UNPOLLED)}. If a process holds them, it may be frozen: "
+        f"{listed(batches)}. If a process holds them, it may be frozen: "
         "end it, and the next pass polls them."
     )
     return [warning]

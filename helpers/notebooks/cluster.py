@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _ANSWER_SECONDS = 10.0
 _GOODBYE_SECONDS = 5.0
-_MOST_NAMED = 5
 _LONGEST_REASON = 300
 _WAITS = "Until then no step is started, and none loses a try"
 _NEXT = f"or correct MONITOR_STEP_EXECUTOR (unset, notebooks run on this machine). {_WAITS}."
@@ -125,7 +124,7 @@ class StepCluster:
         here = NotebookHost.here(str(workflows_dir()))
         problems = {worker: _unfit(host, here) for worker, host in sorted(answers.items())}
         self.workers = [worker for worker, problem in problems.items() if not problem]
-        unfit = listed([f"{w} {p}" for w, p in problems.items() if p], most=_MOST_NAMED)
+        unfit = listed([f"{w} {p}" for w, p in problems.items() if p])
         if not self.workers:
             text = f"{scheduler} has no worker that can run a notebook: {unfit}. Mend one,"
             raise NotebookError(f"{text} {_NEXT}")
@@ -175,6 +174,6 @@ def _differences(hosts: Mapping[str, Any], here: NotebookHost) -> Iterator[str]:
         theirs = [f"{worker} has {', '.join(sorted(had))}" for worker, had in different.items()]
         yield (
             f"{counted(len(different), 'worker has', 'workers have')} other versions than this "
-            f"machine ({', '.join(here.versions)}): {listed(theirs, most=_MOST_NAMED)}. Install "
+            f"machine ({', '.join(here.versions)}): {listed(theirs)}. Install "
             "the same ones."
         )

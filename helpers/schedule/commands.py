@@ -89,7 +89,7 @@ def delete(client: SchedulerClient, *, definition_id: str | None, wait_seconds: 
     existing = _existing(client)
     to_delete = [one for one in existing if definition_id in {None, one.id}]
     if not to_delete:
-        ids = listed([one.id for one in existing], most=5)
+        ids = listed([one.id for one in existing])
         raise ScheduleError(f"No schedule of the notebook has this id; there is {ids}.")
     for definition in to_delete:
         client.update(definition, active=False)

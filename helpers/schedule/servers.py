@@ -67,7 +67,7 @@ def find_server(url: str | None) -> Server:
             data directory too, and each would start every scheduled run.
     """
     running = _running_servers()
-    urls = listed([server.url for server in running], most=5)
+    urls = listed([server.url for server in running])
     if not running:
         raise ScheduleError(
             "No Jupyter server of yours runs here: start JupyterLab (`jupyter lab`), and run this "
@@ -82,7 +82,7 @@ def find_server(url: str | None) -> Server:
     sharing = [server.url for server in running if database and server.database == database]
     if len(sharing) > 1:
         raise ScheduleError(
-            f"Jupyter servers ({listed(sharing, most=5)}) share one data directory, and each would "
+            f"Jupyter servers ({listed(sharing)}) share one data directory, and each would "
             "start every scheduled run: stop all but one, or give the others a JUPYTER_DATA_DIR of "
             "their own."
         )

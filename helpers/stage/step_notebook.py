@@ -44,8 +44,6 @@ from helpers.workflow_paths import ACTIVE_PREFIX, StepReference, workflows_dir
 RETRY_AFTER_SECONDS = (10.0, 30.0, 90.0)
 """A host that throttles, or restarts, has mostly recovered by then."""
 
-_MOST_NAMED = 3
-
 
 def open_step(notebook: Path | str | None = None) -> "StepNotebook":
     """Return the step that the running notebook belongs to.
@@ -167,7 +165,7 @@ class StepNotebook(Report):
             case []:
                 raise BatchError("This step has no prepared batch: step.prepare(…) makes one.")
             case several:
-                calls = listed([f"validate_batch({i})" for i in several], most=_MOST_NAMED)
+                calls = listed([f"validate_batch({i})" for i in several])
                 raise BatchError(f"Several batches of this step are open: {calls}.")
 
     def _usual_type(self) -> BatchType:
@@ -269,6 +267,6 @@ def _require_nothing_left(done: Sequence[BatchSubmission]) -> None:
     if left:
         problems = [problem for item in done for problem in item["errors"]]
         raise BatchError(
-            f"{counted(left, 'job')} could not be submitted: {listed(problems, most=_MOST_NAMED)} "
+            f"{counted(left, 'job')} could not be submitted: {listed(problems, most=3)} "
             "Run this notebook again; what Moody's has accepted is not sent twice."
         )

@@ -34,7 +34,6 @@ MOST_TRIES = 3
 LASTS = timedelta(seconds=90)
 """How long an owner may be silent before others may claim its step."""
 
-_MOST_NAMED = 5
 _EXPIRED = "Whoever ran this notebook ended, or lost the database, before the notebook did."
 _OVERTAKEN = "The batch became active again before this step had run."
 _GIVEN_UP = (
@@ -153,7 +152,7 @@ def describe_wait(holders: list[WaitsFor]) -> str:
         else f"step run {holder['step_run_id']}, started by {holder['started_by']}"
         for holder in holders
     ]
-    return f"waits for {listed(parts, most=_MOST_NAMED)}"
+    return f"waits for {listed(parts)}"
 
 
 def hold_on(step: Step) -> str:

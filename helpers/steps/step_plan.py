@@ -16,8 +16,6 @@ from helpers.records import Step, is_id
 from helpers.steps import claims
 from helpers.text import listed
 
-_MOST_NAMED = 5
-
 
 class StepPlanOutcome(TypedDict):
     """What became of a plan about a step; the same for each time it is applied."""
@@ -51,13 +49,13 @@ class SeenStep:
     def waits_for(self) -> str:
         """What those wait for."""
         texts = sorted({claims.describe_wait(run["waits_for"]) for run in self.waiting})
-        return listed(texts, most=_MOST_NAMED) or "waits for nothing"
+        return listed(texts) or "waits for nothing"
 
     @property
     def leads_here(self) -> str:
         """The batches whose chain runs lead to it."""
         names = [f"batch {run['batch_id']} ({run['status']})" for run in self.chain_runs]
-        return listed(names, most=_MOST_NAMED) or "nothing"
+        return listed(names) or "nothing"
 
     @property
     def claim_and_cycle(self) -> dict[str, object]:
