@@ -21,9 +21,6 @@ from helpers.text import clean, storable_json
 REPEATABLE = frozenset({ActionStatus.PLANNED, ActionStatus.UNKNOWN})
 """What an action may be repeated in, and its outcome written again."""
 
-_MAX_REASON = 2_000
-_MAX_OUTCOME = 2_000
-
 
 class ActionRow(TypedDict):
     """An action of one plan, as the metastore holds it."""
@@ -51,7 +48,7 @@ def checked_reason(reason: object) -> str:
         raise BatchMonitoringError(
             'Say why, for whoever reads the history: reason="EDM was locked; fixed by IT".'
         )
-    return shown(text, _MAX_REASON)
+    return shown(text)
 
 
 def record(
@@ -84,7 +81,7 @@ def record(
         reason=reason,
         details=redact_json(storable_json(details or {})),
         request_id=request_id,
-        outcome=_outcome(outcome),
+        outcome=outcome and shown(outcome),
     )
     return action_id
 
@@ -96,11 +93,7 @@ def actions_of(plan_id: UUID) -> list[ActionRow]:
 
 def finish(action_id: int, status: ActionStatus, outcome: str) -> None:
     """Put on record how a planned action ended; the first outcome that is known counts."""
-    queries("actions").finish_action(id=action_id, status=status, outcome=_outcome(outcome))
-
-
-def _outcome(text: str | None) -> str | None:
-    return None if text is None else shown(text, _MAX_OUTCOME)
+    queries("actions").finish_action(id=action_id, status=status, outcome=shown(outcome))
 
 
 class Plan(Report):

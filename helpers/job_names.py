@@ -7,9 +7,8 @@ nothing else; an id says nothing to the people who prepared it.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from helpers.text import clean, shorten, snake_case
+from helpers.text import clean, one_line, snake_case
 
-_MAX_NAME = 120
 # The more particular one first: an analysis also has a portfolio, and a portfolio an EDM.
 _COLUMNS = (
     "job_name",
@@ -40,7 +39,7 @@ def job_name(configuration: object, request: object) -> str | None:
         for name in _COLUMNS:
             value = columns.get(name)
             if isinstance(value, str) and clean(value).strip():
-                return shorten(" ".join(clean(value).split()), _MAX_NAME)
+                return one_line(value, 120)
     return None
 
 

@@ -81,7 +81,7 @@ def printable(text: str) -> str:
     return redact(clean(redact(text)))
 
 
-def shown(text: str, limit: int) -> str:
+def shown(text: str, limit: int = 2_000) -> str:
     """Return foreign text fit for people: printable, without secrets, in ``limit`` characters.
 
     Secrets go before the text is cut, because half a secret would not be found any more.

@@ -50,7 +50,7 @@ def map_texts(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
-def shorten(text: str, limit: int) -> str:
+def shorten(text: str, limit: int = 2_000) -> str:
     """Return the text in at most ``limit`` characters, cut in its middle.
 
     The cause of a long error tends to stand at its end, and what it is about at its beginning.
@@ -61,6 +61,11 @@ def shorten(text: str, limit: int) -> str:
     kept = max(limit - len(mark), 0)
     head = kept // 2
     return (text[:head] + mark + text[len(text) - (kept - head) :])[:limit]
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Return foreign text in one line."""
+    return shorten(" ".join(clean(text).split()), limit)
 
 
 def listed(items: Sequence[object], *, most: int = 8) -> str:

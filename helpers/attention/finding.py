@@ -33,7 +33,6 @@ StuckBatch: TypeAlias = tuple[ActiveBatch, Reconciliation]
 
 _MOST = 50
 _MOST_REASONS = 3
-_MOST_OF_AN_ERROR = 1_000
 
 
 def what_waits(
@@ -180,7 +179,7 @@ def _waiting_step(run: OpenChainRun) -> Item:
 
 
 def _failed_step(row: Mapping[str, Any]) -> Item:
-    reason = shorten(row["error_message"] or "no reason noted", _MOST_OF_AN_ERROR).rstrip(". ")
+    reason = shorten(row["error_message"] or "no reason noted").rstrip(". ")
     step = row["cycle_name"], row["stage_num"], row["step_num"]
     return Item(
         ItemKind.STEP_FAILED,

@@ -14,10 +14,8 @@ from helpers.database import queries
 from helpers.display import Block, Headline, Remark, Remarks, Report, Severity, clock_and_age
 from helpers.errors import BatchError
 from helpers.identity import person
-from helpers.redaction import shown
-from helpers.text import counted, listed
-
-_LONGEST_NOTE = 500
+from helpers.redaction import printable
+from helpers.text import counted, listed, one_line
 
 
 class ItemKind(StrEnum):
@@ -130,7 +128,7 @@ def put_on_record(items: Sequence[Item], note: str) -> None:
     queries("attention").acknowledge(
         items=[item.key for item in items],
         fingerprints=[item.fingerprint for item in items],
-        note=shown(" ".join(note.split()), _LONGEST_NOTE),
+        note=one_line(printable(note), 500),
         person=person(),
     )
 

@@ -10,9 +10,8 @@ from typing import Self
 from helpers.constants import BatchStatus, ChainRunStatus, JobStatus, StepStatus
 from helpers.display import Severity, clock
 from helpers.steps.rules import step_rule
-from helpers.text import counted, shorten
+from helpers.text import counted, one_line
 
-_LONGEST_REASON = 120
 _RUN_IT = "you: run its notebook"
 _FAILED_JOBS = (JobStatus.FAILED, JobStatus.ERROR)
 _BAD_ENDS = frozenset({BatchStatus.FAILED, BatchStatus.ERROR, BatchStatus.CANCELLED})
@@ -214,7 +213,7 @@ def _what_failed(step: StepRow) -> str:
     bad = [batch for batch in step.batches if batch.status in _BAD_ENDS]
     if bad:
         return f"batch {bad[-1].batch_id} is {bad[-1].status}"
-    return shorten(" ".join((step.run_error or "its notebook failed").split()), _LONGEST_REASON)
+    return one_line(step.run_error or "its notebook failed", 120)
 
 
 def _holds(before: StepRow, step: StepRow) -> str:

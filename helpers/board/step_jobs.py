@@ -25,9 +25,8 @@ from helpers.display import (
     clock_and_age,
     duration,
 )
-from helpers.text import shorten
+from helpers.text import one_line
 
-_LONGEST_REASON = 300
 _MOST_REASONS = 10  # shown as groups of their own
 
 
@@ -197,7 +196,7 @@ def _reason(job: StepJob) -> str:
     """Return why a job ended badly, in one line; empty for all others."""
     if job.group not in {JobGroup.FAILED, JobGroup.CANCELLED}:
         return ""
-    return shorten(" ".join((job.reason or "no reason was given").split()), _LONGEST_REASON)
+    return one_line(job.reason or "no reason was given", 300)
 
 
 def _total(jobs: Sequence[StepJob]) -> int:

@@ -39,8 +39,6 @@ from helpers.steps.verdicts import fail_abandoned
 from helpers.text import counted, listed, shorten
 from helpers.workflow_paths import relative_to_workflows
 
-_MOST_OF_AN_ERROR = 2_000
-
 
 @dataclass(frozen=True)
 class ChainedStep:
@@ -144,7 +142,7 @@ def _chained_row(step: ChainedStep) -> Row:
         duration(step.seconds),
         Cell(step.executed_path, link=step.executed_path) if step.executed_path else "—",
     ]
-    error = [Note(shorten(step.error, _MOST_OF_AN_ERROR), Severity.ERROR)] if step.error else []
+    error = [Note(shorten(step.error), Severity.ERROR)] if step.error else []
     return Row(cells, error)
 
 

@@ -18,13 +18,12 @@ from helpers.database import queries
 from helpers.display import clock, duration, tally, time_of_day
 from helpers.notifications.events import announce_report
 from helpers.settings import ReportTime
-from helpers.text import counted, shorten
+from helpers.text import counted, one_line
 
 _A_DAY = timedelta(days=1)
 _MOST_LINES = 6  # of one section
 _MOST_REASONS = 4  # that have a section of their own
 _MOST_NAMED = 5  # jobs of one reason
-_LONGEST_REASON = 200
 
 
 def announce_reports(report_at: ReportTime) -> None:
@@ -119,7 +118,7 @@ def _failed(jobs: StepJobs) -> Iterator[dict[str, str]]:
     for reason, failed, total in jobs.reasons(JobGroup.FAILED):
         names = [job.name for job in failed[:_MOST_NAMED]]
         names += [f"{total - len(names):,} more"] if total > len(names) else []
-        text = f"“{shorten(reason, _LONGEST_REASON)}” ({', '.join(names)})"
+        text = f"“{one_line(reason)}” ({', '.join(names)})"
         yield {"about": f"{jobs.step}: {total:,} failed", "text": text}
 
 

@@ -41,7 +41,6 @@ _LOOK_SECONDS = 1.0
 _LONGEST_SOCKET_PATH = 90  # the system's limit is 103 or 107; “-ipc-5” and a margin go off
 _WATCHDOG_SECONDS = watchdog.PATIENCE_SECONDS + watchdog.LAST_PATIENCE_SECONDS + 4
 _LONGEST_PRINTED = 64_000
-_LONGEST_REASON = 4_000
 _ERROR = re.compile(r"error|exception|panic|fatal|failed|cannot|no such", re.IGNORECASE)
 
 # A kernel throws outputs away while nobody takes them fast enough. ipykernel can be told to wait
@@ -234,7 +233,7 @@ class NotebookKernel:
         with contextlib.suppress(OSError), self._printed.open("rb") as file:
             file.seek(max(self._printed.stat().st_size - _LONGEST_PRINTED, 0))
             printed = reason_in(clean(file.read().decode(errors="replace")))
-        reason = shown(printed or str(cause) or type(cause).__name__, _LONGEST_REASON)
+        reason = shown(printed or str(cause) or type(cause).__name__)
         return f"The kernel “{shown(self.name, 100)}” did not start: {reason}"
 
     async def death(self) -> str:

@@ -12,7 +12,6 @@ from helpers.notebooks.file import table
 from helpers.redaction import shown
 
 _LONGEST_NAME = 100
-_LONGEST_REASON = 1_000
 _PYTHON = "python"
 
 
@@ -58,7 +57,7 @@ def _spec(name: str) -> KernelSpec:
     try:
         return KernelSpecManager().get_kernel_spec(name)
     except Exception as exc:  # a kernel.json that is cut off, not ours to read, of another shape
-        known, reason = shown(name, _LONGEST_NAME), shown(str(exc), _LONGEST_REASON)
+        known, reason = shown(name, _LONGEST_NAME), shown(str(exc))
         raise NotebookError(f"The kernel “{known}” is not usable: {reason}") from exc
 
 

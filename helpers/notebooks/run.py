@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 __all__ = ["SESSION_NAME_VARIABLE", "Ending", "NotebookOutcome", "NotebookRun", "Verdict"]
 
 SESSION_NAME_VARIABLE = "JPY_SESSION_NAME"  # a kernel's notebook, as Jupyter's own server tells it
-_LONGEST_PROBLEM = 4_000
 _GRAMMAR = "rfc3987_syntax"
 """If it is there, jsonschema, which nbformat imports, builds a grammar of addresses from it: 1.4 s
 of CPU for a format that no notebook has."""
@@ -142,7 +141,7 @@ class NotebookRun:
         return self.verdict.result()
 
     def _problem(self, exc: Exception) -> str:
-        problem = shown(f"{type(exc).__name__}: {exc}", _LONGEST_PROBLEM)
+        problem = shown(f"{type(exc).__name__}: {exc}")
         log.error("%s: %s", self._source.name, problem)  # the traceback may hold a secret
         return f"The notebook could not be run. {problem}"
 

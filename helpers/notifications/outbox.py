@@ -35,7 +35,6 @@ _MOST_A_SECOND = 4
 _MOST_AN_HOUR = 100
 _PATIENCE = timedelta(days=1)
 _LONGEST_DELAY = timedelta(minutes=15)
-_MOST_OF_A_PROBLEM = 1_000
 _SWITCHED_OFF = "Notifications are switched off (TEAMS_NOTIFICATION_ENABLED)."
 _NOT_CONFIGURED = "Notifications are not configured here: set TEAMS_WEBHOOK_URL to send them."
 
@@ -126,7 +125,7 @@ def _send_in_order(waiting: Sequence[Event], send: Send, locks: AdvisoryLocks) -
             queue.extendleft(reversed(in_plain_form(message)))
             held |= {thread_of(event) for event in message.events if message.is_plain}
         except NotificationError as exc:
-            problem = shown(str(exc), _MOST_OF_A_PROBLEM)
+            problem = shown(str(exc))
             break
         else:
             cards += 1
@@ -201,7 +200,7 @@ def _put_off(ids: Sequence[int], problem: str, *, is_rejected: bool) -> None:
     with transaction():
         queries("notifications").mark_failed(
             ids=ids,
-            reason=shown(problem, _MOST_OF_A_PROBLEM),
+            reason=shown(problem),
             is_rejected=is_rejected,
             patience=_PATIENCE,
             longest_delay=_LONGEST_DELAY,

@@ -73,7 +73,7 @@ class _Card(pymsteams.connectorcard):
                 reply += byte
                 if len(reply) == _MOST_OF_A_REPLY or CLOCK.monotonic() > deadline:
                     break
-        self.reply = shown(reply.decode(errors="replace"), _MOST_OF_A_REPLY)
+        self.reply = shown(reply.decode(errors="replace"))
 
 
 def _post(card: _Card) -> NotificationError | None:

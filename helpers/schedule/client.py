@@ -21,15 +21,15 @@ import requests
 
 from helpers.clock import CLOCK
 from helpers.errors import ScheduleError
-from helpers.redaction import register_secret, shown
+from helpers.redaction import printable, register_secret
 from helpers.schedule.records import Definition, Run, RunStatus, read_id
 from helpers.schedule.scheduled_copy import is_monitor
 from helpers.schedule.servers import Server
+from helpers.text import one_line
 from helpers.workflow_paths import MONITOR_NOTEBOOK
 
 _READ_SECONDS = 20.0
 _NEWEST = 60
-_LONGEST_REASON = 300
 _ALL = 100_000  # the server gives a thousand unless asked for more
 _DEFINITIONS = "scheduler/job_definitions"
 _JOBS = "scheduler/jobs"
@@ -197,7 +197,7 @@ class SchedulerClient:
 def _reason(answer: requests.Response) -> str:
     """Return what an answer says of its failure, in one line."""
     try:
-        text = " ".join(answer.json()["message"].split())
+        text = one_line(printable(answer.json()["message"]), 300)
     except (ValueError, LookupError, TypeError, AttributeError):
         text = ""  # a proxy's page
-    return shown(text, _LONGEST_REASON).rstrip(".") or "it gave no reason"
+    return text.rstrip(".") or "it gave no reason"

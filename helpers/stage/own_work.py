@@ -13,8 +13,6 @@ from helpers.records import BatchSubmission
 from helpers.redaction import shown
 from helpers.text import storable_json
 
-_LONGEST_PROBLEM = 2_000  # on the screen; the job keeps more of it
-
 Work = Callable[[dict[str, Any]], Mapping[str, Any] | None]
 """Does the work of one job from its configuration; what it returns goes on record."""
 
@@ -57,7 +55,7 @@ def _do_job(job_id: int, work: Work) -> str | None:
             fail_job(job_id, problem)
     except JobError as exc:  # a person ended it meanwhile, or it runs at Moody's
         return str(exc)
-    return problem and shown(f"Job {job_id}: {problem}", _LONGEST_PROBLEM)
+    return problem and shown(f"Job {job_id}: {problem}")
 
 
 def _result(

@@ -18,7 +18,6 @@ from helpers.steps.claims import LASTS, Claim, GivenUp
 from helpers.text import clean
 from helpers.workflow_paths import relative_to_workflows
 
-_MOST_OF_AN_ERROR = 2_000
 _OVERTAKEN = "The batch became active again while this step ran."
 _NO_REASON = "The notebook set its own step run to FAILED, without a reason."
 
@@ -122,7 +121,7 @@ def _write(
         held = queries("step_claims").record_verdict(
             **claim.guard,
             verdict=verdict.status,
-            outcome=shown(verdict.error or f"The step is {verdict.status}.", _MOST_OF_AN_ERROR),
+            outcome=shown(verdict.error or f"The step is {verdict.status}."),
             step_run_id=step_run_id,
             lasts=LASTS,
         )

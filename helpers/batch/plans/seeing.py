@@ -12,9 +12,7 @@ from helpers.errors import BatchError
 from helpers.job_names import job_name
 from helpers.records import Batch, is_id
 from helpers.steps.rules import fired_rule
-from helpers.text import clean, shorten
-
-_MAX_REASON_SHOWN = 200
+from helpers.text import one_line
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class SeenJob:
     @property
     def cause(self) -> str:
         """Why it failed, in one line; empty if nobody said."""
-        return shorten(" ".join(clean(self.reason or "").split()), _MAX_REASON_SHOWN)
+        return one_line(self.reason or "")
 
 
 def seen_jobs(batch_id: int) -> list[SeenJob]:
