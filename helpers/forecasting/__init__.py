@@ -8,9 +8,7 @@ numpy, which takes a tenth of a second to load.
 """
 
 from helpers.forecasting.history import (
-    COVERAGE,
     SAMPLES_NEEDED,
-    STAGES,
     History,
     KindHistory,
     Record,
@@ -31,9 +29,7 @@ from helpers.forecasting.values import (
 )
 
 __all__ = [
-    "COVERAGE",
     "SAMPLES_NEEDED",
-    "STAGES",
     "BatchForecast",
     "BatchState",
     "History",

@@ -6,10 +6,11 @@ the first of them by name, all of them by number.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 from helpers.database import queries
 from helpers.job_names import job_name
+from helpers.records import Location
 from helpers.text import counted, shorten
 
 _NAMED_JOBS = 8
@@ -62,18 +63,13 @@ class Failures:
         return sentence if sentence.endswith((".”", "!”", "?”")) else f"{sentence}."
 
 
-class UnfinishedBatch(TypedDict):
+class UnfinishedBatch(Location):
     """An ACTIVE batch that people hear of before it ends."""
 
     batch_id: int
     batch_type: str
     activation_num: int
     notebook_path: str | None
-    cycle_name: str
-    stage_num: int
-    stage_name: str
-    step_num: int
-    step_name: str
     is_announced: bool
 
 

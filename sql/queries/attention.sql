@@ -125,11 +125,7 @@ LIMIT :most::int;
 SELECT job.job_id, job.batch_id, job.status, job.moodys_workflow_id,
        job.submission_request AS request,
        configuration.job_configuration_data AS configuration,
-       jsonb_build_object(
-           'batch_id', batch.batch_id, 'batch_type', batch.batch_type,
-           'activation_num', batch.activation_num, 'notebook_path', batch.notebook_path,
-           'cycle_name', batch.cycle_name, 'stage_num', batch.stage_num,
-           'stage_name', batch.stage_name, 'step_num', batch.step_num, 'step_name', batch.step_name,
+       to_jsonb(batch) || jsonb_build_object(
            'is_announced', EXISTS (
                SELECT FROM irp_notification AS card
                WHERE card.kind = 'JOBS_LATE' AND card.batch_id = batch.batch_id

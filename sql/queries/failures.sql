@@ -30,7 +30,8 @@ ORDER BY ranked.batch_id, ranked.reason_rank, ranked.id;
 -- name: failing_batches()
 -- Watched batches of which jobs have failed, or could not be submitted, while others are open.
 SELECT batch.batch_id, batch.batch_type, batch.activation_num, batch.notebook_path,
-       batch.cycle_name, batch.stage_num, batch.stage_name, batch.step_num, batch.step_name,
+       batch.cycle_id, batch.cycle_name, batch.stage_num, batch.stage_name, batch.step_id,
+       batch.step_num, batch.step_name,
        counted.jobs, counted.failed, counted.cancelled, counted.open,
        EXISTS (SELECT FROM irp_notification AS card
                WHERE card.kind = 'JOBS_FAILED' AND card.batch_id = batch.batch_id
