@@ -6,7 +6,6 @@ Moody's is on record before it is sent. Rows are never changed except for their 
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any, TypedDict
 from uuid import UUID, uuid4
 
@@ -26,15 +25,11 @@ class ActionRow(TypedDict):
     """An action of one plan, as the metastore holds it."""
 
     id: int
-    kind: str
     status: str
-    batch_id: int | None
     job_id: int | None
     new_job_id: int | None
     request_id: UUID | None  # the idempotency key of its request to Moody's
-    details: dict[str, Any]
     outcome: str | None
-    completed_ts: datetime | None  # None: planned, and no outcome yet
 
 
 def checked_reason(reason: object) -> str:

@@ -7,7 +7,7 @@ without secrets. The template engine escapes it for HTML.
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, TypeAlias, assert_never, get_args
 from urllib.parse import quote
@@ -65,7 +65,7 @@ class Report(ABC):
 def page(title: str, reports: Sequence[Report]) -> str:
     """Return reports as one page of HTML that needs nothing else, light or dark as the reader's."""
     named = {str(number): report for number, report in enumerate(reports)}
-    parts = parts_of(named, target=_as_file).values()
+    parts = parts_of(named, target=lambda path: file_of(path).as_uri()).values()
     return _environment().get_template("page.html").render(title=title, parts=parts, nonce=None)
 
 
@@ -135,11 +135,6 @@ def file_of(path: str) -> Path:
     return _workflows_dir().joinpath(*PurePosixPath(path).parts[1:])
 
 
-def _as_file(path: str) -> str:
-    """Return the address for a page that lies anywhere on this machine."""
-    return file_of(path).as_uri()
-
-
 def _from_this_notebook(path: str) -> str | None:
     """Return the address for a notebook that runs in this process, so that JupyterLab opens it.
 
@@ -176,12 +171,11 @@ def _environment() -> "Environment":
         "left_out": left_out,
     }
     environment.tests["number"] = lambda value: type(value) is int
-    environment.tests |= {kind.__name__.lower(): partial(_is_a, kind) for kind in get_args(Block)}
+    environment.tests |= {
+        kind.__name__.lower(): lambda value, kind=kind: isinstance(value, kind)
+        for kind in get_args(Block)
+    }
     return environment
-
-
-def _is_a(kind: type[Block], value: object) -> bool:
-    return isinstance(value, kind)
 
 
 def _as_cell(value: Value) -> Cell:

@@ -61,7 +61,11 @@ def to_print(report: SummaryReport) -> Report | None:
         row = queries("attention").printed_last(host=host_name())
         last: Mapping[str, str] = row["items"] if row else {}
         is_reminder = bool(now) and (row is None or row["age"] >= _REMINDER)
-        news = _news(last, now)
+        news = News(
+            [remark for key, (remark, _) in now.items() if key not in last],
+            [remark for key, (remark, mark) in now.items() if last.get(key, mark) != mark],
+            [key for key in last if key not in now],
+        )
         if is_reminder or not news.is_empty:
             items = json.dumps({key: fingerprint for key, (_, fingerprint) in now.items()})
             queries("attention").remember_printed(
@@ -70,14 +74,6 @@ def to_print(report: SummaryReport) -> Report | None:
     if is_reminder:
         return report
     return None if news.is_empty else news
-
-
-def _news(last: Mapping[str, str], now: Mapping[str, tuple[Remark, str]]) -> News:
-    return News(
-        [remark for key, (remark, _) in now.items() if key not in last],
-        [remark for key, (remark, mark) in now.items() if last.get(key, mark) != mark],
-        [key for key in last if key not in now],
-    )
 
 
 def _things(report: SummaryReport) -> dict[str, tuple[Remark, str]]:

@@ -123,8 +123,7 @@ class Runner:
                 yield StepEnd(None, problem=problem)
             if claim is None:
                 return
-            start = partial(self._start_claimed, claim)
-            _, problem = _isolated(partial(self._retrying, start))
+            _, problem = _isolated(partial(self._retrying, partial(self._start, claim)))
             if problem is not None:
                 if self._fail(claim, problem):
                     self._retrying(partial(self._release, claim))
@@ -142,13 +141,10 @@ class Runner:
             self._executor = self._cluster.executor()
         return self._hold(claims.claim_due())
 
-    def _start_claimed(self, claim: Claim) -> None:
-        self._start(claim, notebook_of(claim))
-
-    def _start(self, claim: Claim, notebook: Path) -> None:
+    def _start(self, claim: Claim, notebook: Path | None = None) -> None:
         execution = StepExecution(
             claim,
-            notebook,
+            notebook or notebook_of(claim),
             timeout_seconds=self._timeout_seconds,
             executor=self._executor,
             on_cell=self._on_cell and partial(self._on_cell, claim),

@@ -12,8 +12,7 @@ RETURNING id;
 
 -- name: actions_of_plan(plan_id)
 -- What one plan has done so far, in the order of its jobs.
-SELECT id, kind::text AS kind, status::text AS status, batch_id, job_id, new_job_id, request_id,
-       details, outcome, completed_ts
+SELECT id, status::text AS status, job_id, new_job_id, request_id, outcome
 FROM irp_action
 WHERE plan_id = :plan_id::uuid
 ORDER BY job_id, id;
