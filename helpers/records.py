@@ -149,6 +149,11 @@ class NotebookResult(TypedDict):
     error: str | None  # the notebook's own error
 
 
+def step_in_cycle(cycle_name: str, stage_num: int, step_num: int) -> str:
+    """Return a step as every screen names it: ``4.2 of Q1``."""
+    return f"{stage_num}.{step_num} of {cycle_name}"
+
+
 def is_id(value: object) -> TypeGuard[int]:
     """Tell whether a value may be the id of a row: a whole number from 1 on, as ``int`` holds."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31

@@ -25,7 +25,7 @@ from helpers.notifications.failures import (
     late_sentence,
     so_far,
 )
-from helpers.records import ActiveBatch
+from helpers.records import ActiveBatch, step_in_cycle
 from helpers.steps.claims import OpenChainRun, describe_hold, describe_wait, open_runs, step_call
 from helpers.text import counted, shorten
 
@@ -239,18 +239,15 @@ def _unwatched_cycle(row: Mapping[str, Any]) -> Item:
 
 def _batch_names(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return a batch as an item's subject, its cycle, and as lists name it."""
-    location = f"{row['cycle_name']}, stage {row['stage_num']} step {row['step_num']}"
-    batch_id = row["batch_id"]
-    return (
-        f"batch {batch_id}",
-        row["cycle_name"],
-        f"Batch {batch_id} ({row['batch_type']}, {location})",
-    )
+    step = step_in_cycle(row["cycle_name"], row["stage_num"], row["step_num"])
+    about = f"Batch {row['batch_id']} ({row['batch_type']}, step {step})"
+    return f"batch {row['batch_id']}", row["cycle_name"], about
 
 
 def _step_names(what: str, cycle: str, stage: int, step: int) -> tuple[str, str, str]:
     """Return a step as an item's subject, its cycle, and as lists name it."""
-    return f"step {stage}.{step} of {cycle}", cycle, f"{what} ({cycle}, stage {stage} step {step})"
+    named = step_in_cycle(cycle, stage, step)
+    return f"step {named}", cycle, f"{what} {named}"
 
 
 def _cycle_names(row: Mapping[str, Any]) -> tuple[str, str, str]:

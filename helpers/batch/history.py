@@ -17,6 +17,7 @@ from helpers.display import (
     badge,
     clock_and_age,
 )
+from helpers.records import step_in_cycle
 from helpers.text import counted
 
 _MOST = 500
@@ -70,5 +71,6 @@ def _subject(action: dict[str, Any]) -> str:
     ]
     named = [f"{noun} {number}" for number, noun in parts if number is not None]
     if action["batch_id"] is None and action["step_num"] is not None:
-        named = [f"step {action['stage_num']}.{action['step_num']} of {action['cycle_name']}"]
+        step = action["cycle_name"], action["stage_num"], action["step_num"]
+        named = [f"step {step_in_cycle(*step)}"]
     return ", ".join(named) or f"cycle {action['cycle_name']}"

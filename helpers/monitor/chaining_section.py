@@ -26,7 +26,7 @@ from helpers.display import (
 from helpers.errors import NotebookError
 from helpers.identity import owner_id, owner_name
 from helpers.monitor.problems import isolated
-from helpers.records import ChainRun, NotebookResult, Step
+from helpers.records import ChainRun, NotebookResult, Step, step_in_cycle
 from helpers.settings import get_settings
 from helpers.steps.claims import (
     Claim,
@@ -44,15 +44,18 @@ from helpers.workflow_paths import relative_to_workflows
 class ChainedStep:
     """A next step that this pass started, or tried to."""
 
-    batch_id: int | None  # None: a person wanted it run again
     cycle_name: str
     stage_num: int
-    from_step_num: int | None
     next_step_num: int
+    after: str  # the batches that the run has served
     error: str | None
     executed_path: str | None = None
     seconds: float | None = None  # None: it was not started
-    also_after: tuple[int, ...] = ()  # other batches that the same run has served
+
+    @property
+    def name(self) -> str:
+        """The step, as reports name it."""
+        return f"Step {step_in_cycle(self.cycle_name, self.stage_num, self.next_step_num)}"
 
     @property
     def status(self) -> ChainRunStatus:
@@ -115,29 +118,18 @@ class ChainReport(Report):
             [_chained_row(step) for step in self.steps],
             "step",
         )
-        yield Remarks(
-            [
-                Remark(
-                    f"{run['cycle_name']}, stage {run['stage_num']}, step {run['next_step_num']}",
-                    self.state(run),
-                )
-                for run in self.open_elsewhere
-            ],
-            "step",
-            title="Not run by this pass" if self.open_elsewhere else "",
-        )
+        steps = [(r["cycle_name"], r["stage_num"], r["next_step_num"]) for r in self.open_elsewhere]
+        waiting = [
+            Remark(f"Step {step_in_cycle(*step)}", self.state(run))
+            for step, run in zip(steps, self.open_elsewhere, strict=True)
+        ]
+        yield Remarks(waiting, "step", title="Not run by this pass")
 
 
 def _chained_row(step: ChainedStep) -> Row:
-    batches = listed((step.batch_id, *step.also_after))
-    after = (
-        "a person's plan"
-        if step.batch_id is None
-        else f"batch {batches}, step {step.from_step_num}"
-    )
     cells: list[Value] = [
-        f"{step.cycle_name}, stage {step.stage_num}, step {step.next_step_num}",
-        after,
+        step.name,
+        step.after,
         badge(step.status),
         duration(step.seconds),
         Cell(step.executed_path, link=step.executed_path) if step.executed_path else "—",
@@ -198,13 +190,12 @@ def _chained(
     result: NotebookResult | None = None,
 ) -> ChainedStep:
     copy = result["executed_path"] if result else None
+    batches = listed([run["batch_id"] for run in served])
     return ChainedStep(
-        batch_id=served[0]["batch_id"] if served else None,
-        also_after=tuple(run["batch_id"] for run in served[1:]),
         cycle_name=step["cycle_name"],
         stage_num=step["stage_num"],
-        from_step_num=served[0]["step_num"] if served else None,
         next_step_num=step_num,
+        after=f"batch {batches}" if served else "a person's plan",
         error=error,
         executed_path=relative_to_workflows(copy) if copy else None,
         seconds=result["execution_time"] if result else None,

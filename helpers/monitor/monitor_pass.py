@@ -198,10 +198,7 @@ class Monitor:
 
     def _errors(self) -> list[Remark]:
         polls = self._polled
-        failed_steps = [
-            Remark(f"Stage {step.stage_num}, step {step.next_step_num}", step.error or "")
-            for step in self._chained.failed
-        ]
+        failed_steps = [Remark(step.name, step.error or "") for step in self._chained.failed]
         return grouped_by_text(
             [
                 *([Remark("Moody's", polls.refused)] if polls.refused else []),

@@ -45,10 +45,10 @@ class News(Report):
         ]
         severity = Severity.ERROR if self.new or self.changed else Severity.OK
         yield Headline(severity, f"{', '.join(filter(None, parts)) or 'Nothing is new'}.")
-        yield Remarks(self.new, "item", title="New" if self.new else "")
-        yield Remarks(self.changed, "item", title="Changed" if self.changed else "")
+        yield Remarks(self.new, "item", title="New")
+        yield Remarks(self.changed, "item", title="Changed")
         over = [Remark(name, "over", Severity.OK) for name in self.over]
-        yield Remarks(over, "item", title="Over" if self.over else "")
+        yield Remarks(over, "item", title="Over")
 
 
 def to_print(report: SummaryReport) -> Report | None:

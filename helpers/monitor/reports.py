@@ -270,4 +270,4 @@ class ReconReport(Report):
         yield Remarks(self.errors)
         rows = [item.row for item in self.batches]
         yield Table(["Batch", "Type", "Became", "Where"], rows, "batch", "batches")
-        yield Remarks(self.swept, "batch", title="Ended by another tool" if self.swept else "")
+        yield Remarks(self.swept, "batch", title="Ended by another tool")

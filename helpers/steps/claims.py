@@ -24,7 +24,7 @@ from typing import Any, TypedDict
 from helpers.database import queries, transaction
 from helpers.display import clock, moment
 from helpers.identity import owner_id, owner_name
-from helpers.records import ChainRun, Step
+from helpers.records import ChainRun, Step, step_in_cycle
 from helpers.steps.rules import CHAIN_RULES, ChainRule
 from helpers.text import clean, listed
 
@@ -71,7 +71,8 @@ class Claim:
     @property
     def about(self) -> str:
         """The step, as reports name it."""
-        return f"Stage {self.step['stage_num']}, step {self.step['step_num']}"
+        step = self.step
+        return f"Step {step_in_cycle(step['cycle_name'], step['stage_num'], step['step_num'])}"
 
     @property
     def guard(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def batch(metastore, moodys, monkeypatch):
         " batch  1 ",
         1,
         "batch 1: failing",
-        "Batch 1 (Analysis, Q1, stage 4 step 1)",
+        "Batch 1 (Analysis, step 4.1 of Q1)",
     ],
 )
 def test_what_waits_is_acknowledged_by_what_people_call_it(batch, name):

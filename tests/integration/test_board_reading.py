@@ -164,7 +164,7 @@ def test_the_board_shows_what_waits_how_forecasts_did_and_how_moodys_is_asked(cy
     shown = str(board())
     assert "Of the last 10 forecasts 90 % held; 80 % should." in shown
     assert "How Moody's is asked: 1 family; of 1 no job is searched for" in shown
-    assert "Batch 1 (GeoHaz, Q1, stage 3 step 6): 1 of 6 jobs has failed so far" in shown
+    assert "Batch 1 (GeoHaz, step 3.6 of Q1): 1 of 6 jobs has failed so far" in shown
     assert "It left out 2 jobs." in board()._repr_html_()
 
 

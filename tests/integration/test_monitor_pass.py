@@ -173,7 +173,7 @@ def test_a_failed_batch_sends_a_card_and_waits_for_people_in_every_summary(
     assert second.summary.cards_sent == 0
     for summary in (first.summary, second.summary):
         [item] = summary.waiting.items
-        assert item.about == f"Batch {batch.batch_id} (MRI Import, {CYCLE}, stage 3 step 3)"
+        assert item.about == f"Batch {batch.batch_id} (MRI Import, step 3.3 of {CYCLE})"
         assert item.text.startswith("FAILED since ")
         assert "1 of 1 job failed. Job 1 (Moody's" in item.text
         assert f"): “{reason}”" in item.text
@@ -195,7 +195,7 @@ def test_jobs_that_failed_are_reported_while_their_batch_is_active_and_once(
     assert first.summary.severity == "error"
     assert not first.summary.failed
     [item] = first.summary.waiting.items
-    assert item.about == f"Batch {batch.batch_id} (Analysis, {CYCLE}, stage 4 step 1)"
+    assert item.about == f"Batch {batch.batch_id} (Analysis, step 4.1 of {CYCLE})"
     assert item.text.startswith("2 of 3 jobs have failed so far; 1 is still open. ")
     assert "“No curve.”" in item.text
     assert [done.summary.cards_sent for done in (first, second)] == [1, 0]

@@ -166,7 +166,7 @@ def test_the_card_says_what_failed_why_what_runs_and_who_is_on_it(cycle, sql, mo
         "4.1 Execute Analysis: 3 failed: ",
         "“The EDM is locked” (CA EQ FAILED 0, CA EQ FAILED 1, CA EQ FAILED 2)",
         "4.1 Execute Analysis: 3 jobs, not known: 0 of the 20 samples that it takes",
-        "Batch 1 (Analysis, Q1, stage 4 step 1): Seen by anna",
+        "Batch 1 (Analysis, step 4.1 of Q1): Seen by anna",
         "Monitoring was off",
     ):
         assert part in card

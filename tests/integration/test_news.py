@@ -34,7 +34,7 @@ def test_a_thing_is_printed_when_it_appears_changes_and_is_over(step, moodys, pr
     assert printed() == ""  # nothing waits
 
     batch = failing_batch(step, moodys)
-    assert "Batch 1 (Analysis, Q1, stage 4 step 1): 1 of 3 jobs has failed so far" in printed()
+    assert "Batch 1 (Analysis, step 4.1 of Q1): 1 of 3 jobs has failed so far" in printed()
     assert printed() == ""
     assert printed() == ""
 

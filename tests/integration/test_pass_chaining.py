@@ -113,8 +113,9 @@ def test_a_step_without_one_notebook_to_start_fails_with_its_reason_and_a_card(
     assert status == "FAILED"
     assert expected in error
     [failed] = done.chained.failed
-    assert (failed.batch_id, failed.error, failed.seconds) == (batch.batch_id, error, None)
-    assert [(e.about, e.text) for e in done.summary.errors] == [("Stage 4, step 2", error)]
+    assert (failed.after, failed.error) == (f"batch {batch.batch_id}", error)
+    assert failed.seconds is None
+    assert [(e.about, e.text) for e in done.summary.errors] == [(f"Step 4.2 of {CYCLE}", error)]
     assert error in str(done.summary)
     assert (done.summary.chains_executed, done.summary.chains_failed) == (0, 1)
     assert done.summary.cards_sent == len(teams.messages) == 1
@@ -162,7 +163,7 @@ def test_notebooks_that_fail_in_four_ways_fail_alone_each_with_its_own_error(
     assert [status for status, _ in chains(sql)] == ["FAILED", "FAILED", "FAILED", "COMPLETED"]
     assert (done.summary.chains_executed, done.summary.chains_failed) == (4, 3)
     assert {error.about for error in done.summary.errors} == {
-        f"Stage 3, step {n}" for n in (2, 3, 4)
+        f"Step 3.{n} of {CYCLE}" for n in (2, 3, 4)
     }
     assert len(done.summary.waiting.items) == 3
     runs = "SELECT status::text FROM irp_step_run ORDER BY id"
@@ -215,7 +216,7 @@ def test_a_chain_run_that_cannot_be_started_fails_and_the_next_one_runs(
 
     assert chains(sql) == [("FAILED", "this row is broken"), ("COMPLETED", None)]
     assert [(e.about, e.text) for e in done.chained.errors] == [
-        ("Stage 4, step 2", "this row is broken")
+        (f"Step 4.2 of {CYCLE}", "this row is broken")
     ]
     assert len(teams.messages) == 1
 
@@ -276,7 +277,7 @@ def test_what_was_given_up_is_reported_and_a_broken_one_does_not_stop_the_sectio
     second = one_pass()
 
     [step] = second.chained.failed
-    assert (step.stage_num, step.next_step_num) == (4, 2)
+    assert step.name == f"Step 4.2 of {CYCLE}"
     assert step.error.startswith("Each of 3 tries ended with the monitor that ran it.")
     assert [status for status, _ in chains(sql)] == ["FAILED", "COMPLETED"]
     assert len(teams.messages) == 1
@@ -613,7 +614,7 @@ def test_a_step_that_is_held_by_a_batch_that_ended_badly_waits_for_people(cycle,
     done = one_pass()
 
     assert done.chained.steps == []
-    held = f"stage 4 step 2): waits for batch {other.batch_id} (ERROR). Correct that"
+    held = f"Next step 4.2 of {CYCLE}: waits for batch {other.batch_id} (ERROR). Correct that"
     assert held in str(done.summary)
 
 

@@ -49,7 +49,7 @@ def test_a_batch_of_an_added_status_is_shown_and_refused_as_a_batch_error(cycle,
         done = one_pass()
         assert done.summary.errors == []
         [to_do] = done.summary.waiting.items
-        assert to_do.about == f"Batch {batch.batch_id} (Analysis, Q1, stage 4 step 1)"
+        assert to_do.about == f"Batch {batch.batch_id} (Analysis, step 4.1 of Q1)"
         assert "ON_HOLD is an unrecognised status" in to_do.text
     assert rows(sql, "SELECT status::text FROM irp_batch") == [("ON_HOLD",)]
 

@@ -237,7 +237,7 @@ def chained(count: int, text: str) -> ChainReport:
         "waits_for": [],
     }
     return ChainReport(
-        [ChainedStep(n, text, 3, 3, 4, text, text, 1.5) for n in range(count)],
+        [ChainedStep(text, 3, 4, text, text, text, 1.5) for _ in range(count)],
         [waiting] * count,
         text if count else None,
         [Remark(text, text)] * count,
