@@ -55,14 +55,26 @@ def own_server():
         yield server
 
 
+@pytest.fixture(scope="module")
+def own_template(own_server):
+    """A migrated database on that server, to copy from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", recreate_database(own_server.url, "template_of_tests"))
+        get_settings.cache_clear()
+        migrate()
+        close_pools()
+    get_settings.cache_clear()
+    return "template_of_tests"
+
+
 @pytest.fixture
-def own_metastore(own_server, monkeypatch):
+def own_metastore(own_server, own_template, monkeypatch):
     """A migrated metastore on that server, in DATABASE_URL."""
     name = f"test_{uuid4().hex[:12]}"
-    monkeypatch.setenv("DATABASE_URL", recreate_database(own_server.url, name))
+    url = recreate_database(own_server.url, name, template=own_template)
+    monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.setattr("helpers.database.connection._CONNECT_TIMEOUT_SECONDS", 2)
     get_settings.cache_clear()
-    migrate()
     yield get_settings().database_url.get_secret_value()
     close_pools()
     drop_database(own_server.url, name)
