@@ -39,6 +39,10 @@ settings.load_profile("steady")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as does `nohup`
 
+# What no test needs, and every kernel and Jupyter server would import. The sandbox clears the
+# variable: what runs in it has all that is installed.
+os.environ["PYTHONPATH"] = str(Path(__file__).parent / "support" / "lean")
+
 _OURS = ("RISK_MODELER_", "TEAMS_", "MONITOR_", "IRP_", "PG", "DATABASE_URL")
 _ADOPTED = Path(__file__).parent / "support" / "adopted.sql"
 # Durability is for data that outlives a test.

@@ -1,6 +1,5 @@
 """The monitor's notebook, executed as people, cron and the scheduler execute it."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -15,7 +14,6 @@ from helpers.notebooks.run import NotebookOutcome, NotebookRun
 from helpers.settings import PROJECT_DIR
 from sandbox.misbehaviour import Fault
 from sandbox.seeding import PreparedJob, add_cycle
-from tests.support.jupyter import without_grammar
 from tests.support.notebooks import step_notebook, texts_of
 from tests.support.passes import active_batch, finished_batch, rows, running
 
@@ -30,13 +28,7 @@ def nbconvert(source: Path, *, folder: Path, output_dir: Path) -> Path:
         *("--output-dir", str(output_dir), "--output", "executed.ipynb", str(source)),
     ]
     done = subprocess.run(
-        command,
-        check=False,
-        cwd=folder,
-        env={**os.environ, **without_grammar()},
-        capture_output=True,
-        text=True,
-        timeout=120,
+        command, check=False, cwd=folder, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return output_dir / "executed.ipynb"

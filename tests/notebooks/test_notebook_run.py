@@ -612,8 +612,9 @@ def test_a_run_builds_no_grammar_that_no_notebook_needs_and_leaves_it_to_others(
         pytest.skip("rfc3987_syntax is not installed")
     source = write(tmp_path / "a.ipynb", "1")
     command = [sys.executable, "-c", LOADED, str(source)]
+    environment = {**os.environ, "PYTHONPATH": ""}  # with all that is installed
 
-    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    done = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
 
     assert done.stdout == "None False True\n"
 

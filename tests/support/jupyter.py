@@ -25,7 +25,6 @@ _SETTINGS = ("RISK_MODELER_", "TEAMS_", "MONITOR_", "IRP_", "PG", "DATABASE_URL"
 _START_SECONDS = 90.0
 _STOP_SECONDS = 10.0
 _OF_JUPYTERLAB = ("jupyterlab", "jupyter_lsp", "notebook_shim")  # nearly as much CPU as the server
-_WITHOUT_GRAMMAR = str(Path(__file__).parent / "without_grammar")
 
 
 # The scheduler's own loop, with the minute in seconds; the browser test waits for a real one.
@@ -79,12 +78,6 @@ def let_minutes_be_quick(home: Path) -> None:
     """Have the server below ``home`` run a schedule of every minute every twelve seconds."""
     (home / "config").mkdir(parents=True, exist_ok=True)
     (home / "config" / "jupyter_server_config.py").write_text(_QUICK_MINUTE)
-
-
-def without_grammar() -> dict[str, str]:
-    """Return the variable with which a Jupyter program starts in a third of the CPU."""
-    given = os.environ.get("PYTHONPATH", "")
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [given, _WITHOUT_GRAMMAR]))}
 
 
 def jupyter_folders(home: Path) -> dict[str, str]:
@@ -159,7 +152,6 @@ def _start(
         **{name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)},
         "PYTHON_DOTENV_DISABLED": "1",
         "PATH": f"{bin_dir}{os.pathsep}{os.environ.get('PATH', '')}",
-        **without_grammar(),
         **jupyter_folders(home),
         "JUPYTER_TOKEN": token,  # not an argument: those are seen by everyone
         **environment,
