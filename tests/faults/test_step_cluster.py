@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +68,22 @@ def wait_for_workers(number: int = 1) -> None:
     wait_until(are_there)
 
 
+def start_cluster(dask: DaskProcesses) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
+    """Start the scheduler and a worker, and return both when the one knows the other."""
+    started = dask.start_scheduler(), dask.start_worker()
+    wait_for_workers()
+    return started
+
+
+@contextmanager
+def a_pass_at_its_notebook(notebook: Path) -> Iterator[Future[Pass]]:
+    """Run a pass beside the test; its notebook's kernel is there when the block begins."""
+    with ThreadPoolExecutor(1) as caller:
+        running = caller.submit(one_pass)
+        wait_until(lambda: kernels(notebook))
+        yield running
+
+
 def kernels(notebook: Path) -> list[int]:
     noted = notebook.parent / "kernels"
     return [int(line) for line in noted.read_text().split()] if noted.exists() else []
@@ -94,9 +110,7 @@ def errors(done: Pass) -> str:
 
 
 def test_a_pass_runs_its_notebooks_in_the_workers_of_the_cluster(dask, notebook, sql):
-    dask.start_scheduler()
-    worker = dask.start_worker()
-    wait_for_workers()
+    _, worker = start_cluster(dask)
     open_gate(notebook)
 
     done = one_pass()
@@ -112,9 +126,7 @@ def test_a_pass_runs_its_notebooks_in_the_workers_of_the_cluster(dask, notebook,
 @pytest.mark.faults
 def test_the_monitors_notebook_runs_them_there_too(dask, notebook, sql, tmp_path):
     """In a kernel, whose main thread has a running event loop."""
-    dask.start_scheduler()
-    worker = dask.start_worker()
-    wait_for_workers()
+    _, worker = start_cluster(dask)
     open_gate(notebook)
     monitor = PROJECT_DIR / "workflows" / MONITOR_NOTEBOOK
 
@@ -136,9 +148,7 @@ def test_what_is_due_waits_for_an_unreachable_cluster_and_loses_no_try(dask, not
         assert chain_run(sql) == ("PENDING", 0)
         assert rows(sql, "SELECT 1 FROM irp_step_claim") == []
 
-    dask.start_scheduler()
-    dask.start_worker()
-    wait_for_workers()
+    start_cluster(dask)
     open_gate(notebook)
     assert errors(one_pass()) == ""
     assert chain_run(sql) == ("COMPLETED", 1)
@@ -180,9 +190,7 @@ def test_a_cluster_without_a_worker_that_can_run_notebooks_costs_no_try(
 
 @pytest.mark.faults
 def test_workers_that_cannot_run_notebooks_get_none_and_are_named(dask, notebook, sql, tmp_path):
-    dask.start_scheduler()
-    fit = dask.start_worker()
-    wait_for_workers()
+    _, fit = start_cluster(dask)
     _no_package(dask, tmp_path)
     open_gate(notebook)
 
@@ -203,13 +211,9 @@ def test_workers_that_cannot_run_notebooks_get_none_and_are_named(dask, notebook
 
 
 def test_a_scheduler_that_dies_leaves_no_kernel_and_what_was_due_is_due_again(dask, notebook, sql):
-    scheduler = dask.start_scheduler()
-    dask.start_worker()
-    wait_for_workers()
+    scheduler, _ = start_cluster(dask)
 
-    with ThreadPoolExecutor(1) as caller:
-        running = caller.submit(one_pass)
-        wait_until(lambda: kernels(notebook))
+    with a_pass_at_its_notebook(notebook) as running:
         scheduler.kill()
         done = running.result(180)
 
@@ -221,9 +225,7 @@ def test_a_scheduler_that_dies_leaves_no_kernel_and_what_was_due_is_due_again(da
     assert chain_run(sql) == ("PENDING", 1)
 
     scheduler.wait()
-    dask.start_scheduler()
-    dask.start_worker()
-    wait_for_workers()
+    start_cluster(dask)
     open_gate(notebook)
     assert errors(one_pass()) == ""
     assert chain_run(sql) == ("COMPLETED", 2)
@@ -233,13 +235,9 @@ def test_a_scheduler_that_dies_leaves_no_kernel_and_what_was_due_is_due_again(da
 def test_a_notebook_that_ended_is_not_run_again_if_its_cluster_dies_before_it_says_so(
     dask, notebook, sql
 ):
-    scheduler = dask.start_scheduler()
-    dask.start_worker()
-    wait_for_workers()
+    scheduler, _ = start_cluster(dask)
 
-    with ThreadPoolExecutor(1) as caller:
-        running = caller.submit(one_pass)
-        wait_until(lambda: kernels(notebook))
+    with a_pass_at_its_notebook(notebook) as running:
         os.kill(scheduler.pid, signal.SIGSTOP)  # so that no outcome gets through
         open_gate(notebook)
         ended = "SELECT 1 FROM irp_step_claim WHERE worker_ended_ts IS NOT NULL"
@@ -261,13 +259,9 @@ def test_a_worker_that_dies_ends_its_kernel_and_the_step_fails_though_no_other_c
     dask, notebook, sql, monkeypatch
 ):
     monkeypatch.setattr(executor, "GONE_SECONDS", 6.0)  # its kernel goes with it at once
-    dask.start_scheduler()
-    worker = dask.start_worker()
-    wait_for_workers()
+    _, worker = start_cluster(dask)
 
-    with ThreadPoolExecutor(1) as caller:
-        running = caller.submit(one_pass)
-        wait_until(lambda: kernels(notebook))
+    with a_pass_at_its_notebook(notebook) as running:
         worker.kill()
         done = running.result(180)
 
@@ -278,9 +272,7 @@ def test_a_worker_that_dies_ends_its_kernel_and_the_step_fails_though_no_other_c
 
 @pytest.mark.faults
 def test_a_monitor_that_is_killed_leaves_a_kernel_that_ends_with_its_lease(dask, notebook, sql):
-    dask.start_scheduler()
-    dask.start_worker()
-    wait_for_workers()
+    start_cluster(dask)
     monitor = subprocess.Popen([sys.executable, "-m", "helpers.monitor"], stdout=subprocess.DEVNULL)
     try:
         wait_until(lambda: kernels(notebook))
@@ -311,9 +303,7 @@ def test_a_run_by_hand_goes_to_the_cluster_unless_an_executor_is_given(dask, not
         assert execute_next_step(notebook, executor=here)["error"] is None
     assert int((notebook.parent / "ran-in").read_text()) == os.getpid()
 
-    dask.start_scheduler()
-    worker = dask.start_worker()
-    wait_for_workers()
+    _, worker = start_cluster(dask)
     assert execute_next_step(notebook)["error"] is None
     assert int((notebook.parent / "ran-in").read_text()) == worker.pid
 
@@ -355,9 +345,7 @@ def test_without_dask_each_pass_and_the_check_say_what_to_install(dask, sql, mon
 
 
 def test_a_check_counts_the_workers_and_names_other_versions(dask, tmp_path):
-    dask.start_scheduler()
-    dask.start_worker()
-    wait_for_workers()
+    start_cluster(dask)
     older = tmp_path / "older" / "batch_monitoring-0.1.0.dist-info"
     older.mkdir(parents=True)
     (older / "METADATA").write_text("Metadata-Version: 2.1\nName: batch-monitoring\nVersion: 0.1.0")
