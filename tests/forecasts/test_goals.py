@@ -56,8 +56,9 @@ def test_hangs_are_named_in_time_and_few_other_jobs_are() -> None:
     assert found.false <= 0.005
 
 
-def test_few_jobs_are_named_that_stand_still_as_long_as_is_usual() -> None:
-    assert figures.false_share(watch(1, 20)) <= 0.001
+@pytest.mark.parametrize("batches", [6, pytest.param(20, marks=pytest.mark.faults)])
+def test_few_jobs_are_named_that_stand_still_as_long_as_is_usual(batches: int) -> None:
+    assert figures.false_share(watch(1, batches)) <= 0.001
 
 
 def test_a_large_pass_costs_little() -> None:
