@@ -154,6 +154,11 @@ def step_in_cycle(cycle_name: str, stage_num: int, step_num: int) -> str:
     return f"{stage_num}.{step_num} of {cycle_name}"
 
 
+def step_title(step: Location) -> str:
+    """Return a step with its name: ``step 4.2 Analysis Summary``."""
+    return f"step {step['stage_num']}.{step['step_num']} {step['step_name']}"
+
+
 def is_id(value: object) -> TypeGuard[int]:
     """Tell whether a value may be the id of a row: a whole number from 1 on, as ``int`` holds."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31

@@ -18,7 +18,7 @@ from helpers.constants import JobStatus
 from helpers.database import queries
 from helpers.display import Block, Headline, Note, Report, Row, Table, badge, severity_of, tally
 from helpers.errors import BatchError
-from helpers.records import Batch, Step
+from helpers.records import Batch, Step, step_title
 from helpers.text import listed
 
 
@@ -81,11 +81,10 @@ class NamedBatch(Report):
         """Show where the batch stands, and its jobs: those that need a person first."""
         batch, jobs = self._seen()
         counts = Counter("SKIPPED" if job.skipped else job.status for job in jobs)
-        location = f"step {batch['stage_num']}.{batch['step_num']} {batch['step_name']}"
         yield Headline(
             severity_of(batch["status"]),
             f"Batch {batch['batch_id']} ({batch['batch_type']}) of cycle {batch['cycle_name']}, "
-            f"{location}: {batch['status']}, {tally(counts)}",
+            f"{step_title(batch)}: {batch['status']}, {tally(counts)}",
         )
         counted = sorted((job for job in jobs if not job.skipped), key=_needs_a_person)
         rows = [

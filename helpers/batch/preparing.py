@@ -30,7 +30,7 @@ from helpers.errors import BatchError, BuildError
 from helpers.irp_integration.building import NotChecked, RequestBuilder, can_be_built, row_columns
 from helpers.irp_integration.columns import arguments
 from helpers.job_names import job_name
-from helpers.records import Step
+from helpers.records import Step, step_title
 from helpers.text import counted, listed, storable_json
 
 
@@ -113,7 +113,7 @@ class PreparePlan(Report):
     def blocks(self) -> Iterator[Block]:
         """Show how many jobs would be made, what is wrong, and the rows."""
         step = self.step
-        where = f"step {step['stage_num']}.{step['step_num']} {step['step_name']}"
+        where = step_title(step)
         if self.prepared:
             found = f"batch {self.prepared['batch_id']} is prepared already"
             yield Headline(Severity.INFO, f"Nothing to be created for {where}: {found}")

@@ -12,7 +12,7 @@ from helpers.database import queries, transaction
 from helpers.display import Block, Headline, Note, Severity
 from helpers.errors import CycleError
 from helpers.identity import owner_name
-from helpers.records import Step, is_id
+from helpers.records import Step, is_id, step_title
 from helpers.steps import claims
 from helpers.text import listed
 
@@ -137,8 +137,7 @@ class StepPlan(actions.Plan):
     def blocks(self) -> Iterator[Block]:
         """Show what would be done, or why nothing, and what follows."""
         step = self.step
-        name = f"step {step['stage_num']}.{step['step_num']} {step['step_name']}"
-        name += f" of cycle {step['cycle_name']}"
+        name = f"{step_title(step)} of cycle {step['cycle_name']}"
         severity = Severity.WARNING if self.why_not else Severity.INFO
         yield Headline(severity, f"Plan: {self.verb.format(name)}")
         if self.why_not:

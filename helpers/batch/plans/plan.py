@@ -16,7 +16,7 @@ from helpers.batch.plans.seeing import SeenJob, changes_since
 from helpers.database import queries
 from helpers.display import Block, Headline, Remark, Remarks, Row, Severity, Table, badge
 from helpers.errors import BatchError, DatabaseError, PlanOvertakenError
-from helpers.records import Batch
+from helpers.records import Batch, step_title
 from helpers.text import counted
 
 if TYPE_CHECKING:
@@ -126,11 +126,10 @@ class BatchPlan(actions.Plan):
     def blocks(self) -> Iterator[Block]:
         """Show what would be done, what not, and what follows."""
         batch, jobs = self.batch, counted(len(self.jobs), "job")
-        location = f"step {batch['stage_num']}.{batch['step_num']} {batch['step_name']}"
         yield Headline(
             Severity.INFO if self.jobs else Severity.WARNING,
             f"Plan: {self.verb} {jobs} of batch {batch['batch_id']} ({batch['batch_type']}, "
-            f"{batch['status']}) of cycle {batch['cycle_name']}, {location}",
+            f"{batch['status']}) of cycle {batch['cycle_name']}, {step_title(batch)}",
         )
         rows = [Row([job.known_as, badge(job.status), job.cause or "—"]) for job in self.jobs]
         yield Table(["Job", "Status", "Reason"], rows, noun="job")
