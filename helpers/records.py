@@ -159,6 +159,11 @@ def step_title(step: Location) -> str:
     return f"step {step['stage_num']}.{step['step_num']} {step['step_name']}"
 
 
+def step_call(name: str, cycle: str, stage: int, step: int) -> str:
+    """Return a call about a step, ready to be copied."""
+    return f"{name}({cycle!r}, {stage}, {step})"
+
+
 def is_id(value: object) -> TypeGuard[int]:
     """Tell whether a value may be the id of a row: a whole number from 1 on, as ``int`` holds."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31

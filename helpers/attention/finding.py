@@ -25,8 +25,8 @@ from helpers.notifications.failures import (
     late_sentence,
     so_far,
 )
-from helpers.records import ActiveBatch, step_in_cycle
-from helpers.steps.claims import OpenChainRun, describe_hold, describe_wait, open_runs, step_call
+from helpers.records import ActiveBatch, step_call, step_in_cycle
+from helpers.steps.claims import OpenChainRun, describe_hold, describe_wait, open_runs
 from helpers.text import counted, shorten
 
 StuckBatch: TypeAlias = tuple[ActiveBatch, Reconciliation]

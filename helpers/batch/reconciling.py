@@ -20,7 +20,7 @@ from helpers.irp_integration.answers import NOT_OF_THE_JOB
 from helpers.irp_integration.endpoints import normal_id
 from helpers.notifications import events
 from helpers.reconciliation import BatchFacts, Decision, StuckJob, decide, patience, stuck_lines
-from helpers.records import Batch
+from helpers.records import Batch, step_call
 from helpers.steps import claims
 from helpers.steps.rules import fired_rule
 from helpers.text import counted
@@ -203,7 +203,7 @@ def _mend(batch: Batch, facts: BatchFacts, stuck: list[StuckJob]) -> str:
     is_known = BatchType.known(batch["batch_type"]) is not None
     if is_known and any(_is_due(job) for job in stuck):
         step = batch["cycle_name"], batch["stage_num"], batch["step_num"]
-        return claims.step_call("plan_rerun", *step)
+        return step_call("plan_rerun", *step)
     plan = "plan_cancel" if is_known and all(map(_is_silent, stuck)) else "plan_skip"
     return f"{plan}({batch_id}, {[job['job_id'] for job in stuck]})"
 

@@ -24,7 +24,7 @@ from typing import Any, TypedDict
 from helpers.database import queries, transaction
 from helpers.display import clock, moment
 from helpers.identity import owner_id, owner_name
-from helpers.records import ChainRun, Step, step_in_cycle
+from helpers.records import ChainRun, Step, step_call, step_in_cycle
 from helpers.steps.rules import CHAIN_RULES, ChainRule
 from helpers.text import clean, listed
 
@@ -173,11 +173,6 @@ def why_not_started(run: OpenChainRun) -> str:
         step = run["cycle_name"], run["stage_num"], run["next_step_num"]
         return f"{describe_hold(run)}, release with {step_call('release_step', *step)}"
     return describe_wait(run["waits_for"]) if run["waits_for"] else ""
-
-
-def step_call(name: str, cycle: str, stage: int, step: int) -> str:
-    """Return a call about a step, ready to be copied."""
-    return f"{name}({cycle!r}, {stage}, {step})"
 
 
 def holder_of(step_id: int) -> dict[str, Any] | None:

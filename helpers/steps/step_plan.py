@@ -12,7 +12,7 @@ from helpers.database import queries, transaction
 from helpers.display import Block, Headline, Note, Severity
 from helpers.errors import CycleError
 from helpers.identity import owner_name
-from helpers.records import Step, is_id, step_title
+from helpers.records import Step, is_id, step_call, step_title
 from helpers.steps import claims
 from helpers.text import listed
 
@@ -106,7 +106,7 @@ class StepPlan(actions.Plan):
     def call(self, name: str) -> str:
         """Return a call about the step, ready to be copied."""
         step = self.step
-        return claims.step_call(name, step["cycle_name"], step["stage_num"], step["step_num"])
+        return step_call(name, step["cycle_name"], step["stage_num"], step["step_num"])
 
     @property
     def held(self) -> str:
