@@ -62,6 +62,7 @@ class Database:
         self.down_until = -1.0
         self.transactions = 0
         self._scheduler = scheduler
+        self._opens_pool = False
         self._pool, self._connect = connections._pool, psycopg.connect
 
     def _enter(self) -> None:
@@ -71,13 +72,18 @@ class Database:
             raise psycopg.OperationalError("the simulated database is down")
 
     def pool(self, info: str) -> Any:
-        if current_process() is not None:
-            self._enter()
-        return self._pool(info)
+        if current_process() is None:
+            return self._pool(info)
+        self._enter()
+        self._opens_pool = True  # under a lock, for which nobody may wait who holds the baton
+        try:
+            return self._pool(info)
+        finally:
+            self._opens_pool = False
 
     def connect(self, *where: Any, **how: Any) -> Any:
         process = current_process()
-        if process is None:
+        if process is None or self._opens_pool:
             return self._connect(*where, **how)
         self._enter()
         connection = self._connect(*where, **how)
