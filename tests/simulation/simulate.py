@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.simulation.events import Event, events_of
 from tests.simulation.judge import problems
-from tests.simulation.world import Event, World, events_of, settings
+from tests.simulation.world import World, settings
 
 
 @dataclass(frozen=True)

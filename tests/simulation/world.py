@@ -37,6 +37,7 @@ from helpers.monitor.summary import SummaryReport
 from helpers.settings import get_settings
 from sandbox.seeding import PreparedJob, add_batch
 from tests.simulation.baton import Scheduler, current_process
+from tests.simulation.events import DAY, FAULTS, Event
 from tests.simulation.kernels import Kernels
 from tests.simulation.moodys import Moodys, SimulatedClient, Teams
 from tests.simulation.plans import StepPlans
@@ -44,9 +45,7 @@ from tests.simulation.seams import Database, simulated
 from tests.support.clock import SimulatedTime
 
 FIRST_DAY = datetime(2026, 10, 5, 4, tzinfo=UTC)  # summer time ends in Europe on 25 October
-DAY = 86_400.0
 PASS_EVERY_SECONDS = 1500.0
-CYCLE_DAYS = 4
 # Which batches the step of a stage submits; what follows is the product's affair.
 STEPS: dict[tuple[int, int], BatchType | None] = {
     (2, 1): BatchType.DATA_EXTRACTION,
@@ -96,50 +95,7 @@ CREATE TRIGGER note AFTER INSERT ON irp_job_tracking_log FOR EACH ROW
 """
 
 
-@dataclass(frozen=True, order=True)
-class Event:
-    """Something that happens at a moment; ``draw`` is its own seed."""
-
-    at: float  # seconds since the beginning
-    kind: str
-    draw: int
-
-
-def events_of(seed: int, days: int) -> list[Event]:
-    """Draw what happens in so many days."""
-    rng = random.Random(seed)
-    events = []
-
-    def add(day: float, kind: str) -> None:
-        events.append(Event(day * DAY, kind, rng.getrandbits(32)))
-
-    for week in range(0, days, CYCLE_DAYS):
-        add(week + 0.15, "new cycle")
-        for stage in range(2, 7):
-            add(week + 0.2 + (stage - 2) * 0.6 + rng.random() * 0.3, f"stage {stage}")
-        add(week + CYCLE_DAYS - 0.1, "archive")
-    for day in range(days):
-        for hour in (9, 13, 16, 18):
-            add(day + (hour + rng.random()) / 24, "tend")
-        for kind, likelihood in FAULTS.items():
-            if rng.random() < likelihood:
-                add(day + rng.random(), kind)
-    return sorted(event for event in events if event.at < days * DAY)
-
-
 REFUSALS = (BatchError, CycleError, JobError, PlanOvertakenError)  # what people may hear
-FAULTS = {
-    "cancel": 0.3,
-    "hold a step": 0.4,
-    "rerun a step": 0.3,
-    "delete a job": 0.2,
-    "delete a batch": 0.05,
-    "Moody's is down": 0.3,
-    "the database is down": 0.3,
-    "Teams is down": 0.3,
-    "the machine's clock jumps": 0.2,
-    "the server's clock jumps": 0.2,
-}
 BY_HAND = {"cancel", "hold a step", "rerun a step", "delete a job", "delete a batch"}
 KILLED, FROZEN = 0.02, 0.015  # of the passes
 
