@@ -211,7 +211,7 @@ def test_a_notebook_that_runs_long_stops_no_other_pass(world, cycle):
             batch = world.add_watched(cycle, (5, 1), BatchType.GROUPING, "grouping", ["FINISHED"])
             [shown] = crew.run_passes().values()
             assert faults_checks.batches(world.sql)[batch] == ("COMPLETED", 1)
-            assert re.search(rf"step 2: run by \S+@\S+ pid {first.pid} since", shown)
+            assert re.search(rf"Step 4\.2 of Q1: run by \S+@\S+ pid {first.pid} since", shown)
             # a pass beside it adds itself, and leaves nothing
             assert len(world.processes()) == monitor_and_notebook + 1
         assert world.marks("end") == []
