@@ -123,11 +123,17 @@ def template(server_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def administrator(server_url: str) -> Iterator[psycopg.Connection]:
+def administrator(server_url: str, template: str) -> Iterator[psycopg.Connection]:
     """A connection that stays: opening one costs the server as much as dropping a database."""
     with psycopg.connect(server_url, autocommit=True) as connection:
         if connection.info.server_version >= _CLONES_FROM:
             connection.execute("SET file_copy_method = clone")
+            try:
+                make_database(connection, name := f"cloned_{uuid4().hex[:12]}", template=template)
+            except psycopg.Error:  # a file system that cannot
+                connection.execute("RESET file_copy_method")
+            else:
+                drop_database(connection, name)
         yield connection
 
 
