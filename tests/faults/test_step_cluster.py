@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from helpers.check import check_system
@@ -28,6 +27,7 @@ from tests.support.chains import age_claims
 from tests.support.dask_processes import DaskProcesses
 from tests.support.notebooks import step_notebook
 from tests.support.passes import Pass, configure, finished_batch, one_pass, rows, wait_until
+from tests.support.waiting import is_gone
 
 CYCLE = "Analysis-2025-Q1"
 # The kernel's parent is its watchdog, whose parent is the process that runs the notebook.
@@ -87,13 +87,6 @@ def a_pass_at_its_notebook(notebook: Path) -> Iterator[Future[Pass]]:
 def kernels(notebook: Path) -> list[int]:
     noted = notebook.parent / "kernels"
     return [int(line) for line in noted.read_text().split()] if noted.exists() else []
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def chain_run(sql) -> tuple[str, int]:

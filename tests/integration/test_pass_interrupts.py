@@ -25,6 +25,7 @@ from sandbox.misbehaviour import Fault
 from sandbox.seeding import add_cycle
 from tests.support.notebooks import step_notebook
 from tests.support.passes import active_batch, finished_batch, one_pass, rows, running, wait_until
+from tests.support.waiting import is_gone
 
 CYCLE = "Analysis-2025-Q1"
 # Starts a program of its own, which must end with the notebook.
@@ -75,13 +76,6 @@ def assert_nothing_is_held(sql) -> None:
     )
     wait_until(lambda: rows(sql, open_transactions) == [])
     assert rows(sql, "SELECT count(*) FROM irp_step_claim WHERE owner IS NOT NULL") == [(0,)]
-
-
-def is_gone(program: int) -> bool:
-    try:
-        return psutil.Process(program).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_while_polling(cycle, moodys, sql, monkeypatch):

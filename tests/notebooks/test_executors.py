@@ -18,6 +18,7 @@ from helpers.notebooks.executor import ClaimKey, ExecutorRun, WorkElsewhere
 from helpers.notebooks.run import Ending
 from sandbox.seeding import add_cycle, add_step
 from tests.support.notebooks import step_notebook, write_notebook
+from tests.support.waiting import is_gone
 
 CYCLE = "Analysis-2025-Q1"
 # The kernel's parent is its watchdog, whose parent is the process that runs the notebook.
@@ -43,13 +44,6 @@ def written(path: Path) -> int | None:
     """The number in a file; None if it is not there yet."""
     text = path.read_text() if path.exists() else ""
     return int(text) if text else None
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 @pytest.fixture

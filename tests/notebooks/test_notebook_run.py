@@ -26,6 +26,7 @@ from helpers.notebooks.kernel_choice import choose_kernel
 from helpers.notebooks.lease import Lease, lease_clock
 from helpers.notebooks.run import Ending, NotebookOutcome, NotebookRun
 from helpers.settings import get_settings
+from tests.support.waiting import is_gone
 
 PYTHON = {"name": "python3", "display_name": "Python 3", "language": "python"}
 DEADLINE_SECONDS = 60
@@ -98,13 +99,6 @@ def programs_in(folder: Path) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return alive
-
-
-def is_gone(process: psutil.Process) -> bool:
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def files_in(folder: Path) -> set[str]:
@@ -861,7 +855,7 @@ def test_the_notebook_of_a_monitor_that_is_frozen_is_ended_with_all_that_it_star
         below = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGSTOP)
         try:
-            wait_until(lambda: all(is_gone(child) for child in below))
+            wait_until(lambda: all(is_gone(child.pid) for child in below))
             assert programs_in(tmp_path) == []
         finally:
             process.send_signal(signal.SIGCONT)

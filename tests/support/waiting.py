@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+import psutil
+
 PATIENCE_SECONDS = 60.0
 
 
@@ -12,3 +14,11 @@ def wait_until(condition: Callable[[], object], *, seconds: float = PATIENCE_SEC
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)
+
+
+def is_gone(pid: int) -> bool:
+    """Tell whether a process has ended, though nobody may have asked for its status yet."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from helpers.settings import PROJECT_DIR
 from tests import nightly
+from tests.support.waiting import is_gone, wait_until
 
 
 def python(code: str) -> list[str]:
@@ -45,7 +45,7 @@ def test_what_a_part_leaves_is_removed_and_its_processes_are_a_failure(tmp_path,
     assert problem.startswith("untidy: left 1 processes running: python")
     assert problem.endswith(f" {pid}")
     assert not Path(folder).exists()
-    assert not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == "zombie"
+    wait_until(lambda: is_gone(int(pid)))
 
 
 def test_the_end_says_which_parts_failed_by_its_words_and_its_code(monkeypatch, capfd):
