@@ -116,7 +116,7 @@ def ensure_database(server_url: str, name: str) -> str:
 def recreate_database(server_url: str, name: str, *, template: str = "template1") -> str:
     """Make a database anew, dropping one of that name with its sessions; return its URL."""
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(_DROP.format(sql.Identifier(name)))
+        remove_database(connection, name)
         make_database(connection, name, template=template)
     return database_url(server_url, name)
 
@@ -134,10 +134,12 @@ def make_database(connection: psycopg.Connection[Any], name: str, *, template: s
     )
 
 
-def drop_database(server: str | psycopg.Connection[Any], name: str) -> None:
+def remove_database(connection: psycopg.Connection[Any], name: str) -> None:
     """Drop a database and end its sessions; nothing happens if there is none."""
-    if isinstance(server, psycopg.Connection):
-        server.execute(_DROP.format(sql.Identifier(name)))
-        return
-    with psycopg.connect(server, autocommit=True) as connection:
-        drop_database(connection, name)
+    connection.execute(_DROP.format(sql.Identifier(name)))
+
+
+def drop_database(server_url: str, name: str) -> None:
+    """Drop a database of a server, as ``remove_database`` does over a connection."""
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        remove_database(connection, name)

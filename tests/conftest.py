@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +17,6 @@ from hypothesis import HealthCheck, settings
 from helpers import redaction
 from helpers.database import close_pools
 from helpers.database.migrations import migrate
-from helpers.notebooks.run import _GRAMMAR, _without
 from helpers.settings import get_settings
 from sandbox.moodys import MoodysStandIn
 from sandbox.postgres import (
@@ -25,11 +25,17 @@ from sandbox.postgres import (
     embedded_postgres,
     make_database,
     recreate_database,
+    remove_database,
 )
 from sandbox.teams import TeamsStandIn
 
-with _without(_GRAMMAR):  # as the monitor does
-    import nbformat  # noqa: F401
+# What no test needs, and everything that imports nbformat would load: here, and in every kernel
+# and Jupyter server. The sandbox clears the variable: what runs in it has all that is installed.
+_LEAN = os.environ["PYTHONPATH"] = str(Path(__file__).parent / "support" / "lean")
+sys.path.insert(0, _LEAN)
+import nbformat  # noqa: F401
+
+sys.path.remove(_LEAN)
 
 # A machine that is busy for a moment is no failure of what is tested.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -38,10 +44,6 @@ settings.load_profile("steady")
 # A shell's background ignores it, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as does `nohup`
-
-# What no test needs, and every kernel and Jupyter server would import. The sandbox clears the
-# variable: what runs in it has all that is installed.
-os.environ["PYTHONPATH"] = str(Path(__file__).parent / "support" / "lean")
 
 _OURS = ("RISK_MODELER_", "TEAMS_", "MONITOR_", "IRP_", "PG", "DATABASE_URL")
 _ADOPTED = Path(__file__).parent / "support" / "adopted.sql"
@@ -133,7 +135,7 @@ def administrator(server_url: str, template: str) -> Iterator[psycopg.Connection
             except psycopg.Error:  # a file system that cannot
                 connection.execute("RESET file_copy_method")
             else:
-                drop_database(connection, name)
+                remove_database(connection, name)
         yield connection
 
 
@@ -174,7 +176,7 @@ def _own_database(
     _use(url, monkeypatch)
     yield url
     close_pools()
-    drop_database(administrator, name)
+    remove_database(administrator, name)
 
 
 @pytest.fixture
