@@ -40,7 +40,14 @@ MAX_REASON = 8_000
 """Characters of a job's last error."""
 
 _MAX_WORKFLOW_ID = 50
-_MOVES = [(old, new) for old, moves in JOB_MOVES.items() for new in moves]
+_LEGAL = [(old, new) for old, moves in JOB_MOVES.items() for new in moves]
+_MOVES = {  # as the statement takes them
+    "moves_from": [old for old, _ in _LEGAL],
+    "moves_to": [new for _, new in _LEGAL],
+    "backward": [move in BACKWARD_MOVES for move in _LEGAL],
+    "terminal": list(JobStatus.terminal()),
+}
+_CAME_LATE = {"old_status": None, "new_status": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,28 +239,23 @@ def _unrecorded(answer: Answer, why: str) -> Recorded:
 def _record(entries: Sequence[_Entry]) -> list[Recorded]:
     """Record a chunk in one transaction of two statements."""
     job_ids = [entry.answer.question.job_id for entry in entries]
-    rows = [_row(entry) for entry in entries]
-    answers = json.dumps(rows, ensure_ascii=False, default=datetime.isoformat)
+    answers = json.dumps(
+        [_row(entry) for entry in entries], ensure_ascii=False, default=datetime.isoformat
+    )
     bodies = redact_json(f"[{','.join(entry.body for entry in entries)}]")
     with transaction():
         moved = {
             row["job_id"]: row
             for row in queries("recording").apply_answers(
-                job_ids=job_ids,
-                answers=answers,
-                moves_from=[old for old, _ in _MOVES],
-                moves_to=[new for _, new in _MOVES],
-                backward=[move in BACKWARD_MOVES for move in _MOVES],
-                terminal=list(JobStatus.terminal()),
+                job_ids=job_ids, answers=answers, **_MOVES
             )
         }
         kept = [job_id for job_id, row in moved.items() if row["is_kept"]]
         queries("recording").log_polls(answers=answers, bodies=bodies, kept=kept)
-    came_late = {"old_status": None, "new_status": None}
-    found = [moved.get(job_id, came_late) for job_id in job_ids]
+    rows = [moved.get(job_id, _CAME_LATE) for job_id in job_ids]
     return [
         Recorded(entry.answer, row["old_status"], row["new_status"])
-        for entry, row in zip(entries, found, strict=True)
+        for entry, row in zip(entries, rows, strict=True)
     ]
 
 
