@@ -27,11 +27,11 @@ _PAUSE_SECONDS = 1.0  # at least, and if the host does not say how long
 _SPAN_SECONDS = 1.0  # limits tend to count requests by the second
 _LOOK_BACK_SECONDS = 5.0  # for how many it has let through at once
 _DECREASE = 0.95
-_SOON_DECREASE = 0.9  # if it throttles again within a second
-_SHARPEST = 0.75  # of what was known before
+_SOON_DECREASE = 0.9  # if it throttles again soon after
 _SOON_SECONDS = 1.5  # a span that begins late, and an answer
-_CONTRADICTIONS = 2  # in a row, until it is the rate that is limited
 _MORE = 1.2  # times the window: so many were not let through at once
+_CONTRADICTIONS = 2  # in a row, until it is the rate that is limited
+_SHARPEST = 0.75  # of the rate that was known before
 # In each second by so much, or by this part of it if that is more; twice as fast after so many
 # seconds of asking in which the host has not throttled, and so on.
 _INCREASE = 0.02, 0.001
