@@ -33,10 +33,6 @@ def batch(metastore):
     return add_batch(step, BatchType.ANALYSIS, jobs, status=BatchStatus.ACTIVE)
 
 
-def keep_house(run_id):
-    return do_housekeeping(run_id)
-
-
 def count(sql, query):
     return sql.execute(query).fetchone()[0]
 
@@ -61,7 +57,7 @@ def test_polls_past_the_retention_go_and_kept_ones_stay(sql, batch, run_id):
     for days_ago, kept in [(31, False), (29, False), (31, True)]:
         add_poll(sql, batch, days_ago=days_ago, kept=kept)
 
-    assert keep_house(run_id) == []
+    assert do_housekeeping(run_id) == []
 
     rows = sql.execute("SELECT kept FROM irp_job_tracking_log ORDER BY tracked_ts").fetchall()
     assert rows == [(True,), (False,)]
@@ -75,7 +71,7 @@ def test_days_past_the_retention_are_dropped_whole(sql, batch, run_id):
         f"TO ('{long_ago + timedelta(days=1)} 00:00Z')"
     )
 
-    assert keep_house(run_id) == []
+    assert do_housekeeping(run_id) == []
 
     gone = f"SELECT to_regclass('irp_job_tracking_log_{long_ago:%Y%m%d}') IS NULL"
     assert count(sql, gone)
@@ -85,7 +81,7 @@ def test_the_partitions_of_the_coming_week_are_made(sql, run_id):
     ahead = datetime.now(UTC).date() + timedelta(days=7)
     sql.execute(f"DROP TABLE irp_job_tracking_log_{ahead:%Y%m%d}")
 
-    assert keep_house(run_id) == []
+    assert do_housekeeping(run_id) == []
 
     assert count(sql, f"SELECT to_regclass('irp_job_tracking_log_{ahead:%Y%m%d}') IS NOT NULL")
 
@@ -96,7 +92,7 @@ def test_old_reconciliations_that_changed_nothing_go_and_decisions_stay(sql, bat
     add_reconciliation(sql, batch, days_ago=31, result="FAILED")
     add_reconciliation(sql, batch, days_ago=900, result="ACTIVE", summary="{}")  # from before
 
-    assert keep_house(run_id) == []
+    assert do_housekeeping(run_id) == []
 
     rows = sql.execute("SELECT recon_result FROM irp_batch_recon_log ORDER BY recon_ts").fetchall()
     assert [str(row[0]) for row in rows] == ["ACTIVE", "FAILED", "ACTIVE"]
@@ -107,7 +103,7 @@ def test_more_than_one_piece_is_removed_at_once(sql, batch, run_id, monkeypatch)
     for _ in range(5):
         add_reconciliation(sql, batch, days_ago=31, result="ACTIVE")
 
-    assert keep_house(run_id) == []
+    assert do_housekeeping(run_id) == []
 
     assert count(sql, "SELECT count(*) FROM irp_batch_recon_log") == 0
 
@@ -118,20 +114,20 @@ def test_old_passes_are_forgotten(sql, run_id):
         "VALUES (now() - interval '31 days', 'h', 1, '0', 'test')"
     )
 
-    assert keep_house(run_id) == []
+    assert do_housekeeping(run_id) == []
 
     assert sql.execute("SELECT id FROM irp_monitor_run").fetchall() == [(run_id,)]
 
 
 def test_housekeeping_is_done_once_an_hour(sql, batch, run_id):
-    assert keep_house(run_id) == []
+    assert do_housekeeping(run_id) == []
     add_poll(sql, batch, days_ago=31, kept=False)
 
-    assert keep_house(run_id) == []
+    assert do_housekeeping(run_id) == []
     assert count(sql, "SELECT count(*) FROM irp_job_tracking_log") == 1
 
     sql.execute("UPDATE irp_monitor_run SET tidied_ts = now() - interval '61 minutes'")
-    assert keep_house(run_id) == []
+    assert do_housekeeping(run_id) == []
     assert count(sql, "SELECT count(*) FROM irp_job_tracking_log") == 0
 
 
@@ -139,7 +135,7 @@ def test_a_task_that_fails_is_reported_and_the_others_are_done(sql, batch, run_i
     sql.execute("DROP FUNCTION irp_tracking_log_add_days")
     add_poll(sql, batch, days_ago=31, kept=False)
 
-    [remark] = keep_house(run_id)
+    [remark] = do_housekeeping(run_id)
 
     assert remark.about == "Housekeeping"
     assert "irp_tracking_log_add_days" in remark.text
@@ -156,9 +152,9 @@ def test_a_task_that_fails_is_reported_and_the_others_are_done(sql, batch, run_i
 def test_each_host_and_way_of_starting_does_its_own_housekeeping(
     sql, batch, run_id, host, started_by
 ):
-    assert keep_house(run_id) == []
+    assert do_housekeeping(run_id) == []
     add_poll(sql, batch, days_ago=31, kept=False)
     sql.execute("UPDATE irp_monitor_run SET host = %s, started_by = %s", [host, started_by])
 
-    assert keep_house(start_pass()) == []
+    assert do_housekeeping(start_pass()) == []
     assert count(sql, "SELECT count(*) FROM irp_job_tracking_log") == 0
