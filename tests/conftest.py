@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
@@ -144,39 +144,49 @@ def _use(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     get_settings.cache_clear()
 
 
-@pytest.fixture
-def metastore(
-    administrator: psycopg.Connection,
-    server_url: str,
-    template: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[str]:
-    """A migrated metastore of this test's own, in DATABASE_URL; its URL."""
-    yield from _own_database(administrator, server_url, monkeypatch, template=template)
+@pytest.fixture(scope="session")
+def used_databases(administrator: psycopg.Connection) -> Iterator[list[str]]:
+    """The databases of the tests before. The last one stays until a session of it has ended.
+
+    DROP DATABASE sleeps for a tenth of a second if it finds a session that is just ending.
+    """
+    yield (names := [])
+    for name in names:
+        remove_database(administrator, name)
 
 
 @pytest.fixture
-def empty_database(
-    administrator: psycopg.Connection, server_url: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
-    """A database without a table, in DATABASE_URL; its URL."""
-    yield from _own_database(administrator, server_url, monkeypatch, template="template1")
-
-
-def _own_database(
+def make_own_database(
     administrator: psycopg.Connection,
+    used_databases: list[str],
     server_url: str,
     monkeypatch: pytest.MonkeyPatch,
-    *,
-    template: str,
-) -> Iterator[str]:
-    name = f"test_{uuid4().hex[:12]}"
-    make_database(administrator, name, template=template)
-    url = database_url(server_url, name)
-    _use(url, monkeypatch)
-    yield url
+) -> Iterator[Callable[[str], str]]:
+    """Makes this test's own database from a template, in DATABASE_URL; gives its URL."""
+    while len(used_databases) > 1:
+        remove_database(administrator, used_databases.pop(0))
+
+    def make(template: str) -> str:
+        used_databases.append(name := f"test_{uuid4().hex[:12]}")
+        make_database(administrator, name, template=template)
+        url = database_url(server_url, name)
+        _use(url, monkeypatch)
+        return url
+
+    yield make
     close_pools()
-    remove_database(administrator, name)
+
+
+@pytest.fixture
+def metastore(make_own_database: Callable[[str], str], template: str) -> str:
+    """A migrated metastore of this test's own, in DATABASE_URL; its URL."""
+    return make_own_database(template)
+
+
+@pytest.fixture
+def empty_database(make_own_database: Callable[[str], str]) -> str:
+    """A database without a table, in DATABASE_URL; its URL."""
+    return make_own_database("template1")
 
 
 @pytest.fixture
