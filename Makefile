@@ -46,9 +46,9 @@ lab: .venv/.installed-lab,sandbox
 demo: .venv/.installed-sandbox
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m sandbox.demo $(ARGS)
 
-# Four processes keep two cores busy: the longest files, which begin, wait more than they compute.
+# Six processes keep two cores busy: half of the time, a test waits.
 test: .venv/.installed-dev
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
 
 # FAULTS_REPETITIONS=3 runs each crash three times.
 faults: .venv/.installed-dev

@@ -54,12 +54,32 @@ _FAST = {
     "full_page_writes": "off",
     "max_wal_size": "128MB",
 }
-# They wait more than they compute.
+# The longest files, those that wait between those that compute: the cores shall not idle.
 _LONGEST = (
-    "test_browser.py",
-    "test_schedule_real_server.py",
     "test_notebook_run.py",
+    "test_live_page.py",
+    "test_browser.py",
     "test_crashes.py",
+    "test_executors.py",
+    "test_stage_notebooks.py",
+    "test_moodys_misbehaving.py",
+    "test_protocol.py",
+    "test_pass_chaining.py",
+    "test_sandbox.py",
+    "test_postgres_misbehaving.py",
+    "test_hostile_values.py",
+    "test_schedule_real_server.py",
+    "test_monitor_pass.py",
+    "test_irp_polling.py",
+    "test_overlap.py",
+    "test_step_cluster.py",
+    "test_schedule_commands.py",
+    "test_kernel_watchdog.py",
+    "test_conformance.py",
+    "test_pass_interrupts.py",
+    "test_frozen.py",
+    "test_preparing.py",
+    "test_pace.py",
 )
 _CLONES_FROM = 180000  # the version of PostgreSQL
 _MEMORY = Path("/dev/shm")

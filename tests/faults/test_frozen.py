@@ -19,7 +19,7 @@ def test_others_poll_again_after_a_monitor_froze_while_it_polled(world, monkeypa
     configure(monkeypatch, **world.environment())
     made = world.add_watched(add_cycle("Q1"), (3, 6), BatchType.GEOHAZ, "geohaz", ["RUNNING"] * 12)
     world.moodys.misbehave(Fault.LATENCY, seconds=0.5)  # with one worker, a question at a time
-    frozen = world.start("polled, not recorded", FAULTS_IDLE_SECONDS="15", MONITOR_POLL_WORKERS="1")
+    frozen = world.start("polled, not recorded", FAULTS_IDLE_SECONDS="8", MONITOR_POLL_WORKERS="1")
     stop = world.meeting.next_stop(frozen)
     os.kill(frozen.pid, signal.SIGSTOP)
     world.moodys.behave()

@@ -138,15 +138,10 @@ def run_struck_pass(scene, monkeypatch, point, hand):
 
 
 FAST = {
-    ("polled, not recorded", "resubmission"),
     ("status written, not committed", "resubmission"),
-    ("batch ended, step not claimed", "resubmission"),
     ("notebook about to run", "resubmission"),
     ("batch locked, nothing decided", "skip"),
-    ("status written, not committed", "skip"),
-    ("found, not polled", "archive"),
     ("batch ended, step not claimed", "archive"),
-    ("step claimed, not started", "re-activation"),
     ("cards due, none sent", "re-activation"),
 }
 EVERY = [

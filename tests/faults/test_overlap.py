@@ -158,10 +158,10 @@ def assert_the_others_say_who_polls(shown, batches):
         assert len(silent) == 1
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(12, marks=pytest.mark.faults)])
-def test_eight_monitors_at_their_own_pace_lose_nothing_and_double_nothing(world, cycle, rounds):
+@pytest.mark.faults
+def test_eight_monitors_at_their_own_pace_lose_nothing_and_double_nothing(world, cycle):
     """One that comes when another has just polled polls again; nothing else happens twice."""
-    made = {}
+    made, rounds = {}, 12
     watched = world.add_watched(cycle, (6, 1), BatchType.EXPORT_TO_RDM, "export", ["RUNNING"] * 3)
     with a_crew(world) as crew:
         for number in range(1, rounds + 1):

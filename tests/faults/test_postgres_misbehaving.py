@@ -147,7 +147,7 @@ RESTARTED = [
     pytest.param("nothing found yet", id="1 nothing found yet"),
     pytest.param("found, not polled", id="2 found, not polled", marks=LONG),
     pytest.param("polled, not recorded", id="2 polled, not recorded", marks=LONG),
-    pytest.param("one chunk recorded of several", id="2 one chunk recorded of several"),
+    pytest.param("one chunk recorded of several", id="2 one chunk recorded", marks=LONG),
     pytest.param("inside a chunk's transaction", id="2 inside a chunk's transaction", marks=LONG),
     pytest.param("recorded, not reconciled", id="3 recorded, not reconciled", marks=LONG),
     pytest.param("batch locked, nothing decided", id="3 batch locked", marks=LONG),
@@ -156,10 +156,10 @@ RESTARTED = [
     ),
     pytest.param("batch ended, step not claimed", id="4 step not claimed", marks=LONG),
     pytest.param("step claimed, not started", id="4 step claimed, not started"),
-    pytest.param("notebook done, not recorded", id="4 notebook done, not recorded"),
+    pytest.param("notebook done, not recorded", id="4 notebook done", marks=LONG),
     pytest.param("cards due, none sent", id="5 cards due, none sent", marks=LONG),
     pytest.param("attempt counted, card not sent", id="5 attempt counted", marks=LONG),
-    pytest.param("card sent, not marked", id="5 card sent, not marked"),
+    pytest.param("card sent, not marked", id="5 card sent, not marked", marks=LONG),
     pytest.param("all done, pass not on record", id="5 pass not on record", marks=LONG),
 ]
 
@@ -193,9 +193,9 @@ def recover(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "point",
     [
-        pytest.param("one chunk recorded of several", id="2"),
+        pytest.param("one chunk recorded of several", id="2", marks=LONG),
         pytest.param("status written, not committed", id="3"),
-        pytest.param("cards due, none sent", id="5"),
+        pytest.param("cards due, none sent", id="5", marks=LONG),
     ],
 )
 def test_a_server_that_stays_away_ends_the_pass_with_one_message(
@@ -411,7 +411,6 @@ WRITTEN = [
 
 IN_SHORT = {
     ("53100", "irp_job_tracking_log"),
-    ("53100", "irp_chain_run"),
     ("53100", "irp_monitor_run"),
     ("40001", "irp_batch"),
 }
@@ -471,7 +470,7 @@ def test_a_table_that_cannot_be_written_is_reported_and_the_next_pass_goes_on(
         ordinary.assert_all_is_done()
 
 
-@pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
+@pytest.mark.parametrize("sqlstate", ["40001", pytest.param("40P01", marks=LONG)])
 def test_a_conflict_with_somebody_else_is_tried_again_at_once(ordinary, sql, sqlstate):
     with refused(sql, "irp_job", sqlstate, times=1):
         done = one_pass()

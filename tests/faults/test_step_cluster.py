@@ -131,6 +131,7 @@ def test_the_monitors_notebook_runs_them_there_too(dask, notebook, sql, tmp_path
     assert outcome.stderr == ""
 
 
+@pytest.mark.faults
 def test_what_is_due_waits_for_an_unreachable_cluster_and_loses_no_try(dask, notebook, sql):
     for _ in range(4):  # more than the tries of a chain run
         done = one_pass()
@@ -203,6 +204,7 @@ def test_workers_that_cannot_run_notebooks_get_none_and_are_named(dask, notebook
     assert warning in str(done.chained)
 
 
+@pytest.mark.faults
 def test_a_scheduler_that_dies_leaves_no_kernel_and_what_was_due_is_due_again(dask, notebook, sql):
     scheduler, _ = start_cluster(dask)
 
@@ -225,6 +227,7 @@ def test_a_scheduler_that_dies_leaves_no_kernel_and_what_was_due_is_due_again(da
     assert len(kernels(notebook)) == 2
 
 
+@pytest.mark.faults
 def test_a_notebook_that_ended_is_not_run_again_if_its_cluster_dies_before_it_says_so(
     dask, notebook, sql
 ):

@@ -31,12 +31,14 @@ def simulated() -> list[figures.Ends]:
     return figures.ends(ends, best)
 
 
+@pytest.mark.faults
 def test_simulated_batch_ends_are_covered_at_each_point(simulated: list[figures.Ends]) -> None:
     assert [row.point for row in simulated] == [0.1, 0.25, 0.5, 0.75, 0.9]
     for row in simulated:
         assert 0.75 <= row.score.cover <= 0.85, row
 
 
+@pytest.mark.faults
 def test_from_a_quarter_on_the_error_is_near_that_of_the_oracle(
     simulated: list[figures.Ends],
 ) -> None:
@@ -45,6 +47,7 @@ def test_from_a_quarter_on_the_error_is_near_that_of_the_oracle(
         assert row.score.error <= min(1.2 * row.oracle, 0.22), row
 
 
+@pytest.mark.faults
 def test_forecasts_beat_extrapolation(simulated: list[figures.Ends]) -> None:
     for row in simulated[2:]:
         assert row.score.error < row.extrapolation

@@ -43,9 +43,11 @@ def role(server_url) -> Iterator:
     yield make
     close_pools()
     databases = execute(server_url, "SELECT datname FROM pg_database WHERE datallowconn")
+    writable = "-c default_transaction_read_only=off"  # whatever a test has made of its database
     for (database,) in databases:
+        url = make_conninfo(server_url, dbname=database, options=writable)
         for name in made:
-            execute(make_conninfo(server_url, dbname=database), f"DROP OWNED BY {name} CASCADE")
+            execute(url, f"DROP OWNED BY {name} CASCADE")
     for name in made:
         execute(server_url, f"DROP ROLE {name}")
 

@@ -126,7 +126,7 @@ def test_a_thousand_jobs_take_one_pool_and_statements_by_the_chunk(
 
 
 def test_the_memory_of_a_pass_does_not_follow_what_moodys_answers(cycle, slow_moodys):
-    few, many = 2_000, 20_000
+    few, many = 1_000, 10_000
     add_running(cycle, slow_moodys, BatchType.ANALYSIS, "model", few)
     one = pass_of_its_own()
     add_running(cycle, slow_moodys, BatchType.ANALYSIS, "model", many - few)

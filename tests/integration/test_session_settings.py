@@ -1,6 +1,8 @@
 """What a session is trusted with: nothing that a role, a database or the environment may change."""
 
+from collections import defaultdict
 from contextlib import closing
+from itertools import zip_longest
 
 import psycopg
 import pytest
@@ -56,6 +58,14 @@ SETTINGS = [
 ]
 
 
+def together() -> list[list[tuple[str, str]]]:
+    """All settings in as few sets as can be: none holds two values of one name."""
+    named = defaultdict(list)
+    for name, value in SETTINGS:
+        named[name].append((name, value))
+    return [[each for each in chosen if each] for chosen in zip_longest(*named.values())]
+
+
 def change(url: str, *settings: tuple[str, str]) -> None:
     """Give every later session of the database these settings."""
     with psycopg.connect(url, autocommit=True) as connection:
@@ -98,11 +108,17 @@ def assert_a_pass_does_its_work(sql, moodys, teams, kind=BatchType.MRI_IMPORT) -
     assert rows(sql, "SELECT DISTINCT activation_num FROM irp_batch") == [(1,)]
 
 
-@pytest.mark.parametrize(("name", "value"), SETTINGS)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *(pytest.param(chosen, id=f"all {n}") for n, chosen in enumerate(together())),
+        *(pytest.param([one], id="-".join(one), marks=pytest.mark.faults) for one in SETTINGS),
+    ],
+)
 def test_a_pass_does_its_work_whatever_the_database_sets(
-    name, value, metastore, sql, moodys, teams, workflows
+    settings, metastore, sql, moodys, teams, workflows
 ):
-    change(metastore, (name, value))
+    change(metastore, *settings)
 
     assert_a_pass_does_its_work(sql, moodys, teams)
 

@@ -87,6 +87,7 @@ def test_a_notebook_that_fails_elsewhere_is_a_result(process, step, sql):
     assert sql.execute("SELECT status::text FROM irp_step_run").fetchall() == [("FAILED",)]
 
 
+@pytest.mark.faults
 def test_a_worker_that_dies_ends_the_step_and_its_kernel(process, step, sql, monkeypatch):
     monkeypatch.setattr(executor_module, "GONE_SECONDS", 6.0)  # its kernel goes with it at once
     notebook = step(1, NOTE_AND_WAIT)

@@ -613,7 +613,7 @@ WALKS = settings(
 )
 
 
-@pytest.mark.parametrize("examples", [25, pytest.param(60, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("examples", [12, pytest.param(60, marks=pytest.mark.faults)])
 def test_the_laws_hold_at_every_step_of_any_walk(walking_metastore, examples):
     with machine(walking_metastore) as walk:
         run_state_machine_as_test(
