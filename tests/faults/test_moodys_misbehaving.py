@@ -156,6 +156,7 @@ DEAD = [
         {"fault": Fault.HTTP_STATUS, "http_status": 429},
         "Moody's asks for fewer requests (429).",
         id="429 without Retry-After",
+        marks=LONG,
     ),
     pytest.param(
         {"fault": Fault.HTTP_STATUS, "http_status": 429, "retry_after": "1"},
@@ -202,6 +203,7 @@ DEAD = [
         {"fault": Fault.SLOW_HEADERS, "seconds": 0.2},
         "Moody's did not finish its answer in time.",
         id="drips its headers",
+        marks=LONG,
     ),
     pytest.param(
         {"fault": Fault.SLOW_DRIP, "seconds": 15},
@@ -221,11 +223,13 @@ DEAD = [
         {"fault": Fault.MALFORMED_JSON},
         "Moody's answered with something that is not JSON.",
         id="malformed",
+        marks=LONG,
     ),
     pytest.param(
         {"fault": Fault.NOT_AN_OBJECT},
         "Moody's answered with JSON that does not describe a job.",
         id="no object",
+        marks=LONG,
     ),
     pytest.param(
         {"fault": Fault.NO_STATUS},

@@ -171,6 +171,7 @@ def test_rows_without_a_duration_are_left_out(tmp_path: Path) -> None:
     assert [row.seconds for row in read(path)] == [5.0, 2.0]
 
 
+@pytest.mark.faults
 def test_the_page_says_of_every_goal_whether_it_is_met(
     trace: Path, simulated: list[figures.Ends], tmp_path: Path
 ) -> None:
