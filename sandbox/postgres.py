@@ -1,5 +1,6 @@
 """An embedded PostgreSQL, from PyPI wheels: needs no root rights and no container."""
 
+import atexit
 import json
 import os
 import shutil
@@ -86,6 +87,9 @@ def _started(folder: Path) -> "PostgresServer":
             (folder / guard.USERS).write_text(json.dumps(users))
     server = postgres_server.get_server(folder, cleanup_mode="stop")
     server._lock = lock  # noqa: SLF001 - this process may start another
+    # The guard stops the server, whatever ends this process. At its exit the package would once
+    # more take its lock, and make the folder for it, which is gone.
+    atexit.unregister(server._cleanup)  # noqa: SLF001
     return server
 
 

@@ -19,7 +19,6 @@ from tests.support.waiting import wait_until
 USER = """
 import sys, time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from sandbox.postgres import embedded_postgres
 with embedded_postgres(Path(sys.argv[1])) as url:
     print(url, flush=True)
@@ -67,6 +66,13 @@ def test_the_server_goes_on_for_others_when_one_user_is_killed(folder):
             assert connection.execute("SELECT 1").fetchone() == (1,)
         server = server_of(folder)
     assert not is_alive(server.pid)
+
+
+def test_a_folder_that_is_removed_after_use_does_not_come_back_at_the_end_of_its_user(folder):
+    use = USER.replace("time.sleep(600)", "")
+    remove = "import shutil; shutil.rmtree(Path(sys.argv[1]).parent)"
+    subprocess.run([sys.executable, "-c", f"{use}\n{remove}", str(folder)], check=True)
+    assert not folder.parent.exists()
 
 
 def test_another_account_that_was_there_first_hinders_nobody(folder, tmp_path):
