@@ -140,7 +140,7 @@ def _late_batch(batch: LateBatch) -> Item:
     return Item(
         ItemKind.LATE,
         *_batch_names(batch),
-        f"{how_many_late(batch)} {late_sentence(batch)} Look at them at Moody's.",
+        f"{how_many_late(batch)} {late_sentence(batch)} Look for the reason at Moody's.",
         [batch["activation_num"], sorted(job["job_id"] for job in batch["jobs"])],
         mend=f"plan_cancel({batch['batch_id']}, {[job['job_id'] for job in batch['jobs']]})",
     )

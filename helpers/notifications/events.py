@@ -81,8 +81,8 @@ def announce_late(batches: Sequence[LateBatch]) -> None:
             "reason": how_many_late(batch),
             "jobs_total": len(batch["jobs"]),
             "jobs": batch["jobs"][:_MOST_LATE],
-            "next_step": "Look at them at Moody's. To give them up, cancel and resubmit them in "
-            "the notebook Manage Batches.",
+            "next_step": "Look for the reason at Moody's. The notebook Manage Batches cancels a job "
+            "and submits it again.",
         }
         _enqueue_early(NotificationKind.JOBS_LATE, batch, more)
 
