@@ -107,7 +107,8 @@ class PreparePlan(Report):
     def _held_text(self) -> str:
         parts = [f"batch {batch_id} holds {n} of these rows" for batch_id, n in self.held.items()]
         if list(self.held.values()) == [len(self.rows)]:
-            return f"Batch {next(iter(self.held))} holds these {len(self.rows)} already."
+            these = "this row" if len(self.rows) == 1 else f"these {len(self.rows)}"
+            return f"Batch {next(iter(self.held))} holds {these} already."
         return f"{listed(parts)}. Leave them out, and prepare the others."
 
     def blocks(self) -> Iterator[Block]:

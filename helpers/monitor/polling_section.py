@@ -140,8 +140,8 @@ def _note_gaps(
         report.errors.append(Remark("Polling", text))
     if poller.out_of_time:
         text = (
-            f"{counted(poller.out_of_time, 'job')} not reached within the time for polling; they "
-            f"come first in the next pass. {_what_sets_the_pace(poller)}"
+            f"{counted(poller.out_of_time, 'job')} not reached within the time for polling: the "
+            f"next pass begins there. {_what_sets_the_pace(poller)}"
         )
         report.errors.append(Remark("Polling", text))
 

@@ -127,7 +127,9 @@ class PollReport(Report):
         if self.not_submitted:
             were = counted(len(self.not_submitted), "job was", "jobs were")
             text = f"{were} never submitted and cannot be polled: {listed(self.not_submitted)}."
-            yield Note(f"{text} Submit the batch again, or skip them.", Severity.WARNING)
+            yield Note(
+                f"{text} Submit the batch again, or skip what is not needed.", Severity.WARNING
+            )
         yield Remarks(self.all_remarks)
         rows = [
             Row([str(batch), len(jobs), badge(old), badge(new), listed(sorted(jobs))])

@@ -43,8 +43,8 @@ def unpolled_batches(holders: Mapping[int, str]) -> list[str]:
         return []
     warning = (
         f"Not polled for over {duration(unwatched)}: "
-        f"{listed(batches)}. If a process holds them, it may be frozen: "
-        "end it, and the next pass polls them."
+        f"{listed(batches)}. A process that holds one may be frozen: end it, and the "
+        "next pass polls that batch."
     )
     return [warning]
 

@@ -66,8 +66,8 @@ def announce_failing(batches: list[FailingBatch]) -> None:
             "reason": so_far(batch),
             "jobs_total": found.total,
             "jobs": found.jobs,
-            "next_step": "What struck these jobs may strike the others: look at the reasons. "
-            "Resubmit or skip them in the notebook Manage Batches.",
+            "next_step": "The same may strike what still runs: look at the reasons. Resubmit or "
+            "skip what failed in the notebook Manage Batches.",
         }
         _enqueue_early(NotificationKind.JOBS_FAILED, batch, more)
 
@@ -81,8 +81,8 @@ def announce_late(batches: Sequence[LateBatch]) -> None:
             "reason": how_many_late(batch),
             "jobs_total": len(batch["jobs"]),
             "jobs": batch["jobs"][:_MOST_LATE],
-            "next_step": "Look for the reason at Moody's. The notebook Manage Batches cancels a job "
-            "and submits it again.",
+            "next_step": "Look for the reason at Moody's. The notebook Manage Batches cancels and "
+            "resubmits.",
         }
         _enqueue_early(NotificationKind.JOBS_LATE, batch, more)
 
@@ -114,11 +114,11 @@ def _batch_event(batch_id: int, status: BatchStatus) -> NotificationKind | None:
 def _advice(status: BatchStatus) -> str:
     match status:
         case BatchStatus.FAILED:
-            return "Look at the failed jobs, then resubmit or skip them."
+            return "Look at what failed, then resubmit or skip it."
         case BatchStatus.ERROR:
-            return "These jobs never reached Moody's: correct what the reason names, then resubmit."
+            return "This never reached Moody's: correct what the reason names, then resubmit."
         case BatchStatus.CANCELLED:
-            return "Somebody cancelled these jobs at Moody's: resubmit what is still needed."
+            return "Somebody cancelled this at Moody's: resubmit what is still needed."
         case BatchStatus.COMPLETED:
             return "Nothing to do: the batch completed after it had failed."
         case BatchStatus.INITIATED | BatchStatus.ACTIVE:

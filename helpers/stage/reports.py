@@ -138,8 +138,8 @@ class StageSummary(Report):
         )
         if self.failures:
             yield Note(
-                "Resubmit these jobs or skip them in the notebook Manage Batches; the next pass "
-                "then decides the batch anew."
+                "Resubmit or skip what failed in the notebook Manage Batches; the next pass then "
+                "decides the batch anew."
             )
         yield Table(
             ["Step", "Batch", "Status", "Jobs", "Submitted", "Took", "Longest job"],
@@ -197,10 +197,7 @@ class SubmissionReport(Report):
         columns = ["Batch", "Status", self.verb.capitalize(), "Failed", "Not touched"]
         yield Table(columns, [self._row(item) for item in self.submissions], "batch", "batches")
         if self.failed and not self.done:
-            yield Note(
-                "Correct what is named above, then resubmit these jobs in the notebook Manage "
-                "Batches."
-            )
+            yield Note("Correct what is named above, then resubmit in the notebook Manage Batches.")
         else:
             yield Note(
                 "The monitor takes over from here: it watches the batch and starts the next step "

@@ -60,7 +60,7 @@ def test_a_batch_that_a_frozen_monitor_holds_is_a_warning_with_its_name(world, m
     [warning] = one_pass().summary.warnings
     assert re.match(
         rf"Not polled for over 3 min: batch {made} \(GeoHaz; never, held by monitor .*"
-        rf"{frozen.pid}\)\. If a process holds them, it may be frozen: end it",
+        rf"{frozen.pid}\)\. A process that holds one may be frozen: end it",
         warning,
     )
     os.kill(frozen.pid, signal.SIGCONT)
