@@ -52,7 +52,7 @@ test: .venv/.installed-dev
 
 # FAULTS_REPETITIONS=3 runs each crash three times.
 faults: .venv/.installed-dev
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 -m faults
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 4 -m faults
 
 model: .venv/.installed-dev
 	$(BIN)/python -m tests.model
