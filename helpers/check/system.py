@@ -18,7 +18,7 @@ from helpers.check.settings import look_at_settings
 from helpers.clock import CLOCK
 from helpers.constants import Family
 from helpers.database import queries, require_sessions, transaction
-from helpers.database.schema import migration_ids, missing_migrations, problem
+from helpers.database.schema import migration_ids, missing_migrations, problem, require_utf8
 from helpers.display import Remark
 from helpers.errors import MoodysError, NotificationError
 from helpers.irp_integration import IRPClient
@@ -72,6 +72,7 @@ def check_system(*, send_card: bool = False) -> CheckReport:
 
 
 def _look_at_database() -> Iterator[Remark]:
+    require_utf8()
     with transaction():
         server = queries("check").server()
         tables = queries("check").tables()

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from helpers.database.migrations import migrate
-from helpers.database.schema import migration_ids, missing_migrations, problem
+from helpers.database.schema import migration_ids, missing_migrations, problem, require_utf8
 from helpers.errors import BatchMonitoringError
 
 
@@ -41,6 +41,7 @@ def _migrate(*, anew: bool) -> int:
 
 
 def _status() -> int:
+    require_utf8()
     missing = missing_migrations()
     for name in missing:
         print(f"missing {name}")

@@ -24,7 +24,13 @@ from helpers.database.connection import Connection, connect, joining
 from helpers.database.locks import AdvisoryLocks, LockSpace
 from helpers.database.named import sql_dir
 from helpers.database.querying import queries
-from helpers.database.schema import missing_migrations, own_objects, problem, require_migrated
+from helpers.database.schema import (
+    missing_migrations,
+    own_objects,
+    problem,
+    require_migrated,
+    require_utf8,
+)
 from helpers.database.translation import translated_errors
 from helpers.errors import DatabaseError
 from helpers.identity import process_name
@@ -60,9 +66,11 @@ def migrate(
 
     Raises:
         DatabaseError: the database cannot be reached, the role may not act for the owner of the
-            tables, or a migration failed and was rolled back.
+            tables, or a migration failed and was rolled back; or it is not encoded in UTF8, and
+            nothing was written.
         SchemaOutdatedError: the database is not as the migrations leave it, all the same.
     """
+    require_utf8()
     with AdvisoryLocks(owner=f"migrate, {process_name()}", ends_when_idle=False) as locks:
         locks.acquire(LockSpace.MIGRATE, 0)
         with translated_errors(), _backend(anew=anew) as backend:

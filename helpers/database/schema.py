@@ -12,7 +12,7 @@ from functools import cache
 from helpers.database.connection import transaction
 from helpers.database.named import sql_dir
 from helpers.database.querying import queries
-from helpers.errors import SchemaOutdatedError
+from helpers.errors import DatabaseError, SchemaOutdatedError
 from helpers.text import listed
 
 THE_TEAMS = "0001_metastore"
@@ -58,12 +58,30 @@ def problem() -> str | None:
     )
 
 
+def require_utf8() -> None:
+    """Make sure that the database can hold every text, such as an error with a sign of its own.
+
+    Raises:
+        DatabaseError: it is encoded otherwise, as one made where no locale is set is (SQL_ASCII).
+    """
+    with transaction() as connection:
+        encoding = connection.info.parameter_status("server_encoding")
+        name = connection.info.dbname
+    if encoding != "UTF8":
+        raise DatabaseError(
+            f"The database {name} is encoded in {encoding}, and the monitor needs UTF8. Make "
+            "another: `createdb --encoding UTF8 --template template0 <name>`."
+        )
+
+
 def require_migrated() -> None:
-    """Make sure that the database has every migration.
+    """Make sure that the database has every migration, and an encoding for every text.
 
     Raises:
         SchemaOutdatedError: it lacks some, or is not as they left it; the message says what to do.
+        DatabaseError: it is not encoded in UTF8.
     """
+    require_utf8()
     missing = missing_migrations()
     if missing:
         raise SchemaOutdatedError(

@@ -55,6 +55,7 @@ class Monitor:
             SettingsError: a setting is missing or wrong, or a pooler stands before the database.
             DatabaseUnavailableError: the database cannot be reached.
             SchemaOutdatedError: the database lacks migrations; nothing was written.
+            DatabaseError: the database is not encoded in UTF8; nothing was written.
         """
         self._client = client
         require_sessions()
