@@ -31,13 +31,15 @@ help:
 COMPILED_dev := --compile-bytecode
 COMPILED_bench := --compile-bytecode
 
-# uv installs in seconds what takes pip a minute; if it cannot be had, pip does it.
+# uv installs in seconds what takes pip a minute; if it cannot be had, or fails, pip does it.
+# Behind a proxy that looks into TLS, the system knows the certificate, and uv is told to ask it.
 .venv/.installed-%: pyproject.toml jupyter/batch-monitoring.json | .venv/bin/python
 	@echo "Installing what \`make\` needs ($*) into .venv"
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
-	@if uv=$$(command -v uv || command -v $(BIN)/uv); \
-	then "$$uv" pip install --python $(BIN)/python --editable '.[$*]' $(COMPILED_$*); \
-	else $(BIN)/python -m pip install --disable-pip-version-check --editable '.[$*]'; fi
+	@uv=$$(command -v uv || command -v $(BIN)/uv) && UV_NATIVE_TLS=1 \
+		"$$uv" pip install --python $(BIN)/python --editable '.[$*]' $(COMPILED_$*) \
+	|| { echo "Installing with pip"; $(BIN)/python -m ensurepip >/dev/null 2>&1; \
+		$(BIN)/python -m pip install --disable-pip-version-check --editable '.[$*]'; }
 	@touch $@
 
 lab: .venv/.installed-lab,sandbox
@@ -84,13 +86,18 @@ forecasts: .venv/.installed-dev
 	$(BIN)/python -m tests.forecasts $(if $(TRACES),"$(TRACES)")
 
 # Whoever runs the notebooks of the checkout itself changes them, and cannot pull any more.
-# KERNEL=batch-monitor has the monitor's notebooks name that kernel, for a Jupyter of another environment.
+# KERNEL=batch-monitor has the monitor's notebooks name that kernel, for a Jupyter of another environment;
+# without it they name the one that they named before.
+KERNEL_OF := import json, sys; print(json.load(open(sys.argv[1]))["metadata"]["kernelspec"]["name"])
 workflows:
 	@test -n "$(TO)" || { echo "Name the folder: make workflows TO=~/workflows"; exit 1; }
 	@mkdir -p "$(TO)"
-	@cp -R workflows/_Tools workflows/_Template "$(TO)/"
-	@$(if $(KERNEL),find "$(TO)/_Tools" -name '*.ipynb' -exec sed -i.bak 's/"name": "python3"/"name": "$(KERNEL)"/' {} +)
-	@find "$(TO)/_Tools" -name '*.ipynb.bak' -delete
+	@before=$$($(PYTHON) -c '$(KERNEL_OF)' "$(TO)/_Tools/Batch Management/Monitor Active Jobs.ipynb" 2>/dev/null); \
+	kernel="$(or $(KERNEL),$${before:-python3})"; \
+	cp -R workflows/_Tools workflows/_Template "$(TO)/" && \
+	find "$(TO)/_Tools" -name '*.ipynb' -exec sed -i.bak "s/\"name\": \"python3\"/\"name\": \"$$kernel\"/" {} + && \
+	find "$(TO)/_Tools" -name '*.ipynb.bak' -delete && \
+	{ test "$$kernel" = python3 || echo "Those in _Tools name the kernel $$kernel; KERNEL=python3 changes it."; }
 	@echo "Copied _Tools and _Template. In .env: IRP_WORKFLOWS_DIR=$$(cd "$(TO)" && pwd)"
 
 # MATRIX='--servers 14 16 --tests tests/integration/test_schema.py' runs a part of it.

@@ -38,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with alone(folder, what="make demo") as hold:
             _run(folder, hold)
-    except (InUseError, WalkthroughError, BatchMonitoringError) as exc:
+    except InUseError as exc:
+        print(exc)
+        return 1
+    except (WalkthroughError, BatchMonitoringError) as exc:
         print(f"The demo did not come to its end: {exc}")
         return 1
     return 0

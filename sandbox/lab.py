@@ -2,7 +2,8 @@
 
 Opens on *Start here*, and goes on with the world that it finds: what was submitted yesterday is
 there, and at Moody's too. The server's root holds ``workspace/workflows``, so that the paths of
-the documentation are the ones that are seen. Ctrl-C ends it, and everything with it.
+the documentation are the ones that are seen. Ctrl-C ends it, and everything with it. Options that
+are not its own go to JupyterLab, such as ``--no-browser``.
 """
 
 import json
@@ -27,6 +28,7 @@ from sandbox.world import InUseError, alone, end_on_signals, open_sandbox, sandb
 START_HERE = "Start here.ipynb"
 _NOTIFICATIONS = Path("@jupyterlab", "apputils-extension", "notification.jupyterlab-settings")
 _PORTS = range(8888, 8988)
+_BIN = Path(sys.executable).parent  # a terminal's login shell may not search it
 _FOREVER = "inf"  # seconds; what the watchdog watches is this process
 
 
@@ -45,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with alone(known.folder, what=f"make lab at http://{HOST}:{port}/lab") as hold:
             if known.fresh and not _may_delete(known.folder / "lab"):
-                return 1
+                print("Nothing was deleted; `make lab` goes on with it.")
+                return 0
             return _run(known.folder, hold, for_jupyter, port=port, fresh=known.fresh)
     except (InUseError, BatchMonitoringError) as exc:
         print(exc)
@@ -88,8 +91,8 @@ def _run(folder: Path, hold: int, for_jupyter: Sequence[str], *, port: int, fres
             shutil.copy(Path(__file__).with_name(START_HERE), root)
         print(
             f"{'A new lab' if is_new else 'The lab as it was left'}, in {root}: the cycle "
-            f"{CYCLE_NAME}. JupyterLab opens on “{START_HERE}”. Commands such as "
-            "`python -m helpers.schedule status` work in a terminal there. Ctrl-C closes it.",
+            f"{CYCLE_NAME}. JupyterLab opens on “{START_HERE}”. A terminal there runs "
+            f"`{_BIN / 'batch-monitor'} schedule status`, and other commands. Ctrl-C closes it.",
             flush=True,
         )
         return _serve(root, folder / "jupyter", for_jupyter, port=port)
@@ -101,11 +104,13 @@ def _serve(root: Path, jupyter: Path, for_jupyter: Iterable[str], *, port: int) 
         *(sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={root}"),
         *(f"--ServerApp.ip={HOST}", f"--ServerApp.port={port}"),
         f"--LabApp.default_url=/lab/tree/{quote(START_HERE)}",
+        "--LanguageServerManager.autodetect=False",  # it lists all that it does not find
         *(["--allow-root"] if os.geteuid() == 0 else []),
         *for_jupyter,
     ]
     here = {"TEAMS_DEFAULT_JUPYTERLAB_URL": f"http://{HOST}:{port}/lab/tree/workspace"}
-    environment = {**os.environ, **here, **_folders(jupyter)}
+    path = f"{_BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    environment = {**os.environ, **here, **_folders(jupyter), "PATH": path}
     with TemporaryDirectory(prefix="lab-") as own:
         lease = [own, str(watchdog.lease_clock()), _FOREVER]
         watched = [sys.executable, "-I", "-S", watchdog.__file__, *lease, *command]

@@ -133,7 +133,8 @@ def test_a_lab_is_alone_keeps_its_world_and_ends_its_servers(folder, signum):
         with running("lab", folder, "--fresh") as asked:
             text, _ = asked.communicate("no\n", timeout=60)
         assert "[y/N]" in text
-        assert (asked.returncode, (folder / "lab" / START_HERE).exists()) == (1, True)
+        assert "Nothing was deleted" in text
+        assert (asked.returncode, (folder / "lab" / START_HERE).exists()) == (0, True)
 
 
 def answers(url: str) -> bool:

@@ -44,6 +44,16 @@ def test_the_notebooks_of_the_monitor_name_the_kernel_that_is_asked_for(tmp_path
     assert not list(tmp_path.rglob("*.bak"))
 
 
+def test_a_renewed_copy_keeps_the_kernel_that_it_names_until_another_is_asked_for(tmp_path):
+    copy_to(tmp_path, "KERNEL=batch-monitor")
+
+    assert "Those in _Tools name the kernel batch-monitor" in copy_to(tmp_path).stdout
+    assert {kernel_of(path) for path in (tmp_path / "_Tools").rglob("*.ipynb")} == {"batch-monitor"}
+
+    assert "the kernel" not in copy_to(tmp_path, "KERNEL=python3").stdout
+    assert {kernel_of(path) for path in (tmp_path / "_Tools").rglob("*.ipynb")} == {"python3"}
+
+
 def test_without_a_folder_nothing_is_copied():
     done = copy_to("")
     assert done.returncode != 0

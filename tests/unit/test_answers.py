@@ -136,6 +136,13 @@ def test_a_redirect_is_described_in_the_same_words_for_every_job_with_its_target
     assert "RISK_MODELER_BASE_URL" in message
 
 
+def test_of_a_long_redirect_the_beginning_is_shown():
+    message = redirect(Raw(302, b"", {"Location": f"https://sso.test/{'login/' * 1000}"}))
+
+    assert "a redirect to https://sso.test/login/login" in message
+    assert len(message) < 500
+
+
 @pytest.mark.parametrize("location", ["http://[::1", "http://[/"])
 def test_a_redirect_to_what_is_no_address_says_so(location):
     message = redirect(Raw(302, b"", {"Location": location}))
