@@ -81,7 +81,7 @@ def update(client: SchedulerClient) -> str:
     input_uri = monitor_notebook_below(client.server.root_dir)
     for definition in existing:
         client.update(definition, input_uri=input_uri)
-    return "The copy that the schedule runs is that of today."
+    return "The notebook was copied anew: the schedule runs what the package has today."
 
 
 def delete(client: SchedulerClient, *, definition_id: str | None, wait_seconds: float) -> str:
