@@ -41,7 +41,7 @@ class NamedBatch(Report):
         return [job for job in self.jobs if not job.skipped]
 
     def plan_resubmit(self, *names: str | int) -> BatchPlan:
-        """Plan to resubmit these jobs; without names all that failed.
+        """Plan to resubmit these jobs; without names all that failed or were cancelled.
 
         Args:
             names: names of jobs as people know them, or ids.
@@ -52,7 +52,7 @@ class NamedBatch(Report):
         return plan_resubmit(self.batch_id, self._ids(names))
 
     def plan_skip(self, *names: str | int) -> BatchPlan:
-        """Plan to do without these jobs; without names all that failed."""
+        """Plan to do without these jobs; without names all that failed or were cancelled."""
         return plan_skip(self.batch_id, self._ids(names))
 
     def plan_cancel(self, *names: str | int) -> BatchPlan:

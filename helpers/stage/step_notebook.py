@@ -221,7 +221,7 @@ class StepNotebook(Report):
         return batch_with(self.step, ())
 
     def resubmit(self, *names: str | int) -> BatchPlan:
-        """Plan to resubmit the jobs with these names; without names all that failed.
+        """Plan to resubmit these jobs; without names all that failed or were cancelled.
 
         Raises:
             BatchError: the names belong to no batch of this step, or to several.
@@ -229,7 +229,7 @@ class StepNotebook(Report):
         return batch_with(self.step, names).plan_resubmit(*names)
 
     def skip(self, *names: str | int) -> BatchPlan:
-        """Plan to do without the jobs with these names; without names all that failed."""
+        """Plan to do without these jobs; without names all that failed or were cancelled."""
         return batch_with(self.step, names).plan_skip(*names)
 
     def cancel(self, *names: str | int) -> BatchPlan:

@@ -23,6 +23,19 @@ UPDATE irp_action
 SET status = :status::action_status_enum, outcome = :outcome::text, completed_ts = irp_now()
 WHERE id = :id::bigint AND status IN ('PLANNED', 'UNKNOWN');
 
+-- name: cancelled_by_hand(batch_id, job_ids)
+-- Who had these jobs cancelled, and why: the last request for each that Moody's did not reject.
+SELECT person, reason, count(*)::int AS jobs
+FROM (
+    SELECT DISTINCT ON (job_id) person, reason
+    FROM irp_action
+    WHERE batch_id = :batch_id::int AND job_id = ANY (:job_ids::int[])
+      AND kind = 'CANCEL' AND status <> 'REJECTED'
+    ORDER BY job_id, id DESC
+) AS last_request
+GROUP BY person, reason
+ORDER BY count(*) DESC, person, reason;
+
 -- name: history(batch_id, cycle_name, most)
 -- What people did, newest first; a filter that is NULL lets everything through.
 SELECT action.id, action.plan_id, action.kind::text AS kind, action.status::text AS status,

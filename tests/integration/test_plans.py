@@ -535,6 +535,54 @@ def test_cancelling_asks_moodys_and_our_jobs_follow_its_word(client, moodys):
     assert recon_batch(batch.batch_id) == "CANCELLED"
 
 
+def cancel(client: IRPClient, job_id: int, who: str, why: str) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("JUPYTERHUB_USER", who)
+        plan_cancel(read_job(job_id)["batch_id"], [job_id]).apply(client, reason=why)
+
+
+@pytest.mark.parametrize(
+    ("cancelled", "remark"),
+    [
+        ([], None),
+        ([("carla", "Wrong")], '1 of these was cancelled by carla ("Wrong"): {} it out.'),
+        ([("carla", "Wrong")] * 2, '2 of these were cancelled by carla ("Wrong"): {} them out.'),
+        (  # the people with most of the jobs come first
+            [("ana", "Late"), ("carla", "Wrong"), ("carla", "Wrong")],
+            '3 of these were cancelled by carla ("Wrong"), ana ("Late"): {} them out.',
+        ),
+        ([("carla", "Wrong")] * 4, 'These jobs were cancelled by carla ("Wrong").'),
+    ],
+)
+def test_a_plan_without_names_says_what_people_had_cancelled(client, moodys, cancelled, remark):
+    batch = running_batch(moodys, *["QUEUED"] * 4)
+    for job_id, (who, why) in zip(batch.job_ids, cancelled, strict=False):
+        cancel(client, job_id, who, why)
+    for job_id in batch.job_ids[len(cancelled) :]:
+        psql("UPDATE irp_job SET status = 'FAILED' WHERE id = %s", job_id)
+    moodys.advance(60)
+    for job_id in batch.job_ids[: len(cancelled)]:
+        assert track_job_status(job_id, "Analysis", client) == "CANCELLED"
+
+    without_names = plan_resubmit(batch.batch_id)
+    named = plan_resubmit(batch.batch_id, batch.job_ids)
+
+    assert [job.job_id for job in without_names.jobs] == list(batch.job_ids)
+    if remark is None:
+        assert "cancelled by" not in str(without_names)
+    else:
+        assert f"▲ {remark.format('name the others to leave')}\n" in str(without_names)
+    assert "cancelled by" not in str(named)
+
+
+def test_a_plan_does_not_blame_people_for_what_moodys_did_not_let_them_cancel(client, moodys):
+    batch = running_batch(moodys, "RUNNING", job_type="GROUPING")
+    cancel(client, batch.job_ids[0], "carla", "Wrong")
+    psql("UPDATE irp_job SET status = 'CANCELLED'")  # by somebody else, at Moody's
+
+    assert "carla" not in str(plan_resubmit(batch.batch_id))
+
+
 def test_what_moodys_rejects_is_reported(client, moodys):
     batch = running_batch(moodys, "RUNNING", job_type="GROUPING")
 

@@ -13,10 +13,11 @@ from helpers.batch.requests import is_built_from_names
 from helpers.batch.submitting import submit_batch
 from helpers.constants import ActionKind, BatchStatus, BatchType, JobStatus
 from helpers.database import queries
+from helpers.display import Block, Note, Severity
 from helpers.errors import BatchError
 from helpers.irp_integration.prepared import PreparedRequest
 from helpers.records import Batch
-from helpers.text import counted, storable_json
+from helpers.text import counted, listed, storable_json
 
 if TYPE_CHECKING:
     from helpers.irp_integration import IRPClient
@@ -34,6 +35,7 @@ class ResubmitPlan(BatchPlan):
 
     kind = ActionKind.RESUBMIT
     verb = "resubmit"
+    remark = ""  # which of the jobs people had cancelled
 
     def __init__(
         self,
@@ -132,6 +134,11 @@ class ResubmitPlan(BatchPlan):
         if irp_client is not None and self.requests and is_open and due:
             submit_batch(batch_id, irp_client)
 
+    def _what_follows(self) -> Iterator[Block]:
+        if self.remark:
+            yield Note(self.remark, Severity.WARNING)
+        yield from super()._what_follows()
+
     def _consequences(self) -> Iterator[str]:
         if self.requests:
             yield f"{counted(self.requests, 'request')} to Moody's."
@@ -197,7 +204,8 @@ def plan_resubmit(
 
     Args:
         batch_id: the batch; it may be ACTIVE or have ended.
-        job_ids: None for all that are FAILED, ERROR or CANCELLED and not skipped.
+        job_ids: None for all that are FAILED, ERROR or CANCELLED and not skipped; the plan says
+            which of these people had cancelled.
         changes: by job id, what is to be different in its configuration; the new configuration
             points to the old one, which is skipped. A job with a prepared request then needs the
             changed request as well, in ``requests``.
@@ -213,7 +221,26 @@ def plan_resubmit(
     strangers = [job_id for job_id in {*changes, *requests} if job_id not in named]
     if strangers:
         raise BatchError(f"No resubmitted job has the id {strangers[0]}.", batch_id=batch_id)
-    return ResubmitPlan(batch, jobs, changes=changes, new_requests=requests)
+    plan = ResubmitPlan(batch, jobs, changes=changes, new_requests=requests)
+    if job_ids is None:
+        plan.remark = _cancelled_by_hand(plan)
+    return plan
+
+
+def _cancelled_by_hand(plan: ResubmitPlan) -> str:
+    """Return how many jobs of a plan people had cancelled, who and why; empty for none."""
+    job_ids = [job.job_id for job in plan.jobs if job.status == JobStatus.CANCELLED]
+    rows = list(
+        queries("actions").cancelled_by_hand(batch_id=plan.batch["batch_id"], job_ids=job_ids)
+    )
+    if not rows:
+        return ""
+    number = sum(row["jobs"] for row in rows)
+    people = listed([f'{row["person"]} ("{row["reason"]}")' for row in rows], most=3)
+    is_one, are_all = number == 1, number == len(plan.jobs)
+    these = ("This job" if is_one else "These jobs") if are_all else f"{number} of these"
+    others = "" if are_all else f": name the others to leave {'it' if is_one else 'them'} out"
+    return f"{these} {'was' if is_one else 'were'} cancelled by {people}{others}."
 
 
 def plan_skip(
