@@ -6,8 +6,7 @@ holds already, from this plan, another one or another person, is found and not m
 """
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -31,7 +30,7 @@ from helpers.irp_integration.building import NotChecked, RequestBuilder, can_be_
 from helpers.irp_integration.columns import arguments
 from helpers.job_names import job_name
 from helpers.records import Step, step_title
-from helpers.text import counted, listed, storable_json
+from helpers.text import counted, storable_json
 
 
 class PreparedBatch(TypedDict):
@@ -58,7 +57,7 @@ class PreparePlan(Report):
     step: Step
     rows: Sequence[NumberedRow]
     problems: list[Problem] = field(default_factory=list)
-    held: dict[int, int] = field(default_factory=dict)  # how many of the rows each batch holds
+    held: dict[int, list[int]] = field(default_factory=dict)  # by batch, the rows that it holds
     remark: str = ""
     prepared: PreparedBatch | None = None  # what the step holds, if no rows are given for it
 
@@ -98,25 +97,19 @@ class PreparePlan(Report):
         return [problem for problem in self.problems if not isinstance(problem.text, NotChecked)]
 
     def _found(self) -> PreparedBatch:
-        [(batch_id, number), *others] = self.held.items()
-        if others or number != len(self.rows):
-            raise BatchError(f"Nothing was prepared. {self._held_text}", batch_id=batch_id)
-        return PreparedBatch(batch_id=batch_id, jobs=number, created=False)
-
-    @property
-    def _held_text(self) -> str:
-        parts = [f"batch {batch_id} holds {n} of these rows" for batch_id, n in self.held.items()]
-        if list(self.held.values()) == [len(self.rows)]:
-            these = "this row" if len(self.rows) == 1 else f"these {len(self.rows)}"
-            return f"Batch {next(iter(self.held))} holds {these} already."
-        return f"{listed(parts)}. Leave them out, and prepare the others."
+        """Return the batch that holds all of the rows."""
+        batch_id = next(iter(self.held))
+        if partly := _partly_held(self.held, self.rows):
+            self.problems += partly
+            raise BatchError(f"Nothing was prepared. {self}", batch_id=batch_id)
+        return PreparedBatch(batch_id=batch_id, jobs=len(self.rows), created=False)
 
     def blocks(self) -> Iterator[Block]:
         """Show how many jobs would be made, what is wrong, and the rows."""
         step = self.step
         where = step_title(step)
         if self.prepared:
-            found = f"batch {self.prepared['batch_id']} is prepared already"
+            found = f"no rows are given, and batch {self.prepared['batch_id']} is prepared already"
             yield Headline(Severity.INFO, f"Nothing to be created for {where}: {found}")
             return
         jobs = counted(len(self.rows), "job")
@@ -127,8 +120,9 @@ class PreparePlan(Report):
         remarks = [Remark(f"row {p.row}", p.text, Severity.ERROR) for p in self.problems]
         title = "To be corrected" if self.mistakes else "Not known now"
         yield Remarks(remarks, noun="problem", title=title)
-        if self.held:
-            yield Note(self._held_text, Severity.WARNING)
+        if self.held and not _partly_held(self.held, self.rows):
+            these = "this row" if len(self.rows) == 1 else f"these {len(self.rows)}"
+            yield Note(f"Batch {next(iter(self.held))} holds {these} already.", Severity.WARNING)
         if self.remark:
             yield Note(self.remark, Severity.WARNING)
         rows = [Row([row.number, job_name(row.values, None) or "—"]) for row in self.rows]
@@ -161,7 +155,7 @@ def create_batch(
         raise BatchError(_not_open(step, step["cycle_status"]))
     rows = read_rows(configurations)
     plan = PreparePlan(batch_type, step, rows, held=_held(step_id, batch_type, rows))
-    plan.problems = duplicates(rows)
+    plan.problems = duplicates(rows) + _partly_held(plan.held, rows)
     if BatchType.known(batch_type) is None:
         plan.remark = f"{unknown_batch_type(batch_type)} Its jobs are work of a notebook of yours."
     if can_be_built(batch_type):
@@ -211,18 +205,29 @@ def name_problems(batch_type: str, rows: Sequence[NumberedRow]) -> list[Problem]
     return problems
 
 
-def _held(step_id: int, batch_type: str, rows: Sequence[NumberedRow]) -> dict[int, int]:
-    """Return how many of the rows each batch of the step holds already, oldest batch first."""
+def _partly_held(held: Mapping[int, Sequence[int]], rows: Sequence[NumberedRow]) -> list[Problem]:
+    """Return the rows that batches hold already, if that is not one batch that holds all."""
+    if [len(numbers) for numbers in held.values()] == [len(rows)]:
+        return []
+    return [
+        Problem(number, f"batch {batch_id} holds this job already; leave the row out.")
+        for batch_id, numbers in held.items()
+        for number in numbers
+    ]
+
+
+def _held(step_id: int, batch_type: str, rows: Sequence[NumberedRow]) -> dict[int, list[int]]:
+    """Return the rows that each batch of the step holds already, oldest batch first."""
     found = list(
         queries("preparing").configurations_of_step(step_id=step_id, batch_type=batch_type)
     )
-    wanted = Counter(_canonical(row.values) for row in rows)
-    held: dict[int, int] = {}
-    for row in found:
-        key = _canonical(row["configuration"])
-        if wanted[key] > 0:
-            wanted[key] -= 1
-            held[row["batch_id"]] = held.get(row["batch_id"], 0) + 1
+    wanted: dict[str, list[int]] = {}
+    for row in rows:
+        wanted.setdefault(_canonical(row.values), []).append(row.number)
+    held: dict[int, list[int]] = {}
+    for batch in found:
+        if numbers := wanted.get(_canonical(batch["configuration"])):
+            held.setdefault(batch["batch_id"], []).append(numbers.pop(0))
     return held
 
 

@@ -23,6 +23,7 @@ from sandbox.moodys import MoodysStandIn
 from sandbox.seeding import add_cycle, add_step
 from tests.integration.test_building import EDM, PLAIN, PORTFOLIO
 
+STEP = "step 4.1 Execute Analysis"
 ROWS = [PLAIN | {"job_name": f"ANL {number}"} for number in range(1, 5)]
 
 
@@ -80,10 +81,39 @@ def test_people_who_apply_plans_of_the_same_rows_at_once_make_one_batch(step_id,
 
 def test_rows_that_are_partly_there_are_not_doubled(step_id, sql):
     made = create_batch("Analysis", step_id, ROWS[:2]).apply()
-    plan = create_batch("Analysis", step_id, ROWS)
-    with pytest.raises(BatchError, match=rf"batch {made['batch_id']} holds 2 of these rows"):
-        plan.apply()
+
+    for rows, numbers in [(ROWS, [1, 2]), (ROWS[1:], [1]), ([*ROWS[2:], ROWS[0]], [3])]:
+        plan = create_batch("Analysis", step_id, rows)
+        shown = str(plan)
+        held = f"batch {made['batch_id']} holds this job already; leave the row out."
+        remarks = [f"  ✖ row {number}: {held}\n" for number in numbers]
+        assert f"\n\nTo be corrected\n{''.join(remarks)}\n" in shown
+        assert "plan.apply()" not in shown
+        with pytest.raises(
+            BatchError, match=rf"^Nothing was prepared\. [^✖]*✖ row {numbers[0]}: batch"
+        ):
+            plan.apply()
     assert counts(sql) == [1, 2, 2]
+
+
+def test_a_batch_of_some_of_the_rows_that_was_made_since_the_plan_is_named(step_id, sql):
+    plan = create_batch("Analysis", step_id, ROWS)
+    made = create_batch("Analysis", step_id, ROWS[:1]).apply()
+
+    with pytest.raises(BatchError, match=f"row 1: batch {made['batch_id']} holds this job"):
+        plan.apply()
+
+    assert "plan.apply()" not in str(plan)
+    assert counts(sql) == [1, 1, 1]
+
+
+def test_rows_of_two_batches_are_named_by_batch(step_id, sql):
+    batches = [create_batch("Analysis", step_id, [row]).apply()["batch_id"] for row in ROWS[:2]]
+
+    shown = str(create_batch("Analysis", step_id, ROWS[:2]))
+
+    assert [f"row {n}: batch {b} holds" in shown for n, b in enumerate(batches, 1)] == [True, True]
+    assert "2 problems" in shown
 
 
 def test_everything_that_is_wrong_is_named_at_once_by_row_and_column(step_id, sql):
@@ -297,7 +327,8 @@ def test_a_batch_that_was_prepared_otherwise_stays_where_a_list_has_no_rows(
 
     plan = step.prepare("analyses.csv")
 
-    assert f"batch {made['batch_id']} is prepared already" in str(plan)
+    found = f"no rows are given, and batch {made['batch_id']} is prepared already"
+    assert str(plan) == f"Nothing to be created for {STEP}: {found}"
     assert plan.apply() == {**made, "created": False}
     assert counts(sql) == [1, 4, 4]
 
