@@ -11,6 +11,7 @@ from helpers.check.findings import bad, doubtful, good
 from helpers.display import Remark
 from helpers.settings import SecretStr, Settings, get_settings
 
+_NEEDED = ("database_", "risk_modeler_", "irp_")  # without which no pass can do its work
 _PREFIXES = ("MONITOR_", "TEAMS_", "RISK_MODELER_", "IRP_")
 _OTHERS = frozenset(  # read elsewhere than in the settings
     {"IRP_NOTEBOOK_PATH", "IRP_STEP_ID", "IRP_STEP_CLAIM", "MONITOR_USER"}
@@ -39,8 +40,14 @@ def _placeholders(settings: Settings) -> Iterator[Remark]:
     for field in fields(settings):
         value = getattr(settings, field.name)
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if isinstance(text, str) and _PLACEHOLDER.fullmatch(text.strip()):
-            yield bad("settings", f"{field.name.upper()} is a placeholder. Set its value.")
+        if isinstance(text, str) and is_placeholder(text):
+            judged = bad if field.name.startswith(_NEEDED) else doubtful
+            yield judged("settings", f"{field.name.upper()} is a placeholder. Set its value.")
+
+
+def is_placeholder(text: str) -> bool:
+    """Tell whether a value is what an example has in place of one."""
+    return _PLACEHOLDER.fullmatch(text.strip()) is not None
 
 
 def _addresses(settings: Settings) -> Iterator[Remark]:
@@ -52,7 +59,7 @@ def _addresses(settings: Settings) -> Iterator[Remark]:
         "TEAMS_DEFAULT_JUPYTERLAB_URL": settings.teams_default_jupyterlab_url,
     }
     for name, address in addresses.items():
-        if address and not _PLACEHOLDER.fullmatch(address.strip()) and not _is_usable(address):
+        if address and not is_placeholder(address) and not _is_usable(address):
             is_secret_sent = name in {"RISK_MODELER_BASE_URL", "TEAMS_WEBHOOK_URL"}
             judged = bad if is_secret_sent else doubtful
             yield judged("settings", f"{name} should be an address that begins with https://.")

@@ -14,12 +14,12 @@ from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, NoSuchKernel
 from jupyter_client.manager import KernelManager
 
 from helpers.check.findings import CheckReport, bad, doubtful, findings_of, good
-from helpers.check.settings import look_at_settings
+from helpers.check.settings import is_placeholder, look_at_settings
 from helpers.clock import CLOCK
 from helpers.constants import Family
 from helpers.database import queries, require_sessions, transaction
 from helpers.database.schema import migration_ids, missing_migrations, problem, require_utf8
-from helpers.display import Remark
+from helpers.display import Remark, Severity
 from helpers.errors import MoodysError, NotificationError
 from helpers.irp_integration import IRPClient
 from helpers.irp_integration.answers import Raw
@@ -66,9 +66,11 @@ def check_system(*, send_card: bool = False) -> CheckReport:
         "kernel": _look_at_kernel,
         "step executor": _look_at_cluster,
     }
-    return CheckReport(
-        tuple(found for about, look in looks.items() for found in findings_of(about, look))
-    )
+    findings: list[Remark] = []
+    for about, look in looks.items():
+        known = {finding.text for finding in findings if finding.severity is Severity.ERROR}
+        findings += [found for found in findings_of(about, look) if found.text not in known]
+    return CheckReport(tuple(findings))
 
 
 def _look_at_database() -> Iterator[Remark]:
@@ -112,7 +114,7 @@ def _look_at_connection() -> Iterator[Remark]:
 def _look_at_schedule() -> Iterator[Remark]:
     """Judge the schedule by the passes that get through, whoever starts them."""
     with transaction():
-        if missing_migrations():  # said already
+        if missing_migrations():  # reported already
             return
     health = pass_health()
     for warning in health.warnings():
@@ -122,20 +124,42 @@ def _look_at_schedule() -> Iterator[Remark]:
 
 
 def _look_at_moodys() -> Iterator[Remark]:
-    """Give how Moody's answers a login, and one harmless read of each family."""
-    with IRPClient(connections=1) as client:
+    """Give how Moody's answers a login, and one harmless read of each family.
+
+    What is the same for all of them, as with an unknown host, is one finding.
+    """
+    answers: list[Raw] = []
+    found: list[Remark] = []
+    try:
+        with IRPClient(connections=1) as client:
+            for family in Family:
+                try:
+                    answers.append(client.transport.get(family.job_path(_NO_JOB)))
+                except MoodysError as exc:
+                    found.append(bad(f"Moody's {family}", str(exc)))
+                else:
+                    found.append(_judged_family(family, answers[-1]))
+    except MoodysError as exc:  # of the login
+        if exc.http_status is not None:
+            raise
+        found = [bad("Moody's", str(exc))]
+    if any(finding.severity is Severity.OK for finding in found):
         how = "an API key" if get_settings().risk_modeler_api_key else "a login"
         yield good("Moody's", f"reached with {how}")
-        raw = None
-        for family in Family:
-            try:
-                raw = client.transport.get(family.job_path(_NO_JOB))
-            except MoodysError as exc:
-                yield bad(f"Moody's {family}", str(exc))
-            else:
-                yield _judged_family(family, raw)
-        if raw is not None:
-            yield from _moodys_clock(raw)
+        yield from found
+    else:
+        why = " ".join(dict.fromkeys(finding.text for finding in found))
+        yield bad("Moody's", why if answers else f"{why} {_host_to_correct()}")
+    yield from _moodys_clock(answers)
+
+
+def _host_to_correct() -> str:
+    address = (get_settings().risk_modeler_base_url or "").rpartition("://")[2]
+    host = address.rpartition("@")[2].partition("/")[0]
+    return (
+        f"The host is {host or 'not named'}: correct RISK_MODELER_BASE_URL if it is another, and "
+        "see whether this machine may reach it."
+    )
 
 
 def _judged_family(family: Family, raw: Raw) -> Remark:
@@ -153,10 +177,10 @@ def _judged_family(family: Family, raw: Raw) -> Remark:
     return bad(about, text)
 
 
-def _moodys_clock(raw: Raw) -> Iterator[Remark]:
+def _moodys_clock(answers: list[Raw]) -> Iterator[Remark]:
     try:
-        theirs = parsedate_to_datetime(raw.headers.get("Date", ""))
-    except ValueError:
+        theirs = parsedate_to_datetime(answers[-1].headers.get("Date", ""))
+    except (IndexError, ValueError):
         return
     apart = abs((CLOCK.now() - theirs).total_seconds())
     if apart > _MOODYS_SECONDS_APART:
@@ -168,6 +192,9 @@ def _look_at_teams(*, send_card: bool) -> Iterator[Remark]:
     settings = get_settings()
     if settings.teams_webhook_url is None:
         yield doubtful("Teams", "TEAMS_WEBHOOK_URL is not set: no cards are sent.")
+        return
+    if is_placeholder(settings.teams_webhook_url.get_secret_value()):
+        yield doubtful("Teams", "TEAMS_WEBHOOK_URL is a placeholder: no cards are sent.")
         return
     if not settings.teams_notification_enabled:
         yield doubtful("Teams", "TEAMS_NOTIFICATION_ENABLED is false: this account sends no cards.")

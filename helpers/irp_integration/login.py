@@ -16,6 +16,7 @@ from helpers.errors import MoodysCredentialsError, SettingsError
 from helpers.irp_integration.causes import as_it_is, no_response
 from helpers.redaction import redact, register_secret, shown
 from helpers.settings import Settings, get_settings
+from helpers.text import listed
 
 if TYPE_CHECKING:
     from irp_integration import IRPClient as PublishedIRPClient
@@ -36,9 +37,10 @@ def _require_settings(settings: Settings) -> None:
     if not settings.risk_modeler_api_key and not all(getattr(settings, name) for name in login):
         missing.append("risk_modeler_api_key")
     if missing:
+        are, them = ("is", "it") if len(missing) == 1 else ("are", "them")
         raise SettingsError(
-            f"Moody's cannot be asked: {', '.join(name.upper() for name in missing)} not set. "
-            "Set it in the environment or in .env (in place of the key, RISK_MODELER_TENANT_NAME, "
+            f"Moody's cannot be asked: {listed(missing).upper()} {are} not set. Set {them} in the "
+            "environment or in .env (in place of the key, RISK_MODELER_TENANT_NAME, "
             "RISK_MODELER_USERNAME and RISK_MODELER_PASSWORD will do)."
         )
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from helpers.check import CheckReport, check_system
-from helpers.display import Severity
+from helpers.display import Remark, Severity
 from helpers.monitor import run_pass
 from helpers.settings import get_settings
 from sandbox.misbehaviour import Fault
@@ -93,6 +93,55 @@ def test_a_placeholder_is_not_taken_for_a_value(ready, monkeypatch, value):
     )
 
 
+def test_a_placeholder_of_teams_keeps_no_pass_from_its_work_and_is_no_webhook(ready, monkeypatch):
+    monkeypatch.setenv("TEAMS_WEBHOOK_URL", "<your webhook>")
+    get_settings.cache_clear()
+
+    report = check_system(send_card=True)
+
+    assert report.is_ok
+    assert lines(report, "▲") == [
+        "settings: TEAMS_WEBHOOK_URL is a placeholder. Set its value.",
+        "Teams: TEAMS_WEBHOOK_URL is a placeholder: no cards are sent.",
+    ]
+    assert not any(line.startswith("Teams") for line in lines(report, "✔"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("DATABASE_URL", "", "No database is configured"),
+        ("DATABASE_URL", "postgresql://u:hunter2pw@127.0.0.1:1/d", "cannot be reached"),
+        ("DATABASE_URL", "postgresql://u:x@hunter2pw@127.0.0.1/d", "cannot be read"),
+    ],
+)
+def test_one_cause_is_reported_and_counted_once(ready, monkeypatch, name, value, message):
+    monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+
+    report = check_system()
+
+    assert str(report).count(message) == 1
+    assert report.headline == "1 problem would keep a pass from its work."
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        (["BASE_URL"], "RISK_MODELER_BASE_URL is not set. Set it in"),
+        (
+            ["BASE_URL", "API_KEY"],
+            "RISK_MODELER_BASE_URL, RISK_MODELER_API_KEY are not set. Set them in",
+        ),
+    ],
+)
+def test_settings_that_are_missing_are_named_in_one_sentence(ready, monkeypatch, missing, message):
+    for name in missing:
+        monkeypatch.delenv(f"RISK_MODELER_{name}")
+    get_settings.cache_clear()
+    assert any(message in line for line in lines(check_system(), "✖"))
+
+
 @pytest.mark.parametrize(
     "address",
     ["api-euw1.rms.com", "http://api-euw1.rms.com", "https://", "ftp://host", "https://["],
@@ -150,6 +199,62 @@ def test_each_family_is_judged_by_its_own_answer(ready, moodys, fault, how, mess
     assert found["Moody's export"].severity is Severity.OK
 
 
+def found_of_moodys(monkeypatch, **environment: str) -> list[Remark]:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    return [found for found in check_system().findings if found.about.startswith("Moody's")]
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "why"),
+    [
+        ("https://api-euw1.invalid", "api-euw1.invalid", "host name of RISK_MODELER_BASE_URL is"),
+        ("http://127.0.0.1:1", "127.0.0.1:1", "the connection was refused"),
+        ("http://me:pass@127.0.0.1:1/x", "127.0.0.1:1", "the connection was refused"),
+    ],
+)
+def test_a_host_that_is_not_reached_is_one_finding_with_its_name(
+    ready, monkeypatch, address, host, why
+):
+    [problem] = found_of_moodys(monkeypatch, RISK_MODELER_BASE_URL=address)
+
+    assert problem.severity is Severity.ERROR
+    assert why in problem.text
+    assert f"The host is {host}: correct RISK_MODELER_BASE_URL" in problem.text
+
+
+def test_a_login_that_is_not_answered_names_the_host_too(ready, moodys, monkeypatch):
+    monkeypatch.delenv("RISK_MODELER_API_KEY")
+    bearer = moodys.environment(bearer=True)
+
+    nobody = {**bearer, "RISK_MODELER_BASE_URL": "http://127.0.0.1:1"}
+    [problem] = found_of_moodys(monkeypatch, **nobody, MONITOR_POLL_BUDGET_SECONDS="0.5")
+
+    assert problem.severity is Severity.ERROR
+    assert "did not answer the login" in problem.text
+    assert "The host is 127.0.0.1:1: correct RISK_MODELER_BASE_URL" in problem.text
+
+
+@pytest.mark.parametrize(
+    ("fault", "how", "message"),
+    [
+        (Fault.RESET, {}, "Moody's closed the connection"),
+        (Fault.HTTP_STATUS, {"http_status": 401}, "answers 401: these credentials may not read"),
+        (Fault.HTTP_STATUS, {"http_status": 302}, "Is a proxy or gateway in between?"),
+    ],
+)
+def test_what_is_the_same_for_all_families_is_one_finding_and_nothing_was_reached(
+    ready, moodys, fault, how, message
+):
+    moodys.misbehave(fault, **how)
+
+    [problem] = [f for f in check_system().findings if f.about.startswith("Moody's")]
+
+    assert (problem.about, problem.severity) == ("Moody's", Severity.ERROR)
+    assert problem.text.count(message) == 1
+
+
 def test_a_rejected_login_is_one_finding(ready, moodys, monkeypatch):
     for name, value in moodys.environment(bearer=True).items():
         monkeypatch.setenv(name, value)
@@ -179,6 +284,12 @@ def test_the_command_prints_a_line_each_and_exits_with_1_if_a_pass_could_not_wor
     ill = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
     assert ill.returncode == 1
     assert "✖ database: " in ill.stdout
+
+    monkeypatch.setenv("MONITOR_POLL_WORKERS", "many")  # no secret is known: nothing else is shown
+    ill = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
+    assert (ill.returncode, ill.stdout) == (1, "")
+    [line] = ill.stderr.splitlines()
+    assert "MONITOR_POLL_WORKERS: should be a whole number" in line
 
 
 def test_no_secret_is_shown(ready, monkeypatch):

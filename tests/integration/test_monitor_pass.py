@@ -539,7 +539,7 @@ def test_missing_settings_are_one_message_and_block_chaining_but_not_reconciling
 
     assert done.polled.refused.startswith(
         "Moody's cannot be asked: RISK_MODELER_BASE_URL, RISK_MODELER_RESOURCE_GROUP_ID, "
-        "RISK_MODELER_API_KEY not set. Set it in the environment or in .env"
+        "RISK_MODELER_API_KEY are not set. Set them in the environment or in .env"
     )
     assert done.polled.not_asked == 1
     assert done.summary.errors == [Remark("Moody's", done.polled.refused)]
