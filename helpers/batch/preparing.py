@@ -27,10 +27,13 @@ from helpers.display import (
 )
 from helpers.errors import BatchError, BuildError
 from helpers.irp_integration.building import NotChecked, RequestBuilder, can_be_built, row_columns
-from helpers.irp_integration.columns import arguments
+from helpers.irp_integration.columns import arguments, header_problems
 from helpers.job_names import job_name
 from helpers.records import Step, step_title
-from helpers.text import counted, storable_json
+from helpers.text import counted, listed, storable_json
+
+HEADER = 0
+"""In place of a row's number: what is wrong with a column, in several rows."""
 
 
 class PreparedBatch(TypedDict):
@@ -43,9 +46,9 @@ class PreparedBatch(TypedDict):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with one row."""
+    """What is wrong with one row, or with the header."""
 
-    row: int
+    row: int  # or ``HEADER``
     text: str
 
 
@@ -117,7 +120,10 @@ class PreparePlan(Report):
         severity = Severity.ERROR if self.mistakes else Severity.INFO
         title = f"Plan: {jobs} of type {self.batch_type} to be created for {where}{problems}"
         yield Headline(severity, title)
-        remarks = [Remark(f"row {p.row}", p.text, Severity.ERROR) for p in self.problems]
+        remarks = [
+            Remark("the header" if p.row == HEADER else f"row {p.row}", p.text, Severity.ERROR)
+            for p in self.problems
+        ]
         title = "To be corrected" if self.mistakes else "Not known now"
         yield Remarks(remarks, noun="problem", title=title)
         if self.held and not _partly_held(self.held, self.rows):
@@ -185,12 +191,22 @@ def duplicates(rows: Sequence[NumberedRow], *, noun: str = "row") -> list[Proble
 
 def _column_problems(batch_type: str, rows: Sequence[NumberedRow]) -> list[Problem]:
     columns = row_columns(batch_type)
-    problems = []
+    wrong: dict[str, list[int]] = {}  # the rows, by what is wrong with them
     for row in rows:
         try:
             arguments(columns, row.values)
         except BuildError as exc:
-            problems += [Problem(row.number, text) for text in exc.problems]
+            for text in exc.problems:
+                wrong.setdefault(text, []).append(row.number)
+    of_header = header_problems(columns, {name for row in rows for name in row.values})
+    problems = []
+    for text, numbers in wrong.items():
+        if text in of_header and len(numbers) > 1:
+            are_all = len(numbers) == len(rows)
+            which = f"all {len(rows)} rows" if are_all else f"rows {listed(numbers)}"
+            problems.append(Problem(HEADER, f"{text} ({which})"))
+        else:
+            problems += [Problem(number, text) for number in numbers]
     return problems
 
 

@@ -66,7 +66,7 @@ def arguments(columns: Collection[Column], row: Mapping[str, Any]) -> dict[str, 
     for column in columns:
         value = row.get(column.name)
         if _is_empty(value):
-            problems += [f"{column.name} is missing."] if column.required else []
+            problems += [_missing(column)] if column.required else []
             continue
         try:
             given[column.name] = _converted(column, value)
@@ -75,6 +75,13 @@ def arguments(columns: Collection[Column], row: Mapping[str, Any]) -> dict[str, 
     if problems:
         raise BuildError(problems)
     return given
+
+
+def header_problems(columns: Collection[Column], names: Collection[str]) -> list[str]:
+    """Return what ``arguments`` finds wrong with every row under a header of these names."""
+    known = {column.name: column for column in columns}
+    unknown = [_unknown(name, known) for name in names if name not in known]
+    return unknown + [_missing(c) for c in columns if c.required and c.name not in names]
 
 
 def fit(columns: Collection[Column], row: Mapping[str, Any]) -> bool:
@@ -89,6 +96,10 @@ def fit(columns: Collection[Column], row: Mapping[str, Any]) -> bool:
 def _unknown(name: str, known: Collection[str]) -> str:
     nearest = get_close_matches(str(name).lower(), known, n=1)
     return f"{name!r} is not a column{f'; did you mean {nearest[0]!r}?' if nearest else '.'}"
+
+
+def _missing(column: Column) -> str:
+    return f"{column.name} is missing."
 
 
 def _is_empty(value: Any) -> bool:

@@ -135,6 +135,27 @@ def test_everything_that_is_wrong_is_named_at_once_by_row_and_column(step_id, sq
     assert counts(sql) == [0, 0, 0]
 
 
+def test_a_wrong_column_is_one_problem_however_many_rows_have_it(step_id, tmp_path):
+    lines = ["edm_nam,portfolio_name,job_name,currencys"]
+    lines += [f"E{n},{'P' * (n > 1)},A {n},{'USD' * (n in {2, 4})}" for n in range(60)]
+    path = tmp_path / "list.csv"
+    path.write_text("\n".join(lines))
+
+    plan = create_batch("Analysis", step_id, path)
+
+    shown = str(plan)
+    for text in (
+        "the header: 'edm_nam' is not a column; did you mean 'edm_name'? (all 60 rows)",
+        "the header: edm_name is missing. (all 60 rows)",
+        "the header: 'currencys' is not a column; did you mean 'currency'? (rows 4, 6)",
+        "row 2: portfolio_name is missing.",  # a cell that is empty
+        "row 3: portfolio_name is missing.",
+    ):
+        assert f"  ✖ {text}\n" in shown
+    assert "; 5 problems\n" in shown
+    assert [problem.row for problem in plan.problems if problem.row] == [2, 3]
+
+
 def test_work_of_a_notebooks_own_has_columns_of_its_own(step_id):
     plan = create_batch("Portfolio Mapping", step_id, [{"portfolio": "A", "anything": 1}])
     assert plan.problems == []
