@@ -100,11 +100,19 @@ def _file_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _csv_table(path: Path) -> list[list[Any]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise BatchError(f"{path} cannot be read: {exc}. Is it CSV in UTF-8?") from exc
+    except OSError as exc:
+        raise BatchError(f"{path} cannot be read: {exc.strerror}.") from exc
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise BatchError(
+            f"{path.name} is not UTF-8 (line {line}). In Excel, save it as CSV UTF-8, or as .xlsx."
+        ) from exc
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
-    return list(csv.reader(StringIO(text), delimiter=delimiter))
+    try:
+        return list(csv.reader(StringIO(text), delimiter=delimiter))
+    except csv.Error as exc:
+        raise BatchError(f"{path.name} cannot be read as CSV: {exc}.") from exc
 
 
 def _xlsx_table(path: Path) -> list[list[Any]]:

@@ -239,7 +239,15 @@ def test_a_data_frame_is_read_without_pandas_and_without_its_empty_cells():
     [
         ("rows.txt", b"a", "neither a .csv nor an .xlsx"),
         ("rows.csv", b"", "is empty"),
-        ("rows.csv", b"\xff\xfe\x00", "cannot be read"),
+        ("rows.csv", b"\xff\xfe\x00", r"not UTF-8 \(line 1\)"),  # UTF-16, Excel's "Unicode Text"
+        (  # as Excel saves "CSV" in Western Europe
+            "edms.csv",
+            "edm_name\r\nÄsche\r\n".encode("cp1252"),
+            r"^edms\.csv is not UTF-8 \(line 2\)\. In Excel, save it as CSV UTF-8, or as \.xlsx\.$",
+        ),
+        ("rows.csv", b"\xef\xbb\xbfa\n" + b"1\n" * 9_000 + b"\xc4\n", r"\(line 9002\)"),
+        ("rows.csv", b'a\n"' + b"x" * 200_000 + b'"', "cannot be read as CSV: field larger than"),
+        ("missing.csv", None, r"cannot be read: No such file or directory\.$"),
         ("rows.csv", b"a,a\n1,2", "the column 'a' twice"),
         ("rows.csv", b"a,b\n1,2,3", "more cells than there are columns"),
         ("rows.xlsx", b"no workbook", "cannot be read as a workbook"),
@@ -247,7 +255,8 @@ def test_a_data_frame_is_read_without_pandas_and_without_its_empty_cells():
 )
 def test_a_file_that_cannot_be_read_is_named_with_the_cause(tmp_path, name, content, problem):
     path = tmp_path / name
-    path.write_bytes(content)
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(BatchError, match=problem):
         read_rows(path)
 
