@@ -32,6 +32,19 @@ class ItemKind(StrEnum):
     UNRECOGNISED = "unrecognised"  # a batch or cycle with a status that is not ours
 
 
+_WAS = {  # with what its state begins with
+    ItemKind.ENDED: "was {}",
+    ItemKind.FAILING: "had jobs that failed",
+    ItemKind.LATE: "had jobs that took far longer than usual",
+    ItemKind.STUCK: "did not end by itself",
+    ItemKind.STEP_FAILED: "had failed",
+    ItemKind.STEP_WAITS: "waited for what did not change by itself",
+    ItemKind.STEP_HELD: "was held",
+    ItemKind.PREPARED: "had prepared jobs of step {} that were not submitted",
+    ItemKind.UNRECOGNISED: "was {}",
+}
+
+
 @dataclass(frozen=True)
 class Item:
     """One thing that waits for a person."""
@@ -56,6 +69,11 @@ class Item:
         """What changes when the item does, and not while it only grows older."""
         state = json.dumps([self.key, *self.state], default=str)
         return hashlib.sha256(state.encode()).hexdigest()
+
+    @property
+    def was(self) -> str:
+        """What it was, for those who read that it no longer waits."""
+        return _WAS[self.kind].format(*self.state)
 
     @property
     def remark(self) -> Remark:

@@ -28,6 +28,6 @@ CREATE INDEX irp_acknowledgement_item_idx ON irp_acknowledgement (item, id);
 -- What `python -m helpers.monitor --quiet` has printed last on each host, so that it prints what is new.
 CREATE TABLE irp_quiet_report (
     host varchar(255) PRIMARY KEY,
-    items jsonb NOT NULL,  -- each item's key with its fingerprint
+    items jsonb NOT NULL,  -- by each item's key, its fingerprint and what it is called
     printed_ts timestamptz NOT NULL DEFAULT irp_now()  -- when all that waits was printed last
 );

@@ -149,6 +149,10 @@ INSERT INTO irp_acknowledgement (item, fingerprint, note, person)
 SELECT item, fingerprint, :note::text, :person::text
 FROM unnest(:items::text[], :fingerprints::text[]) AS seen (item, fingerprint);
 
+-- name: batch_statuses(batch_ids)
+-- What these batches are now.
+SELECT id AS batch_id, status::text AS status FROM irp_batch WHERE id = ANY (:batch_ids::int[]);
+
 -- name: printed_last(host)^
 -- What was printed last on this host, and how long ago all that waits was.
 SELECT items, irp_now() - printed_ts AS age

@@ -279,7 +279,7 @@ def waiting(count: int, text: str) -> Waiting:
 
 
 def news(count: int, text: str) -> News:
-    return News([Remark(text, text)] * count, [Remark(text, text)] * count, [text] * count)
+    return News(*([Remark(text, text)] * count for _ in range(3)))
 
 
 def stage_batch(number: int, text: str) -> StageBatch:
