@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _LABEL_WIDTH = 20
+_MEND = "Mend it, in the notebook Manage Batches:"
 
 Target: TypeAlias = Callable[[str], str | None]
 """Return the address of a file; None: it cannot be reached from there."""
@@ -232,7 +233,7 @@ def _lines(block: Table | Remarks, most: int) -> Iterator[str]:
         yield from _table(block.columns, block.rows[:most])
         return
     for remark in block.rows[:most]:
-        text = printable(f"{remark.text} Mend it: {remark.code}" if remark.code else remark.text)
+        text = printable(f"{remark.text} {_MEND} {remark.code}" if remark.code else remark.text)
         yield f"  {_sign(remark.severity)}{printable(remark.about)}: {text}"
 
 

@@ -116,7 +116,10 @@ def test_people_are_named_by_jupyterhub_else_by_a_setting_else_by_their_account(
 def test_what_waits_is_reported_without_a_pass_and_with_the_call_that_mends_it(batch, sql):
     shown = str(what_waits())
     assert "1 thing waits for you" in shown
-    assert f"Mend it: plan_resubmit({batch.batch_id})\n" in f"{shown}\n"
+    assert (
+        f"Mend it, in the notebook Manage Batches: plan_resubmit({batch.batch_id})\n"
+        in f"{shown}\n"
+    )
     assert sql.execute("SELECT count(*) FROM irp_monitor_run").fetchone() == (0,)
 
     sql.execute("UPDATE irp_batch SET status = 'COMPLETED'")

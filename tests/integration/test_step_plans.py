@@ -394,8 +394,8 @@ def test_a_step_that_no_batch_leads_to_is_run_and_its_failure_is_shown(metastore
 
     assert "Next step" in str(what_waits())
     assert (
-        f"No such file. Correct the cause, and run it. Mend it: plan_rerun('{CYCLE}', 3, 1)"
-        in str(what_waits())
+        f"No such file. Correct the cause, and run it. Mend it, in the notebook Manage Batches: "
+        f"plan_rerun('{CYCLE}', 3, 1)" in str(what_waits())
     )
     plan_rerun(CYCLE, 3, 1).apply(reason=WHY)
     finish(claims.claim_due())

@@ -117,7 +117,10 @@ class Linked(Report):
 
 
 def test_a_thing_that_waits_has_the_line_that_mends_it_and_where_to_look():
-    assert "  ✖ Batch 8: FAILED. Mend it: plan_resubmit(8)  # <b>\n" in str(Linked())
+    assert (
+        "  ✖ Batch 8: FAILED. Mend it, in the notebook Manage Batches: plan_resubmit(8)  # <b>\n"
+        in str(Linked())
+    )
     shown = parts_of({"a": Linked()}, target=lambda path: f'/lab/tree/{path}?"', tab="lab")["a"]
     assert "<code>plan_resubmit(8)  # &lt;b&gt;</code>" in shown
     assert shown.count(">S03-05 &lt;X&gt; 26 Nov 16.51.ipynb</a>") == 1
