@@ -8,9 +8,12 @@ import pytest
 
 from helpers.batch import choose_batch, read_batch
 from helpers.constants import BatchType
+from helpers.cycle import create_cycle, get_active_cycles
+from helpers.errors import CycleError
 from helpers.settings import PROJECT_DIR
 from helpers.stage import open_step
 from helpers.steps.execution import NOTEBOOK_PATH_VARIABLE
+from sandbox.demo_cycle import LISTS, cycle_folder
 from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 from tests.support.notebooks import step_notebook
 from tests.support.passes import one_pass, rows
@@ -103,6 +106,29 @@ def test_a_cycle_is_prepared_as_the_document_says(
     assert read_batch(1)["status"] == "ACTIVE"
     end_all(moodys, sql, "FINISHED")
     assert one_pass().became == {1: "COMPLETED"}
+
+
+def test_a_cycle_is_prepared_beside_another_one_as_the_document_says(metastore, workflows):
+    shutil.copytree(PROJECT_DIR / "workflows" / "_Template", workflows / "_Template")
+    [first] = [block for block in blocks_of(PREPARING, "python") if "create_cycle(" in block]
+    exec(first)
+    [second] = re.findall(r"`(create_cycle\(.*?alongside=True\))`", PREPARING.read_text("utf-8"))
+    with pytest.raises(CycleError, match="alongside=True"):
+        exec(second.replace(", alongside=True", ""), {"create_cycle": create_cycle})
+
+    exec(second, {"create_cycle": create_cycle})
+
+    assert [cycle["cycle_name"] for cycle in get_active_cycles()] == [CYCLE, "Analysis-2025-Q2"]
+
+
+def test_the_document_says_where_a_sample_of_each_list_is(tmp_path, monkeypatch):
+    text = PREPARING.read_text("utf-8")
+    lists = set(re.findall(r"`(\w+\.csv)`", text))
+    assert len(lists) == 12
+    assert lists <= {path.name for path in PROJECT_DIR.joinpath("sandbox", "lists").iterdir()}
+    assert f"`{LISTS.relative_to(PROJECT_DIR)}`" in text
+    monkeypatch.setenv("IRP_WORKFLOWS_DIR", str(tmp_path))
+    assert f"lab/workspace/workflows/{cycle_folder().name}/data`" in text
 
 
 @pytest.mark.parametrize("document", DRAWN, ids=lambda document: document.name)
