@@ -15,6 +15,7 @@ from helpers.steps.execution import NOTEBOOK_PATH_VARIABLE
 from helpers.workflow_paths import StepReference, step_reference
 
 _JUPYTER_SESSION_VARIABLE = "JPY_SESSION_NAME"  # set by jupyter_server for the kernels it starts
+_EXAMPLE = "Active_<cycle>/notebooks/Stage_NN_Name/Step_NN_Name.ipynb"
 _VSCODE_VARIABLE = "__vsc_ipynb_file__"  # set by the Jupyter extension of Visual Studio Code
 
 
@@ -24,14 +25,20 @@ def current_step(notebook: Path | None = None) -> StepReference:
     Raises:
         NotebookError: nothing tells; the message says how to.
     """
-    for path in [notebook] if notebook else _candidates():
+    paths = [notebook] if notebook else list(_candidates())
+    for path in paths:
         reference = step_reference(path)
         if reference is not None:
             return reference
+    if not paths:
+        raise NotebookError(
+            "Jupyter did not say which notebook this is (is it run by nbconvert?): set "
+            f"{NOTEBOOK_PATH_VARIABLE} to the notebook's path, or name it: open_step({_EXAMPLE!r})."
+        )
     raise NotebookError(
         f"{notebook or 'This notebook'} cannot tell which step it is. Stage notebooks run from "
-        "Active_<cycle>/notebooks/Stage_NN_Name/Step_NN_Name.ipynb below the workflows folder "
-        f"(IRP_WORKFLOWS_DIR); or set {NOTEBOOK_PATH_VARIABLE} to the notebook's path."
+        f"{_EXAMPLE} below the workflows folder (IRP_WORKFLOWS_DIR); or set "
+        f"{NOTEBOOK_PATH_VARIABLE} to the notebook's path."
     )
 
 

@@ -51,7 +51,8 @@ def test_by_its_folder_where_only_one_steps_notebook_lies_there(notebook):
 
 
 def test_where_two_steps_share_the_folder_it_says_how_to_tell(notebook):
-    with pytest.raises(NotebookError, match="set IRP_NOTEBOOK_PATH to the notebook's path"):
+    how = "set IRP_NOTEBOOK_PATH to the notebook's path, or name it: open_step"
+    with pytest.raises(NotebookError, match=rf"Jupyter did not say.* nbconvert.*{how}"):
         current_step()
 
 
