@@ -55,6 +55,18 @@ def test_as_it_stands_it_looks_and_plans_and_does_nothing(batch, moodys, tmp_pat
     assert not read_job(batch.job_ids[0])["skipped"]
 
 
+def test_on_a_calm_day_it_ends_where_a_batch_is_chosen_as_it_announces(
+    metastore, workflows, tmp_path
+):
+    outcome = NotebookRun(MANAGE, tmp_path / "executed.ipynb", timeout_seconds=120).execute()
+
+    assert "No batch has ended badly. Name one: choose_batch(8)." in str(outcome.error)
+    assert "Nothing waits for you." in "".join(texts_of(tmp_path / "executed.ipynb"))
+    texts = [cell.source for cell in nbformat.read(MANAGE, as_version=4).cells]
+    before = texts[texts.index("batch = choose_batch()\nbatch") - 1]
+    assert "If none has, the cell says so and fails, and *Run all* ends here." in before
+
+
 def test_with_a_reason_it_mends_the_batch_and_tells_of_it(batch, moodys, tmp_path):
     notebook = nbformat.read(MANAGE, as_version=4)
     for cell in notebook.cells:
