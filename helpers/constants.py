@@ -71,7 +71,8 @@ believed about such a move."""
 class StartedBy(StrEnum):
     """What started a pass of the monitor."""
 
-    COMMAND = "command"  # cron, or a person in a shell
+    COMMAND = "command"  # cron, or something else without a terminal
+    TERMINAL = "terminal"  # a person in a shell
     NOTEBOOK = "notebook"  # a person, in JupyterLab
     SCHEDULED_NOTEBOOK = "scheduled notebook"  # JupyterLab's scheduler
 

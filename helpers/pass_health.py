@@ -4,6 +4,7 @@ The scheduler knows that a run ended, the metastore that a pass was completed; a
 a person is only known here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -32,6 +33,8 @@ class PassHealth:
     last_error_about: str | None
     last_error_text: str | None
     interval: timedelta  # how often the monitor is meant to run
+    started_by_of_late: Sequence[str] = ()  # what started those that were completed of late
+    is_asked_by_pass: bool = False
 
     @property
     def age(self) -> timedelta | None:
@@ -45,8 +48,9 @@ class PassHealth:
             last = clock_and_age(self.last_completed_ts, self.now_ts)
         completed = self.completed_last_hour
         unfinished = self.started_last_hour - completed
+        before = " before this one" if self.is_asked_by_pass else ""
         lines = [
-            f"Last completed pass: {last}.",
+            f"Last completed pass{before}: {last}.",
             f"Passes in the last hour: {completed} completed, {unfinished} running or cut off.",
         ]
         if self.last_error_ts:
@@ -59,6 +63,23 @@ class PassHealth:
     def is_silent(self) -> bool:
         """Whether no pass was completed for so long that monitoring is not on."""
         return self.age is None or self.age > MISSED_INTERVALS * self.interval
+
+    @property
+    def comes_by_itself(self) -> bool:
+        """Whether a schedule or cron started a pass of late: only then will others come."""
+        return bool({StartedBy.COMMAND, StartedBy.SCHEDULED_NOTEBOOK} & {*self.started_by_of_late})
+
+    @property
+    def headline(self) -> str:
+        """Whether monitoring is on, as far as the passes themselves tell."""
+        if self.age is None or self.is_silent:
+            return "Monitoring is off."
+        if self.comes_by_itself:
+            return "Monitoring is on."
+        return (
+            f"A pass was completed {duration(self.age)} ago. Whether the next one comes, only a "
+            "schedule can tell: `python -m helpers.schedule status`, or your crontab."
+        )
 
     def warnings(self) -> list[str]:
         """Return what is wrong with monitoring itself, a line each, and what to do."""
@@ -112,5 +133,6 @@ def pass_health(*, own_run_id: int | None = None) -> PassHealth:
         of_late=_LOOKED_BACK * interval,
         scheduled=StartedBy.SCHEDULED_NOTEBOOK,
         own_run_id=own_run_id,
+        silent_after=MISSED_INTERVALS * interval,
     )
-    return PassHealth(**row, interval=interval)
+    return PassHealth(**row, interval=interval, is_asked_by_pass=own_run_id is not None)

@@ -120,7 +120,9 @@ def _look_at_schedule() -> Iterator[Remark]:
     for warning in health.warnings():
         yield doubtful("schedule", warning)
     if not health.warnings():
-        yield good("schedule", " ".join(health.lines()))
+        judged = good if health.comes_by_itself else doubtful
+        text = [] if health.comes_by_itself else [health.headline]
+        yield judged("schedule", " ".join([*text, *health.lines()]))
 
 
 def _look_at_moodys() -> Iterator[Remark]:

@@ -57,8 +57,7 @@ def _status() -> int:
     except BatchMonitoringError as exc:
         print(exc, file=sys.stderr)
         return 1
-    is_on = "off" if health.is_silent else "on"
-    print("\n".join([f"Monitoring is {is_on}.", *health.lines(), *health.about_schedules()]))
+    print("\n".join([health.headline, *health.lines(), *health.about_schedules()]))
     return 1 if health.is_silent else 0
 
 

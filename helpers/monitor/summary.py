@@ -110,6 +110,8 @@ class SummaryReport(Report):
         for warning in self.warnings:
             yield Note(warning, Severity.WARNING)
         yield Tiles(list(self._tiles()))
+        if self.next_run_ts and not self.health.comes_by_itself:
+            yield Note("The next run comes by itself only if a schedule or cron starts it.")
         if self.cards_problem:
             yield Note(f"Teams: {self.cards_problem}", Severity.WARNING)
         for line in self.health.lines():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from helpers.clock import CLOCK
+from helpers.constants import StartedBy
 from helpers.display import duration, moment
 from helpers.errors import DatabaseError, SettingsError
 from helpers.pass_health import MISSED_INTERVALS, PassHealth, pass_health
@@ -92,9 +93,8 @@ def status(client: SchedulerClient) -> tuple[str, bool]:
     headline = f"Monitoring is on, at {url}."
     if problem is not None:
         headline = f"Monitoring is off, at {url}: {problem}"
-    elif not active:
-        others = "passes are completed by cron, by hand or by another server"
-        headline = f"Monitoring is on, but not at {url}, where no schedule is on: {others}."
+    elif not active and health is not None:
+        headline = _without_a_schedule(url, health)
     lines = [headline, *(f"  {line}" for one in schedules for line in one.lines())]
     if len(active) > 1:
         lines.append(
@@ -102,6 +102,16 @@ def status(client: SchedulerClient) -> tuple[str, bool]:
             "with `delete --id ID`."
         )
     return "\n".join(lines + health_lines), problem is None
+
+
+def _without_a_schedule(url: str, health: PassHealth) -> str:
+    """Return what passes tell where no schedule is on; those of a notebook may have been its."""
+    if StartedBy.COMMAND in health.started_by_of_late:
+        return f"Monitoring is on, but not at {url}, where no schedule is on: cron starts passes."
+    return (
+        f"No schedule is on at {url}; the last pass was completed {duration(health.age)} ago. "
+        "Others come only if cron or another server starts them."
+    )
 
 
 def why_off(schedules: list[ScheduleStatus], health: PassHealth | None) -> str | None:

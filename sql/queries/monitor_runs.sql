@@ -31,7 +31,7 @@ WHERE finished_ts IS NOT NULL
 ORDER BY id DESC
 LIMIT 1;
 
--- name: health(of_late, scheduled, own_run_id)^
+-- name: health(of_late, silent_after, scheduled, own_run_id)^
 -- Whether monitoring is on: the last pass that was completed, those of the last hour, the last error.
 -- Passes with a time in the future say nothing: the server's clock went back. A pass that asks is not
 -- one that is running or was cut off.
@@ -54,6 +54,9 @@ SELECT irp_now() AS now_ts,
         WHERE started_ts > irp_now() - :of_late::interval
           AND started_by = :scheduled::text
         ORDER BY started_ts DESC LIMIT 1) AS copy_is_current,
+       ARRAY(SELECT DISTINCT started_by FROM run
+             WHERE started_ts > irp_now() - interval '1 day'
+               AND finished_ts > irp_now() - :silent_after::interval) AS started_by_of_late,
        error.started_ts AS last_error_ts,
        error.errors -> 0 ->> 'about' AS last_error_about,
        error.errors -> 0 ->> 'text' AS last_error_text

@@ -52,6 +52,10 @@ def test_a_schedule_that_is_off_is_reported_by_the_passes_that_do_not_come(ready
     [line] = [found for found in lines(check_system(), "✔") if found.startswith("schedule")]
     assert "Last completed pass: " in line
 
+    sql.execute("UPDATE irp_monitor_run SET started_by = 'notebook'")  # by hand
+    [line] = [found for found in lines(check_system(), "▲") if found.startswith("schedule")]
+    assert "Whether the next one comes, only a schedule can tell" in line
+
     sql.execute("UPDATE irp_monitor_run SET finished_ts = finished_ts - interval '1 hour'")
     [line] = [found for found in lines(check_system(), "▲") if found.startswith("schedule")]
     assert "Monitoring is not on: no pass was completed for 1 h" in line

@@ -707,7 +707,7 @@ def test_a_scheduled_pass_of_an_older_copy_is_reported_everywhere(
     staged = tmp_path / STAGING_DIR / "a run" / source.name
     write_notebook(staged, "import helpers.monitor  # as it was")
     monkeypatch.chdir(staged.parent)
-    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    monkeypatch.setitem(sys.modules, "ipykernel.kernelapp", ModuleType("kernelapp"))
 
     [warning] = run_pass().warnings
 

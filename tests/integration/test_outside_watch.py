@@ -1,11 +1,17 @@
+import os
+import pty
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from jupyter_client.manager import KernelManager
 
 from helpers.monitor import run_pass
 from helpers.monitor.__main__ import main
 from helpers.settings import get_settings
+from tests.support.passes import rows
 
 
 class _Watch(BaseHTTPRequestHandler):
@@ -68,6 +74,29 @@ def test_the_status_tells_whether_monitoring_is_on_and_runs_no_pass(metastore, s
         " finished_ts = now() - interval '1 hour'"
     )
     assert main(["--status"]) == 1
+
+
+def test_a_pass_that_a_person_starts_in_a_terminal_does_not_turn_monitoring_on(
+    metastore, sql, capsys
+):
+    leader, terminal = pty.openpty()
+    command = [sys.executable, "-m", "helpers.monitor"]
+    subprocess.run(command, stdin=terminal, stdout=subprocess.DEVNULL, check=True)
+    os.close(terminal)
+    os.close(leader)
+
+    assert rows(sql, "SELECT started_by FROM irp_monitor_run") == [("terminal",)]
+    assert main(["--status"]) == 0  # it is not silent
+    message = capsys.readouterr().out
+    assert "Monitoring is on" not in message
+    assert "only a schedule can tell: `python -m helpers.schedule status`" in message
+
+
+def test_a_process_that_has_looked_for_a_kernel_is_not_a_notebook(metastore, sql):
+    ipykernel_is_imported = KernelManager().format_kernel_cmd()
+    run_pass()
+    assert ipykernel_is_imported
+    assert rows(sql, "SELECT started_by FROM irp_monitor_run") == [("command",)]
 
 
 def test_the_status_of_an_empty_database_says_what_to_do(empty_database, capsys):

@@ -5,12 +5,12 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from helpers.constants import StartedBy
+from helpers.constants import BatchStatus, BatchType, JobStatus, StartedBy
 from helpers.errors import SettingsError
 from helpers.monitor import run_pass
 from helpers.pass_health import PassHealth, pass_health
 from helpers.stage.reports import summarise_stage
-from sandbox.seeding import add_cycle, add_step
+from sandbox.seeding import PreparedJob, add_batch, add_cycle, add_step
 
 MINUTE = timedelta(minutes=1)
 
@@ -61,6 +61,37 @@ def test_passes_are_counted_and_one_that_was_cut_off_is_not_completed(sql):
     assert found.age == found.now_ts - found.last_completed_ts >= timedelta(minutes=10)
     assert found.lines()[1] == "Passes in the last hour: 2 completed, 1 running or cut off."
     assert found.lines()[2].endswith("Moody's: down")
+
+
+@pytest.mark.parametrize(
+    ("started_by", "comes_by_itself"),
+    [
+        (StartedBy.COMMAND, True),  # cron
+        (StartedBy.SCHEDULED_NOTEBOOK, True),
+        (StartedBy.NOTEBOOK, False),  # by hand
+        (StartedBy.TERMINAL, False),
+    ],
+)
+def test_passes_by_hand_do_not_tell_that_monitoring_is_on(sql, started_by, comes_by_itself):
+    a_pass(sql, minutes_ago=1, started_by=started_by)
+    a_pass(sql, minutes_ago=0.1, started_by=StartedBy.NOTEBOOK)
+
+    found = health()
+
+    assert found.comes_by_itself is comes_by_itself
+    assert (found.headline == "Monitoring is on.") is comes_by_itself
+    if not comes_by_itself:
+        assert "Whether the next one comes, only a schedule can tell:" in found.headline
+
+
+def test_a_schedule_whose_passes_no_longer_come_does_not_vouch_for_the_next(sql):
+    a_pass(sql, minutes_ago=5, started_by=StartedBy.SCHEDULED_NOTEBOOK)
+    a_pass(sql, minutes_ago=1, finished=False, started_by=StartedBy.SCHEDULED_NOTEBOOK)
+    assert health().headline == "Monitoring is off."
+
+    a_pass(sql, minutes_ago=0.1, started_by=StartedBy.TERMINAL)
+    assert health().headline.startswith("A pass was completed 6.")
+    assert health().warnings() == []
 
 
 def test_an_error_of_weeks_ago_is_no_news(sql):
@@ -133,7 +164,24 @@ def test_without_a_database_there_is_nothing_to_know():
 def test_a_pass_does_not_count_itself(metastore, moodys, sql):
     summary = run_pass()
     assert "Passes in the last hour: 0 completed, 0 running or cut off." in str(summary)
+    assert "Last completed pass before this one: never." in str(summary)
     assert "Passes in the last hour: 1 completed, 0 running or cut off." in str(run_pass())
+    assert "Last completed pass: never." not in "\n".join(health().lines())
+
+
+def test_a_summary_tells_what_starts_the_next_run_unless_passes_come_by_themselves(
+    metastore, moodys, sql
+):
+    step = add_step(add_cycle("Q1"), stage_num=4, step_num=1)
+    job = PreparedJob(JobStatus.RUNNING, str(moodys.add_job("model", status="RUNNING")))
+    add_batch(step, BatchType.ANALYSIS, [job], status=BatchStatus.ACTIVE)
+    note = "The next run comes by itself only if a schedule or cron starts it."
+
+    assert note in str(run_pass())
+    sql.execute("UPDATE irp_monitor_run SET started_by = 'notebook'")
+    assert note in str(run_pass())
+    sql.execute("UPDATE irp_monitor_run SET started_by = 'scheduled notebook'")
+    assert note not in str(run_pass())
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,7 @@ def test_a_step_run_by_hand_that_is_interrupted_after_its_end_is_not_released(
 def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "helpers.monitor", *arguments],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

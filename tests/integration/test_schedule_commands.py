@@ -1,6 +1,7 @@
 """The schedule's commands against a real Jupyter server, shared by all tests here."""
 
 import json
+import re
 import shutil
 import threading
 import time
@@ -298,6 +299,12 @@ def test_status_goes_by_the_passes_that_get_through(server, sql, capsys):
     capsys.readouterr()
     assert main(["status"]) == 0
     assert "Monitoring is on, but not at" in capsys.readouterr().out
+
+    sql.execute("UPDATE irp_monitor_run SET started_by = 'scheduled notebook'")  # of the deleted
+    assert main(["status"]) == 0
+    [headline, *_] = capsys.readouterr().out.splitlines()
+    assert headline.startswith("No schedule is on at http")
+    assert re.search(r"the last pass was completed 3\d s ago\. Others come only if cron", headline)
 
 
 def test_status_says_what_to_do_about_too_many_passes_without_naming_itself(server, sql, capsys):
