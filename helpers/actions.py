@@ -102,6 +102,7 @@ class Plan(Report):
     """
 
     kind: ActionKind
+    is_applied = False  # it shows what became of it, then
 
     def __init__(self, of: Mapping[str, Any]) -> None:
         """Plan something for a batch or a step."""
@@ -112,14 +113,14 @@ class Plan(Report):
         """Do what the plan shows in one transaction, unless it was done before."""
         with transaction():
             self._lock()
-            if actions_of(self.plan_id):
-                return
-            if changes := self._changes():
-                raise PlanOvertakenError(
-                    "Nothing was done, because this has changed since the plan was made: "
-                    f"{'; '.join(changes)}. Make the plan again."
-                )
-            self._change(why)
+            if not actions_of(self.plan_id):
+                if changes := self._changes():
+                    raise PlanOvertakenError(
+                        "Nothing was done, because this has changed since the plan was made: "
+                        f"{'; '.join(changes)}. Make the plan again."
+                    )
+                self._change(why)
+        self.is_applied = True
 
     @abstractmethod
     def _lock(self) -> None:

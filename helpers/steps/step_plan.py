@@ -135,9 +135,12 @@ class StepPlan(actions.Plan):
         ]
 
     def blocks(self) -> Iterator[Block]:
-        """Show what would be done, or why nothing, and what follows."""
+        """Show what would be done, or why nothing, and what follows; once applied, that it is."""
         step = self.step
         name = f"{step_title(step)} of cycle {step['cycle_name']}"
+        if self.is_applied:
+            yield Headline(Severity.OK, f"Applied: {self.verb.format(name)}")
+            return
         severity = Severity.WARNING if self.why_not else Severity.INFO
         yield Headline(severity, f"Plan: {self.verb.format(name)}")
         if self.why_not:

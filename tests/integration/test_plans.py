@@ -124,9 +124,13 @@ def test_resubmitting_replaces_failed_jobs_submits_them_and_is_on_record(client,
         analysis("CAL EQ - Residential", JobStatus.CANCELLED, "79"),
     )
 
-    outcome = plan_resubmit(batch.batch_id).apply(client, reason=WHY)
+    plan = plan_resubmit(batch.batch_id)
+    outcome = plan.apply(client, reason=WHY)
 
     assert (outcome["done"], outcome["failed"], outcome["errors"]) == (2, 0, [])
+    became = f"Applied: resubmit 2 jobs of batch {batch.batch_id} (Analysis, ACTIVE) of cycle"
+    assert str(plan).startswith(became)
+    assert "\n" not in str(plan)
     for old, new in zip([batch.job_ids[0], batch.job_ids[2]], outcome["new_job_ids"], strict=True):
         assert read_job(old)["skipped"]
         assert read_job(old)["status"] in {"FAILED", "CANCELLED"}
@@ -586,9 +590,11 @@ def test_a_plan_does_not_blame_people_for_what_moodys_did_not_let_them_cancel(cl
 def test_what_moodys_rejects_is_reported(client, moodys):
     batch = running_batch(moodys, "RUNNING", job_type="GROUPING")
 
-    outcome = plan_cancel(batch.batch_id).apply(client, reason=WHY)
+    plan = plan_cancel(batch.batch_id)
+    outcome = plan.apply(client, reason=WHY)
 
     assert (outcome["done"], outcome["failed"]) == (0, 1)
+    assert f": 1 job failed\n  Problem\n  {outcome['errors'][0]}" in str(plan)
     assert "GROUPING job that is RUNNING cannot be cancelled" in outcome["errors"][0]
     assert psql("SELECT status FROM irp_action") == [("REJECTED",)]
     assert statuses_of(batch, client) == ["RUNNING"]
@@ -607,11 +613,13 @@ def test_a_request_that_was_cut_off_is_repeated_with_the_same_key(client, moodys
     with pytest.raises(KeyboardInterrupt):
         plan.apply(client, reason=WHY)
     assert psql("SELECT status FROM irp_action") == [("PLANNED",)]
+    assert "▲ It was cut off before 1 job; applying it again goes on." in str(plan)
     monkeypatch.undo()
 
     assert plan.apply(client, reason=WHY)["done"] == 1
 
     assert len(moodys.changes) == 1
+    assert "cut off" not in str(plan)
     assert psql("SELECT status FROM irp_action") == [("DONE",)]
 
 

@@ -121,6 +121,7 @@ def test_on_after_all_a_pass_starts_it_once(batch, sql):
     assert "It is due: the next pass starts it." in str(plan)
 
     plan.apply(reason="Signed off")
+    assert str(plan) == f"Applied: release step 4.2 Step 2 of cycle {CYCLE}"
 
     assert [kind for kind, *_ in actions(sql)] == ["HOLD", "RELEASE"]
     assert should_execute_next_step(batch.batch_id)

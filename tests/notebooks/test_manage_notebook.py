@@ -79,7 +79,10 @@ def test_with_a_reason_it_mends_the_batch_and_tells_of_it(batch, moodys, tmp_pat
     assert outcome.error is None
     assert len(moodys.submissions) == 1
     assert read_job(batch.job_ids[0])["skipped"]
-    assert "The EDM was locked" in "".join(texts_of(Path(tmp_path, "executed.ipynb")))
+    shown = "".join(texts_of(Path(tmp_path, "executed.ipynb")))
+    assert "The EDM was locked" in shown
+    assert f"Applied: resubmit 1 job of batch {batch.batch_id} (Analysis, ACTIVE)" in shown
+    assert "'plan_id'" not in shown
 
 
 def test_every_call_that_is_offered_can_be_copied_into_a_cell(batch, tmp_path):

@@ -13,8 +13,9 @@ from uuid import UUID
 
 from helpers import actions
 from helpers.batch.plans.seeing import SeenJob, changes_since
+from helpers.batch.reading import read_batch
 from helpers.database import queries
-from helpers.display import Block, Headline, Remark, Remarks, Row, Severity, Table, badge
+from helpers.display import Block, Headline, Note, Remark, Remarks, Row, Severity, Table, badge
 from helpers.errors import BatchError, DatabaseError, PlanOvertakenError
 from helpers.records import Batch, step_title
 from helpers.text import counted
@@ -124,19 +125,34 @@ class BatchPlan(actions.Plan):
         return changes_since(self.batch, self.jobs)
 
     def blocks(self) -> Iterator[Block]:
-        """Show what would be done, what not, and what follows."""
-        batch, jobs = self.batch, counted(len(self.jobs), "job")
-        yield Headline(
-            Severity.INFO if self.jobs else Severity.WARNING,
-            f"Plan: {self.verb} {jobs} of batch {batch['batch_id']} ({batch['batch_type']}, "
-            f"{batch['status']}) of cycle {batch['cycle_name']}, {step_title(batch)}",
-        )
+        """Show what would be done, what not, and what follows; once applied, what became of it."""
+        if self.is_applied:
+            yield from self._what_became()
+            return
+        severity = Severity.INFO if self.jobs else Severity.WARNING
+        yield Headline(severity, f"Plan: {self._title(self.batch)}")
         rows = [Row([job.known_as, badge(job.status), job.cause or "—"]) for job in self.jobs]
         yield Table(["Job", "Status", "Reason"], rows, noun="job")
         refused = [Remark(job, why, Severity.WARNING) for job, why in self.refused.items()]
         yield Remarks(refused, title="Not done", noun="job")
         if self.jobs:
             yield from self._what_follows()
+
+    def _what_became(self) -> Iterator[Block]:
+        found, title = self.outcome(), self._title(read_batch(self.batch["batch_id"]))
+        failed = f": {counted(found['failed'], 'job')} failed" if found["failed"] else ""
+        yield Headline(Severity.WARNING if failed else Severity.OK, f"Applied: {title}{failed}")
+        yield Table(["Problem"], [Row([error]) for error in found["errors"]], noun="problem")
+        if (left := len(self.jobs) - found["done"] - found["failed"]) > 0:
+            text = f"It was cut off before {counted(left, 'job')}; applying it again goes on."
+            yield Note(text, Severity.WARNING)
+
+    def _title(self, batch: Batch) -> str:
+        return (
+            f"{self.verb} {counted(len(self.jobs), 'job')} of batch {batch['batch_id']} "
+            f"({batch['batch_type']}, {batch['status']}) of cycle {batch['cycle_name']}, "
+            f"{step_title(batch)}"
+        )
 
 
 @contextmanager
