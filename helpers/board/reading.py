@@ -131,10 +131,11 @@ def _expected_end(
         return None
     for forecast in forecasts:
         if forecast.remaining is None:
-            why = forecast.outcome.value
+            why = f"not known: {forecast.outcome.value}"
             if forecast.outcome is Outcome.FEW_SAMPLES:
-                why = f"{forecast.samples} of the {SAMPLES_NEEDED} samples that it takes"
-            return ExpectedEnd(None, f"not known: {why}")
+                needed = f"{SAMPLES_NEEDED} finished jobs are needed"
+                why = f"not known yet: {needed}, {forecast.samples} so far"
+            return ExpectedEnd(None, why)
     ends = [forecast.remaining.at(now) for forecast in forecasts if forecast.remaining]
     return ExpectedEnd(max(ends, key=lambda times: times[1]))
 

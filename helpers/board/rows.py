@@ -186,7 +186,8 @@ def _waits_for(step: StepRow, before: StepRow | None, *, is_busy: bool) -> str:
         case StepState.FAILED:
             return f"you: {_what_failed(step)}"
         case StepState.ACTIVE:
-            return f"{counted(step.open_jobs, 'job')} at Moody's"
+            jobs = counted(step.open_jobs, "job")
+            return f"{jobs} at Moody's" if step.open_jobs else "the next pass"
         case StepState.HELD:
             return step.held
         case StepState.DUE:

@@ -168,7 +168,7 @@ def _bare_content(event: Event) -> CardContent:
 
 
 def _batch(event: Event) -> str:
-    again = f", activation {event['activation_num']}" if event["activation_num"] > 1 else ""
+    again = f", attempt {event['activation_num']}" if event["activation_num"] > 1 else ""
     return f"{event['batch_id']}{again}"
 
 

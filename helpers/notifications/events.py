@@ -45,7 +45,7 @@ def announce_batch(batch: Batch, *, decision: Decision, facts: BatchFacts, next_
         "notebook_path": batch["notebook_path"],
         "batch_status": decision.status,
         "reason": decision.reason,
-        "job_status_counts": facts.job_status_counts,
+        "job_status_counts": _counts(batch["batch_id"], facts.job_status_counts),
         "jobs": failures.jobs,
         "jobs_total": failures.total,
         "next_step": f"{_advice(decision.status)} {next_step}",
@@ -141,6 +141,14 @@ def announce_chain_failure(
     _enqueue(
         NotificationKind.CHAIN_FAILED, run["batch_id"], run["activation_num"], run["id"], payload
     )
+
+
+def _counts(batch_id: int, by_label: dict[str, int]) -> dict[str, int]:
+    """Return how many jobs there are by label, those that a resubmission replaced as REPLACED."""
+    skipped = by_label.get("SKIPPED", 0)
+    replaced = queries("notifications").replaced_jobs(batch_id=batch_id) if skipped else 0
+    counts = {**by_label, "SKIPPED": skipped - replaced, "REPLACED": replaced}
+    return {label: jobs for label, jobs in counts.items() if jobs}
 
 
 def _location(of: Batch | ChainRun | UnfinishedBatch) -> dict[str, Any]:

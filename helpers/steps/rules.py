@@ -63,8 +63,9 @@ def fired_rule(batch: Mapping[str, Any], status: str) -> tuple[ChainRule | None,
             f"Stage {stage_num}, step {step_num} chains after {rule.batch_type}, "
             f"and this batch is {batch['batch_type']}."
         )
-    next_step = f"Step {rule.next_step_num}"
+    next_step = f"Step {stage_num}.{rule.next_step_num}"
     if status not in rule.fires_on:
         either = " or ".join(sorted(rule.fires_on))
         return None, f"{next_step} starts when this batch is {either}; it is {status}."
-    return rule, f"{next_step} of stage {stage_num} starts by itself: the batch is {status}."
+    how = "by itself" if status == BatchStatus.COMPLETED else "all the same"
+    return rule, f"{next_step} starts {how}: the batch is {status}."

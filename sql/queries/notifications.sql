@@ -21,6 +21,13 @@ ON CONFLICT (kind, batch_id, activation_num, COALESCE(chain_run_id, 0)) DO NOTHI
 UPDATE irp_notification SET status = 'SUPPRESSED', last_error = :reason::text
 WHERE batch_id = :batch_id::int AND kind IN ('JOBS_FAILED', 'JOBS_LATE') AND status = 'PENDING';
 
+-- name: replaced_jobs(batch_id)$
+-- How many skipped jobs of a batch another job of it was submitted in place of.
+SELECT count(*) FROM irp_v_job AS job
+WHERE job.batch_id = :batch_id::int AND job.skipped
+  AND EXISTS (SELECT FROM irp_v_job AS later
+              WHERE later.batch_id = job.batch_id AND later.parent_job_id = job.job_id);
+
 -- name: last_announced(batch_id)$
 -- The latest thing that people were told, or will be, about how this batch ended.
 SELECT kind::text FROM irp_notification

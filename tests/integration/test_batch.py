@@ -280,7 +280,8 @@ def test_the_end_of_a_batch_is_written_with_what_follows_from_it(
         "FROM irp_chain_run"
     )
     assert runs.fetchall() == ([(seeded.batch_id, 1, 4, 1, 2, "PENDING")] if chained else [])
-    assert ("Step 2 of stage 4 starts by itself" in outcome.chain) == chained
+    assert ("Step 4.2 starts by itself" in outcome.chain) == (label == "FINISHED")
+    assert ("Step 4.2 starts all the same" in outcome.chain) == (chained and label != "FINISHED")
 
 
 def test_a_batch_that_failed_and_then_completes_is_announced_as_recovered(metastore, sql):
@@ -293,6 +294,35 @@ def test_a_batch_that_failed_and_then_completes_is_announced_as_recovered(metast
 
     kinds = sql.execute("SELECT kind::text, activation_num FROM irp_notification ORDER BY id")
     assert kinds.fetchall() == [("BATCH_FAILED", 1), ("BATCH_RECOVERED", 2)]
+
+
+def test_a_card_counts_what_a_resubmission_replaced_apart_from_what_a_person_skipped(
+    metastore, sql
+):
+    seeded = analysis_batch([job("FAILED", "1"), job("FAILED", "2"), job("FAILED", "3")])
+    recon_batch(seeded.batch_id)
+    first, second, left_out = seeded.job_ids
+    new = add_jobs(
+        seeded.batch_id,
+        [job("FAILED", "4"), job("FINISHED", "5"), job("FINISHED", "6")],
+        configuration_ids=[seeded.configuration_ids[0]] * 2 + [seeded.configuration_ids[1]],
+    )
+    for replaced, by in zip([first, new[0], second], new, strict=True):  # the first one twice
+        sql.execute("UPDATE irp_job SET parent_job_id = %s WHERE id = %s", [replaced, by])
+    gone = [first, second, left_out, new[0]]
+    sql.execute("UPDATE irp_job SET skipped = true WHERE id = ANY (%s)", [gone])
+    sql.execute(
+        "UPDATE irp_job_configuration SET skipped = true WHERE id = %s",
+        [seeded.configuration_ids[2]],
+    )
+    sql.execute("UPDATE irp_batch SET status = 'ACTIVE'")
+
+    assert recon_batch(seeded.batch_id) == "COMPLETED"
+
+    [(counts,)] = sql.execute(
+        "SELECT payload -> 'job_status_counts' FROM irp_notification WHERE kind = 'BATCH_RECOVERED'"
+    ).fetchall()
+    assert counts == {"FINISHED": 2, "REPLACED": 3, "SKIPPED": 1}
 
 
 def test_reconciling_twice_announces_and_chains_once(metastore, sql):

@@ -42,7 +42,7 @@ def test_the_steps_of_active_cycles_are_shown_with_what_holds_them(cycle):
 
 
 def test_a_step_whose_jobs_run_has_an_expected_end_or_the_reason_why_not(cycle):
-    assert "not known: 0 of the 20 samples that it takes" in str(board())
+    assert "not known yet: 20 finished jobs are needed, 0 so far" in str(board())
 
 
 def test_the_jobs_of_a_step_have_their_names_moodys_ids_and_reasons(cycle, sql):
@@ -55,7 +55,7 @@ def test_the_jobs_of_a_step_have_their_names_moodys_ids_and_reasons(cycle, sql):
     assert "1 failed: “The EDM is locked”" in shown
     assert "CAL EQ" in shown
     assert shown.index("CAL EQ") < shown.rindex("3 running") < shown.rindex("2 finished")
-    assert "not known: 0 of the 20 samples that it takes" in shown
+    assert "not known yet: 20 finished jobs are needed, 0 so far" in shown
     assert "CAL EQ" in str(jobs_of())
     assert "CAL EQ" in str(board())
     with pytest.raises(SettingsError, match="No ACTIVE cycle has a step"):

@@ -129,7 +129,7 @@ def test_a_batch_that_is_done_is_completed_chained_and_summed_up_in_one_pass(
     assert done.reconciled.headline == "1 batch: 1 COMPLETED."
     assert (
         done.reconciled.batches[0].outcome.chain
-        == "Step 4 of stage 3 starts by itself: the batch is COMPLETED."
+        == "Step 3.4 starts by itself: the batch is COMPLETED."
     )
     [step] = done.chained.steps
     assert (step.error, step.next_step_num, str(step.status)) == (None, 4, "COMPLETED")

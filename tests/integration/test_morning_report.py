@@ -165,7 +165,7 @@ def test_the_card_says_what_failed_why_what_runs_and_who_is_on_it(cycle, sql, mo
         "3 of 9 jobs of 4.1 Execute Analysis failed so far",
         "4.1 Execute Analysis: 3 failed: ",
         "“The EDM is locked” (CA EQ FAILED 0, CA EQ FAILED 1, CA EQ FAILED 2)",
-        "4.1 Execute Analysis: 3 jobs, not known: 0 of the 20 samples that it takes",
+        "4.1 Execute Analysis: 3 jobs, not known yet: 20 finished jobs are needed, 0 so far",
         "Batch 1 (Analysis, step 4.1 of Q1): Seen by anna",
         "Monitoring was off",
     ):

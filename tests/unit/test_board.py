@@ -52,6 +52,11 @@ def test_a_step_that_has_not_started_says_what_holds_it():
     assert "step 3.7 Step 7 (not started)" in shown
 
 
+def test_a_step_of_which_nothing_runs_any_more_waits_for_the_next_pass():
+    [(_, waits_for, _)] = with_waits([step(6, batch("ACTIVE", FINISHED=2))])
+    assert waits_for == "the next pass"
+
+
 @pytest.mark.parametrize(
     ("before", "first", "waits_for"),
     [
@@ -103,8 +108,8 @@ def test_the_expected_end_is_shown_as_clock_times_with_its_interval():
 
 
 def test_without_enough_samples_the_board_names_no_time():
-    ends = ExpectedEnd(None, "not known: 3 of the 20 samples that it takes")
-    assert "3 of the 20 samples" in str(
+    ends = ExpectedEnd(None, "not known yet: 20 finished jobs are needed, 3 so far")
+    assert "20 finished jobs are needed, 3 so far" in str(
         Board([step(6, batch("ACTIVE", RUNNING=3), ends=ends)], NOW)
     )
 

@@ -200,7 +200,7 @@ def test_every_form_of_a_message_names_the_batch(event):
 
 
 def test_a_repeated_activation_is_shown():
-    assert facts(card(batch_event(activation_num=3)))["Batch"] == "17, activation 3"
+    assert facts(card(batch_event(activation_num=3)))["Batch"] == "17, attempt 3"
 
 
 def test_jobs_with_one_reason_are_shown_together_with_their_ids():

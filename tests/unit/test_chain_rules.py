@@ -61,7 +61,18 @@ def test_a_batch_of_another_type_in_the_right_location_does_not_chain():
 def test_the_reason_names_what_a_step_waits_for():
     _, why = fired_rule(batch(4, 1, BatchType.ANALYSIS), BatchStatus.ERROR)
 
-    assert why == "Step 2 starts when this batch is COMPLETED or FAILED; it is ERROR."
+    assert why == "Step 4.2 starts when this batch is COMPLETED or FAILED; it is ERROR."
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (BatchStatus.COMPLETED, "Step 4.2 starts by itself: the batch is COMPLETED."),
+        (BatchStatus.FAILED, "Step 4.2 starts all the same: the batch is FAILED."),
+    ],
+)
+def test_the_reason_names_the_step_that_starts_and_whether_it_should_surprise(status, sentence):
+    assert fired_rule(batch(4, 1, BatchType.ANALYSIS), status)[1] == sentence
 
 
 def test_a_stage_lists_its_rules_in_the_order_of_its_steps():
