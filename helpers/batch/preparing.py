@@ -63,6 +63,7 @@ class PreparePlan(Report):
     held: dict[int, list[int]] = field(default_factory=dict)  # by batch, the rows that it holds
     remark: str = ""
     prepared: PreparedBatch | None = None  # what the step holds, if no rows are given for it
+    made: PreparedBatch | None = None  # what applying it has come to
 
     def apply(self) -> PreparedBatch:
         """Make the batch, unless the step holds all of its rows already.
@@ -79,6 +80,10 @@ class PreparePlan(Report):
             return self.prepared
         if self.mistakes or not self.rows:
             raise BatchError(f"Nothing was prepared. {self}")
+        self.made = self._make()
+        return self.made
+
+    def _make(self) -> PreparedBatch:
         with transaction():
             status = queries("preparing").lock_open_step(step_id=self.step["step_id"])
             if status != CycleStatus.ACTIVE:
@@ -116,6 +121,11 @@ class PreparePlan(Report):
             yield Headline(Severity.INFO, f"Nothing to be created for {where}: {found}")
             return
         jobs = counted(len(self.rows), "job")
+        if self.made:
+            state = "was created" if self.made["created"] else "was there already"
+            found = f"Batch {self.made['batch_id']} with {jobs} for {where} {state}"
+            yield Headline(Severity.OK, found)
+            return
         problems = f"; {counted(len(self.problems), 'problem')}" if self.problems else ""
         severity = Severity.ERROR if self.mistakes else Severity.INFO
         title = f"Plan: {jobs} of type {self.batch_type} to be created for {where}{problems}"

@@ -53,12 +53,15 @@ def test_a_plan_says_how_many_jobs_it_would_make_and_writes_nothing(step_id, sql
 def test_a_batch_is_made_once_by_the_same_plan_and_by_another_of_the_same_rows(step_id, sql):
     plan = create_batch("Analysis", step_id, ROWS)
     made = plan.apply()
+    batch = f"Batch {made['batch_id']}"
+    assert f"{batch} with 4 jobs for step 4.1 Execute Analysis was created" in str(plan)
     again = plan.apply()
     another = create_batch("Analysis", step_id, list(reversed(ROWS)))
 
+    assert f"{batch} holds these 4 already." in str(another)
     assert (made["jobs"], made["created"]) == (4, True)
     assert again == another.apply() == {**made, "created": False}
-    assert f"Batch {made['batch_id']} holds these 4 already." in str(another)
+    assert f"{batch} with 4 jobs for step 4.1 Execute Analysis was there already" in str(another)
     assert counts(sql) == [1, 4, 4]
     assert read_batch(made["batch_id"])["status"] == "INITIATED"
 
