@@ -110,7 +110,7 @@ def test_a_plan_shows_what_it_would_do_and_what_not_and_writes_nothing(metastore
     assert "CAL EQ - Residential (job 3)" in shown
     assert "Industrial" not in shown
     assert "2 requests to Moody's" in shown
-    assert "becomes ACTIVE again (activation 2)" in shown
+    assert "becomes ACTIVE again (attempt 2)" in shown
     assert "When the batch ends as COMPLETED or FAILED, step 4.2 starts" in shown
     assert 'plan.apply(reason="…")' in shown
     assert snapshot() == before
@@ -206,7 +206,7 @@ def test_two_people_who_resubmit_the_same_jobs_make_one_replacement_each(client,
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("UPDATE irp_batch SET status = 'ACTIVE'", "is ACTIVE .activation 2. and was FAILED"),
+        ("UPDATE irp_batch SET status = 'ACTIVE'", "is ACTIVE .attempt 2. and was FAILED"),
         ("UPDATE irp_job SET skipped = true WHERE id = 1", "is FAILED, skipped and was FAILED"),
         ("UPDATE irp_job SET status = 'FINISHED' WHERE id = 1", "is FINISHED and was FAILED"),
         ("DELETE FROM irp_job WHERE id = 1", "is gone"),

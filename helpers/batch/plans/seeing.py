@@ -105,7 +105,7 @@ def changes_since(batch: Batch, jobs: Sequence[SeenJob]) -> list[str]:
 def _batch_changes(was: Batch, is_now: Batch) -> Iterator[str]:
     if (was["status"], was["activation_num"]) != (is_now["status"], is_now["activation_num"]):
         yield (
-            f"batch {was['batch_id']} is {is_now['status']} (activation "
+            f"batch {was['batch_id']} is {is_now['status']} (attempt "
             f"{is_now['activation_num']}) and was {was['status']} ({was['activation_num']})"
         )
     if was["cycle_status"] != is_now["cycle_status"]:
@@ -126,7 +126,7 @@ def consequences(batch: Batch) -> list[str]:
     lines = []
     if has_ended(batch):
         lines.append(
-            f"Batch {batch['batch_id']} becomes ACTIVE again (activation "
+            f"Batch {batch['batch_id']} becomes ACTIVE again (attempt "
             f"{batch['activation_num'] + 1}), and the next pass decides it anew."
         )
     rule, _ = fired_rule(batch, BatchStatus.COMPLETED)
