@@ -36,7 +36,7 @@ COMPILED_bench := --compile-bytecode
 .venv/.installed-%: pyproject.toml jupyter/batch-monitoring.json | .venv/bin/python
 	@echo "Installing what \`make\` needs ($*) into .venv"
 	@command -v uv >/dev/null || test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true
-	@uv=$$(command -v uv || command -v $(BIN)/uv) && UV_NATIVE_TLS=1 \
+	@uv=$$(command -v uv || command -v $(BIN)/uv) && UV_SYSTEM_CERTS=1 \
 		"$$uv" pip install --python $(BIN)/python --editable '.[$*]' $(COMPILED_$*) \
 	|| { echo "Installing with pip"; $(BIN)/python -m ensurepip >/dev/null 2>&1; \
 		$(BIN)/python -m pip install --disable-pip-version-check --editable '.[$*]'; }

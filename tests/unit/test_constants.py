@@ -61,8 +61,8 @@ def test_the_labels_are_those_of_the_metastore_in_its_order(enum, labels):
     assert [member.value for member in enum] == labels.split()
 
 
-def test_a_pass_is_started_by_a_command_or_a_notebook():
-    assert list(StartedBy) == ["command", "notebook", "scheduled notebook"]
+def test_a_pass_is_started_by_a_command_a_person_in_a_shell_or_a_notebook():
+    assert list(StartedBy) == ["command", "terminal", "notebook", "scheduled notebook"]
 
 
 @pytest.mark.parametrize(
