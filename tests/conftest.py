@@ -58,7 +58,6 @@ _FAST = {
 _LONGEST = (
     "test_notebook_run.py",
     "test_live_page.py",
-    "test_browser.py",
     "test_crashes.py",
     "test_executors.py",
     "test_stage_notebooks.py",

@@ -4,6 +4,8 @@ import os
 import re
 import signal
 
+import pytest
+
 from helpers.constants import BatchType
 from sandbox.misbehaviour import Fault
 from sandbox.seeding import add_cycle
@@ -15,6 +17,7 @@ from tests.support.passes import configure, one_pass
 STATES = "SELECT status::text, last_tracked_ts IS NOT NULL FROM irp_job ORDER BY id"
 
 
+@pytest.mark.faults
 def test_others_poll_again_after_a_monitor_froze_while_it_polled(world, monkeypatch):
     configure(monkeypatch, **world.environment())
     made = world.add_watched(add_cycle("Q1"), (3, 6), BatchType.GEOHAZ, "geohaz", ["RUNNING"] * 12)

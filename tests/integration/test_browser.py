@@ -30,7 +30,7 @@ PATIENCE_MS = 120_000
 PICTURES = os.environ.get("PICTURES_DIR")  # where the pictures of the documentation go
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.faults,  # it takes a twentieth of all that `make test` takes
     pytest.mark.timeout(600),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt: chromium)"),
 ]
