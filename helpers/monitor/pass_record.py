@@ -18,8 +18,7 @@ _MOST_ERRORS = 100
 
 def log_start() -> int:
     """Put the start of a pass on record; return its id."""
-    is_typed = sys.stdin is not None and sys.stdin.isatty()
-    started_by = StartedBy.TERMINAL if is_typed else StartedBy.COMMAND
+    started_by = StartedBy.TERMINAL if os.isatty(0) else StartedBy.COMMAND
     if "ipykernel.kernelapp" in sys.modules:  # whoever only looks for kernels imports others
         started_by = StartedBy.SCHEDULED_NOTEBOOK if own_run_id() else StartedBy.NOTEBOOK
     run_id: int = queries("monitor_runs").start(

@@ -102,3 +102,10 @@ def test_a_process_that_has_looked_for_a_kernel_is_not_a_notebook(metastore, sql
 def test_the_status_of_an_empty_database_says_what_to_do(empty_database, capsys):
     assert main(["--status"]) == 1
     assert "helpers.database migrate" in capsys.readouterr().err
+
+
+def test_a_process_that_has_closed_its_input_runs_passes(metastore, sql):
+    program = "import sys; sys.stdin.close(); from helpers.monitor import run_pass; run_pass()"
+    subprocess.run([sys.executable, "-c", program], stdin=subprocess.DEVNULL, check=True)
+
+    assert rows(sql, "SELECT started_by FROM irp_monitor_run") == [("command",)]
